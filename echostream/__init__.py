@@ -1,0 +1,41 @@
+"""EchoStream: simultaneous speech translation with a state of constant size.
+
+Shapes are written with B streams, T frames, D width, H heads, M memory slots, V vocabulary and
+S samples; always batch first, time second, width last.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from echostream._version import __version__
+
+if TYPE_CHECKING:
+    from echostream.model_folder import Model, load_model
+    from echostream.models import ZipformerEncoder
+    from echostream.translator import Output, StreamingTranslator
+
+__all__ = [
+    "Model",
+    "Output",
+    "StreamingTranslator",
+    "ZipformerEncoder",
+    "__version__",
+    "load_model",
+]
+
+_HOMES = {
+    "Model": "echostream.model_folder",
+    "Output": "echostream.translator",
+    "StreamingTranslator": "echostream.translator",
+    "ZipformerEncoder": "echostream.models",
+    "load_model": "echostream.model_folder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first asked for: the version costs no import of torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'echostream' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,41 @@
+"""From a configuration to modules; the one file of the models that knows both."""
+
+from __future__ import annotations
+
+from echostream.config import EncoderConfig, ModelConfig
+from echostream.models.ctc import AsrHead, StHead
+from echostream.models.echostream import EchoStreamModel
+from echostream.models.zipformer import ZipformerEncoder
+
+
+def build_encoder(config: EncoderConfig) -> ZipformerEncoder:
+    """The encoder that a configuration describes, with fresh weights."""
+    return ZipformerEncoder(
+        input_dim=config.input_dim,
+        embed_dim=config.embed_dim,
+        num_heads=config.num_heads,
+        ffn_dim=config.ffn_dim,
+        num_layers_per_stack=config.num_layers_per_stack,
+        memory_size=config.memory_size,
+        conv_kernel=config.conv_kernel,
+        left_context=config.left_context,
+    )
+
+
+def build_model(config: ModelConfig) -> EchoStreamModel:
+    """The network that a configuration describes, with fresh weights."""
+    dim = config.encoder.embed_dim
+    return EchoStreamModel(
+        build_encoder(config.encoder),
+        AsrHead(dim, config.source_vocab_size),
+        StHead(
+            dim,
+            config.encoder.num_heads,
+            config.st_ffn_dim,
+            config.st_layers,
+            config.st_left_context,
+            config.source_vocab_size,
+            config.target_vocab_size,
+        ),
+        config.max_future_frames,
+    )

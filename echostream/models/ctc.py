@@ -1,0 +1,83 @@
+"""CTC heads on the encoder: source text (ASR) and target text (ST)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echostream.modules.attention import AttentionState
+from echostream.modules.norm import BiasNorm
+from echostream.modules.transformer import TransformerLayer
+from echostream.streaming.clock import GROUP_OUTPUTS
+
+BLANK_ID = 0
+
+
+class AsrHead(nn.Module):
+    """CTC head for the source text: one linear layer, `(B, T, D)` to logits `(B, T, V)`."""
+
+    def __init__(self, dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(dim, vocab_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(x)  # type: ignore[no-any-return]
+
+
+class StHead(nn.Module):
+    """CTC head for the target text: causal transformer layers, `(B, T, D)` to logits `(B, T, V)`.
+
+    It also reads what the ASR head believes, as a mean of learned piece embeddings weighted by the
+    ASR posteriors: the translation is made of words, and the words are there. (Self-conditioned
+    CTC, Nozaki and Komatsu 2021, arXiv:2104.02724.)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        num_layers: int,
+        left_context: int,
+        source_vocab_size: int,
+        vocab_size: int,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.condition = nn.Linear(source_vocab_size, dim, bias=False)
+        with torch.no_grad():
+            self.condition.weight.normal_(std=1.0)
+        self.layers = nn.ModuleList(
+            TransformerLayer(dim, num_heads, ffn_dim, GROUP_OUTPUTS, left_context)
+            for _ in range(num_layers)
+        )
+        self.norm = BiasNorm(dim)
+        self.project = nn.Linear(dim, vocab_size)
+
+    def init_state(self, batch_size: int) -> tuple[AttentionState, ...]:
+        """The state of `batch_size` new streams."""
+        return tuple(layer.init_state(batch_size) for layer in self.layers)
+
+    def forward(self, x: Tensor, asr_logits: Tensor, valid: Tensor) -> Tensor:
+        x = self._join(x, asr_logits)
+        for layer in self.layers:
+            x = layer(x, valid)
+        return self._close(x)
+
+    def step(
+        self, x: Tensor, asr_logits: Tensor, valid: Tensor, state: tuple[AttentionState, ...]
+    ) -> tuple[Tensor, tuple[AttentionState, ...]]:
+        """One chunk of whole groups."""
+        x = self._join(x, asr_logits)
+        states = []
+        for layer, layer_state in zip(self.layers, state, strict=True):
+            x, layer_state = layer.step(x, valid, layer_state)
+            states.append(layer_state)
+        return self._close(x), tuple(states)
+
+    def _join(self, x: Tensor, asr_logits: Tensor) -> Tensor:
+        return x + self.condition(functional.softmax(asr_logits, dim=-1))  # type: ignore[no-any-return]
+
+    def _close(self, x: Tensor) -> Tensor:
+        return self.project(self.norm(x))  # type: ignore[no-any-return]

@@ -1,0 +1,266 @@
+"""The streaming encoder: a six-stack Zipformer U-Net and an Emformer memory bank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echostream.models.zipformer_block import BlockState, ZipformerStack
+from echostream.modules.conv import ConvEmbed, ConvState
+from echostream.modules.masks import length_mask
+from echostream.modules.memory_bank import MemoryBank, MemoryBankState
+from echostream.modules.resample import Downsample, all_of_pairs, any_of_pairs, upsample
+from echostream.streaming.clock import (
+    GROUP_FRAMES,
+    GROUP_OUTPUTS,
+    OUTPUT_STRIDE,
+    algorithmic_latency_ms,
+)
+
+STACK_GROUPS = (8, 4, 2, 1, 2, 4)  # frames of a group in each stack: 50, 25, 12.5, 6.25, 12.5, 25 Hz
+MAX_LOOK_AHEAD = 2  # largest L, in groups
+
+
+class EncoderOutput(NamedTuple):
+    """What the encoder says of whole recordings."""
+
+    encoder_out: Tensor  # (B, T // 4, D), 25 Hz
+    encoder_lengths: Tensor  # (B,)
+    carry_over: Tensor  # (B, M, D), the memory bank after the last frame
+    stack_outputs: tuple[Tensor, ...]  # six, each at its own rate, if asked for
+
+
+class EncoderState(NamedTuple):
+    """What the encoder must remember of a stream."""
+
+    embed: ConvState
+    stacks: tuple[tuple[BlockState, ...], ...]
+    memory: MemoryBankState
+
+
+class ZipformerEncoder(nn.Module):
+    """Streaming encoder, 100 Hz fbank to 25 Hz frames, `(B, T, F)` to `(B, T // 4, D)`.
+
+    `ConvEmbed` brings the frames to 50 Hz; six stacks run at 50, 25, 12.5, 6.25, 12.5 and 25 Hz
+    with skips from stacks 3, 2 and 1; a memory bank attends over `memory_size` summaries.
+
+    Everything runs on one clock, the group of 160 ms. `max_future_frames` (L, in groups) is spent
+    once, in the first attention layer: a frame sees its own group and L groups after it, so that
+    `algorithmic_latency_ms = 160 (1 + L)`. L is chosen at run time, for each call of `forward`
+    or each state; the argument here is the default.
+
+    `forward` encodes whole recordings in parallel; `init_state`, `step` and `finish` do the same
+    piece by piece. Zipformer: Yao et al. 2024 (arXiv:2310.11230); memory bank: Shi et al. 2021
+    (arXiv:2010.10759).
+
+    Args:
+        input_dim: fbank bins F.
+        embed_dim: width D of all stacks.
+        num_heads: attention heads H.
+        ffn_dim: hidden width of the two feed-forwards of a block together.
+        num_layers_per_stack: blocks in each stack, one number or six.
+        memory_size: summaries M in the memory bank.
+        max_future_frames: default look-ahead L in groups, 0 to 2.
+        conv_kernel: frames that the depthwise convolutions see.
+        left_context: past frames, of its own rate, that each attention layer sees.
+    """
+
+    def __init__(
+        self,
+        input_dim: int = 80,
+        embed_dim: int = 512,
+        num_heads: int = 8,
+        ffn_dim: int = 2048,
+        num_layers_per_stack: int | Sequence[int] = 2,
+        memory_size: int = 4,
+        max_future_frames: int = 0,
+        conv_kernel: int = 15,
+        left_context: int = 64,
+    ) -> None:
+        super().__init__()
+        self.input_dim = input_dim
+        self.embed_dim = embed_dim
+        self.max_future_frames = _look_ahead(max_future_frames)
+        layers = num_layers_per_stack
+        layers = (layers,) * 6 if isinstance(layers, int) else tuple(layers)
+        if len(layers) != 6 or min(layers) < 1:
+            raise ValueError(
+                f"`num_layers_per_stack` must be one positive number or six, but is {num_layers_per_stack} instead."
+            )
+        self.embed = ConvEmbed(input_dim, embed_dim)
+        self.stacks = nn.ModuleList(
+            ZipformerStack(
+                num_layers,
+                embed_dim,
+                num_heads,
+                ffn_dim,
+                conv_kernel,
+                group,
+                left_context,
+                MAX_LOOK_AHEAD if index == 0 else 0,
+            )
+            for index, (num_layers, group) in enumerate(zip(layers, STACK_GROUPS, strict=True))
+        )
+        self.downsamples = nn.ModuleList(Downsample() for _ in range(3))  # to stacks 2, 3, 4
+        self.downsample_skip = Downsample()  # stack 1 to 25 Hz
+        self.skip_scales = nn.Parameter(torch.ones(3, embed_dim))  # of stacks 3, 2 and 1
+        self.memory_bank = MemoryBank(embed_dim, num_heads, memory_size, GROUP_OUTPUTS, left_context)
+
+    @property
+    def algorithmic_latency_ms(self) -> int:
+        """The latency in ms of the encoder itself at its default L: one group and its look-ahead."""
+        return algorithmic_latency_ms(self.max_future_frames)
+
+    def init_state(self, batch_size: int, max_future_frames: int | None = None) -> EncoderState:
+        """The state of `batch_size` new streams with look-ahead L.
+
+        Raises:
+            ValueError: if L is not 0, 1 or 2.
+        """
+        look_ahead = self._resolve(max_future_frames)
+        return EncoderState(
+            self.embed.init_state(batch_size),
+            tuple(
+                stack.init_state(batch_size, look_ahead if i == 0 else 0)
+                for i, stack in enumerate(self.stacks)
+            ),
+            self.memory_bank.init_state(batch_size),
+        )
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        src_lengths: Tensor,
+        max_future_frames: int | None = None,
+        return_stacks: bool = False,
+    ) -> EncoderOutput:
+        """Encodes whole recordings.
+
+        Args:
+            src_tokens: fbank frames `(B, T, F)`; what is beyond a row's length has no influence.
+            src_lengths: frames of each row `(B,)`.
+            max_future_frames: look-ahead L of this call, 0 to 2; the default of the encoder if None.
+            return_stacks: also return the six stack outputs, each at its own rate.
+        """
+        look_ahead = self._resolve(max_future_frames)
+        num_frames = src_tokens.shape[1]
+        x = functional.pad(src_tokens, (0, 0, 0, -num_frames % GROUP_FRAMES))
+        valid = length_mask(src_lengths, x.shape[1])
+        x = x.masked_fill(~valid[..., None], 0.0)
+
+        valid = all_of_pairs(valid)
+        valids = _pyramid(valid)
+        x = self.embed(x)
+        outputs: list[Tensor] = []
+        for index, stack in enumerate(self.stacks):
+            x = stack(self._stack_input(index, x, outputs, valids), valids[index], look_ahead if index == 0 else 0)
+            outputs.append(x)
+        x, carry_over = self.memory_bank(self._merge(outputs, valid), valids[5])
+        return EncoderOutput(
+            x[:, : num_frames // OUTPUT_STRIDE],
+            src_lengths.div(OUTPUT_STRIDE, rounding_mode="floor"),
+            carry_over,
+            tuple(outputs) if return_stacks else (),
+        )
+
+    def step(self, x: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+        """Encodes one chunk of whole groups, `(B, 16 g, F)` to `(B, 4 g, D)`.
+
+        With a look-ahead of L the frames are those of L groups ago, so that the first L groups
+        that come out of a new stream are void.
+
+        Raises:
+            ValueError: if the chunk is not a whole number of groups.
+        """
+        if x.shape[1] == 0 or x.shape[1] % GROUP_FRAMES:
+            raise ValueError(
+                f"`x` must be whole groups of {GROUP_FRAMES} frames (the rest goes to `finish`), "
+                f"but has {x.shape[1]} frames instead."
+            )
+        valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        y, _, state = self.advance(x, valid, state)
+        return y, state
+
+    def finish(self, state: EncoderState, tail: Tensor | None = None) -> tuple[Tensor, EncoderState]:
+        """Encodes the last, short group and what the look-ahead still owes.
+
+        `tail` `(B, T, F)`, T < 16 frames; returns `(B, 4 (groups owed) + T // 4, D)`.
+
+        Raises:
+            ValueError: if `tail` has a whole group or more.
+        """
+        x, valid = self.closing_chunk(state, tail)
+        y, _, state = self.advance(x, valid, state) if x.shape[1] else (x.new_zeros(x.shape[0], 0, self.embed_dim), valid, state)
+        return y[:, : self.closing_frames(state, tail)], state
+
+    def closing_chunk(self, state: EncoderState, tail: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The last chunk of a stream `(B, 16 g, F)` and its valid mask: the tail, then silence."""
+        past = state.embed.past
+        tail = past.new_zeros(past.shape[0], 0, self.input_dim) if tail is None else tail
+        size = tail.shape[1]
+        if size >= GROUP_FRAMES:
+            raise ValueError(
+                f"`tail` must be shorter than a group of {GROUP_FRAMES} frames (whole groups go to "
+                f"`step`), but has {size} frames instead."
+            )
+        padding = -size % GROUP_FRAMES + GROUP_FRAMES * self.look_ahead(state)
+        x = functional.pad(tail, (0, 0, 0, padding))
+        valid = torch.arange(x.shape[1], device=x.device) < size
+        return x, valid.expand(x.shape[0], -1)
+
+    def closing_frames(self, state: EncoderState, tail: Tensor | None) -> int:
+        """Encoder frames that `finish` owes with this tail."""
+        size = 0 if tail is None else tail.shape[1]
+        return GROUP_OUTPUTS * self.look_ahead(state) + size // OUTPUT_STRIDE
+
+    def look_ahead(self, state: EncoderState) -> int:
+        """The look-ahead L that a state was made for."""
+        return state.stacks[0][0].waiting.shape[1] // STACK_GROUPS[0]
+
+    def advance(self, x: Tensor, valid: Tensor, state: EncoderState) -> tuple[Tensor, Tensor, EncoderState]:
+        """`step` with a valid mask `(B, 16 g)` in, and the mask of the frames `(B, 4 g)` out."""
+        x = x.masked_fill(~valid[..., None], 0.0)
+        x, embed = self.embed.step(x, state.embed)
+        x, valid, first = self.stacks[0].step(x, all_of_pairs(valid), state.stacks[0])
+        valids = _pyramid(valid)
+        outputs, states = [x], [first]
+        for index in range(1, len(self.stacks)):
+            x = self._stack_input(index, x, outputs, valids)
+            x, _, stack_state = self.stacks[index].step(x, valids[index], state.stacks[index])
+            outputs.append(x)
+            states.append(stack_state)
+        y, memory = self.memory_bank.step(self._merge(outputs, valid), valids[5], state.memory)
+        return y, all_of_pairs(valid), EncoderState(embed, tuple(states), memory)
+
+    def _stack_input(self, index: int, x: Tensor, outputs: list[Tensor], valids: list[Tensor]) -> Tensor:
+        if index == 0:
+            return x
+        if index <= 3:
+            return self.downsamples[index - 1](x, valids[index - 1])  # type: ignore[no-any-return]
+        skip = 6 - index  # stack 5 takes stack 3, stack 6 takes stack 2
+        return upsample(x) + outputs[skip] * self.skip_scales[index - 4]
+
+    def _merge(self, outputs: list[Tensor], valid: Tensor) -> Tensor:
+        skip = self.downsample_skip(outputs[0], valid)  # 50 Hz -> 25 Hz
+        return outputs[5] + skip * self.skip_scales[2]  # type: ignore[no-any-return]
+
+    def _resolve(self, max_future_frames: int | None) -> int:
+        return self.max_future_frames if max_future_frames is None else _look_ahead(max_future_frames)
+
+
+def _pyramid(valid: Tensor) -> list[Tensor]:
+    """The valid mask of each stack, from the one at 50 Hz."""
+    halves = [valid]
+    for _ in range(3):
+        halves.append(any_of_pairs(halves[-1]))
+    return [*halves, halves[2], halves[1]]
+
+
+def _look_ahead(max_future_frames: int) -> int:
+    if max_future_frames not in range(MAX_LOOK_AHEAD + 1):
+        raise ValueError(f"`max_future_frames` must be 0, 1 or 2, but is {max_future_frames!r} instead.")
+    return max_future_frames

@@ -1,0 +1,129 @@
+"""Zipformer block, and a stack of blocks at one frame rate."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from echostream.modules.attention import AttentionState, CTSelfAttention
+from echostream.modules.conv import CausalConvModule, ConvState
+from echostream.modules.feed_forward import FeedForward
+from echostream.modules.norm import BiasNorm
+
+
+class BlockState(NamedTuple):
+    """What a block must remember of a stream; A frames wait for their look-ahead."""
+
+    attention: AttentionState
+    conv: ConvState
+    waiting: Tensor  # (B, A, 2 D): the block's input and the attention's input
+
+
+class ZipformerBlock(nn.Module):
+    """Zipformer block, `(B, T, D)` to `(B, T, D)`.
+
+    Half the feed-forward, CT self-attention, causal convolution module, the other half, BiasNorm
+    and a learned bypass. Yao et al. 2024, section 3.2 (arXiv:2310.11230), made causal.
+
+    `step` returns the frames of A frames ago and their valid mask, A being the look-ahead that the
+    state was made for; without look-ahead these are the frames that came in.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        conv_kernel: int,
+        group: int,
+        left_context: int,
+        max_look_ahead: int = 0,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.feed_forward_in = FeedForward(dim, ffn_dim // 2)
+        self.attention = CTSelfAttention(dim, num_heads, group, left_context, max_look_ahead)
+        self.conv = CausalConvModule(dim, conv_kernel)
+        self.feed_forward_out = FeedForward(dim, ffn_dim // 2)
+        self.norm = BiasNorm(dim)
+        self.bypass = nn.Parameter(torch.full((dim,), 0.5))
+
+    def init_state(self, batch_size: int, look_ahead: int = 0) -> BlockState:
+        """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
+        waiting = self.bypass.new_zeros(batch_size, look_ahead * self.attention.group, 2 * self.dim)
+        return BlockState(
+            self.attention.init_state(batch_size, look_ahead), self.conv.init_state(batch_size), waiting
+        )
+
+    def forward(self, x: Tensor, valid: Tensor, look_ahead: int = 0) -> Tensor:
+        h = x + self.feed_forward_in(x)
+        h = h + self.attention(h, valid, look_ahead)
+        h = h + self.conv(h, valid)
+        return self._close(x, h)
+
+    def step(self, x: Tensor, valid: Tensor, state: BlockState) -> tuple[Tensor, Tensor, BlockState]:
+        """One chunk of whole groups."""
+        num_frames = x.shape[1]
+        h = x + self.feed_forward_in(x)
+        y, attention = self.attention.step(h, valid, state.attention)
+        if state.waiting.shape[1]:
+            waiting = torch.cat([state.waiting, torch.cat([x, h], dim=2)], dim=1)
+            x, h = waiting[:, :num_frames].chunk(2, dim=2)
+            left = self.attention.left_context
+            valid = torch.cat([state.attention.valid[:, left:], valid], dim=1)[:, :num_frames]
+        else:
+            waiting = state.waiting
+        h = h + y
+        y, conv = self.conv.step(h, valid, state.conv)
+        return self._close(x, h + y), valid, BlockState(attention, conv, waiting[:, -state.waiting.shape[1] :])
+
+    def _close(self, x: Tensor, h: Tensor) -> Tensor:
+        h = self.norm(h + self.feed_forward_out(h))
+        return x + (h - x) * self.bypass
+
+
+class ZipformerStack(nn.Module):
+    """Blocks at one frame rate, `(B, T, D)` to `(B, T, D)`; the first may look ahead."""
+
+    def __init__(
+        self,
+        num_layers: int,
+        dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        conv_kernel: int,
+        group: int,
+        left_context: int,
+        max_look_ahead: int = 0,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ZipformerBlock(
+                dim, num_heads, ffn_dim, conv_kernel, group, left_context, max_look_ahead if i == 0 else 0
+            )
+            for i in range(num_layers)
+        )
+
+    def init_state(self, batch_size: int, look_ahead: int = 0) -> tuple[BlockState, ...]:
+        """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
+        return tuple(
+            block.init_state(batch_size, look_ahead if i == 0 else 0)
+            for i, block in enumerate(self.blocks)
+        )
+
+    def forward(self, x: Tensor, valid: Tensor, look_ahead: int = 0) -> Tensor:
+        for i, block in enumerate(self.blocks):
+            x = block(x, valid, look_ahead if i == 0 else 0)
+        return x
+
+    def step(
+        self, x: Tensor, valid: Tensor, state: tuple[BlockState, ...]
+    ) -> tuple[Tensor, Tensor, tuple[BlockState, ...]]:
+        """One chunk of whole groups; returns the frames, their valid mask and the state."""
+        states = []
+        for block, block_state in zip(self.blocks, state, strict=True):
+            x, valid, block_state = block.step(x, valid, block_state)
+            states.append(block_state)
+        return x, valid, tuple(states)

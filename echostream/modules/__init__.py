@@ -1,0 +1,1 @@
+"""Building blocks: weights only, no state of their own."""

@@ -1,0 +1,86 @@
+"""Causal convolutions that remember the frames before the chunk."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echostream.modules.activation import swoosh_r
+from echostream.modules.norm import BiasNorm
+
+
+class ConvState(NamedTuple):
+    """The input frames that the next output frame still needs."""
+
+    past: Tensor  # (B, P, C), zeros before the stream begins, as the padding of a convolution
+
+
+class ConvEmbed(nn.Module):
+    """The first layer: 100 Hz fbank to 50 Hz frames, `(B, 2 T, F)` to `(B, T, D)`.
+
+    A convolution of kernel 3 and stride 2, padded on the left only, BiasNorm and SiLU. Frame t
+    reads input frames 2t-1, 2t and 2t+1.
+    """
+
+    def __init__(self, input_dim: int, embed_dim: int) -> None:
+        super().__init__()
+        self.input_dim = input_dim
+        self.conv = nn.Conv1d(input_dim, embed_dim, kernel_size=3, stride=2)
+        self.norm = BiasNorm(embed_dim)
+
+    def init_state(self, batch_size: int) -> ConvState:
+        """The state of `batch_size` new streams."""
+        return ConvState(self.conv.weight.new_zeros(batch_size, 1, self.input_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._embed(functional.pad(x, (0, 0, 1, 0)))
+
+    def step(self, x: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
+        """One chunk of an even number of frames."""
+        x = torch.cat([state.past, x], dim=1)
+        return self._embed(x), ConvState(x[:, -1:])
+
+    def _embed(self, x: Tensor) -> Tensor:
+        x = self.conv(x.transpose(1, 2)).transpose(1, 2)  # (B, 2T+1, F) -> (B, T, D)
+        return functional.silu(self.norm(x))
+
+
+class CausalConvModule(nn.Module):
+    """Convolution module of a Zipformer block, `(B, T, D)` to `(B, T, D)`.
+
+    Linear, causal depthwise convolution over the last `kernel_size` frames, SwooshR, linear.
+    Frames that are not valid enter the convolution as zeros, as frames before the stream do.
+    """
+
+    def __init__(self, dim: int, kernel_size: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.kernel_size = kernel_size
+        self.linear_in = nn.Linear(dim, dim)
+        self.depthwise = nn.Conv1d(dim, dim, kernel_size, groups=dim)
+        self.linear_out = nn.Linear(dim, dim)
+
+    def init_state(self, batch_size: int) -> ConvState:
+        """The state of `batch_size` new streams."""
+        past = self.linear_in.weight.new_zeros(batch_size, self.kernel_size - 1, self.dim)
+        return ConvState(past)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        x = self._project(x, valid)
+        return self._convolve(functional.pad(x, (0, 0, self.kernel_size - 1, 0)))
+
+    def step(self, x: Tensor, valid: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
+        """One chunk, of any length."""
+        x = torch.cat([state.past, self._project(x, valid)], dim=1)
+        past = x[:, x.shape[1] - (self.kernel_size - 1) :]
+        return self._convolve(x), ConvState(past)
+
+    def _project(self, x: Tensor, valid: Tensor) -> Tensor:
+        return self.linear_in(x).masked_fill(~valid[..., None], 0.0)  # type: ignore[no-any-return]
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)  # (B, T+K-1, D) -> (B, T, D)
+        return self.linear_out(swoosh_r(x))  # type: ignore[no-any-return]

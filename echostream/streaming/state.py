@@ -1,0 +1,61 @@
+"""A state is a value: a `NamedTuple` of tensors, or of states.
+
+The law that every state here obeys:
+
+1. Axis 0 of every tensor is the stream; counters are integer tensors `(B,)`.
+2. Shapes and dtypes are fixed by `init_state`; a slot not filled yet is `valid=False`.
+3. Nothing in it is ever `None`, a Python number or a module.
+4. `step(x, state)` writes neither to `state` nor to the module. Keeping the old state is a
+   snapshot, going back to it is a replay.
+5. A cache is concatenated with what is new, used, and only then trimmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+State = TypeVar("State", bound=tuple[Any, ...])
+
+
+def map_state(function: Callable[..., Tensor], *states: State) -> State:
+    """A state of the same structure, `function` applied to each tensor (of all states at once)."""
+    first = states[0]
+    if any(type(other) is not type(first) or len(other) != len(first) for other in states[1:]):
+        raise ValueError(f"states must have one structure, but are {[type(s) for s in states]}.")
+    fields = [
+        function(*leaves) if isinstance(leaves[0], Tensor) else map_state(function, *leaves)
+        for leaves in zip(*states, strict=True)
+    ]
+    return type(first)(*fields) if hasattr(first, "_fields") else type(first)(fields)
+
+
+def named_leaves(state: tuple[Any, ...], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Each tensor of a state under the path of its fields, `stack1.0.attention.key`."""
+    names = getattr(state, "_fields", None) or [str(index) for index in range(len(state))]
+    for name, value in zip(names, state, strict=True):
+        path = f"{prefix}.{name}" if prefix else name
+        if isinstance(value, Tensor):
+            yield path, value
+        else:
+            yield from named_leaves(value, path)
+
+
+def state_nbytes(state: tuple[Any, ...]) -> int:
+    """Bytes of all tensors of a state, all streams together."""
+    return sum(leaf.numel() * leaf.element_size() for _, leaf in named_leaves(state))
+
+
+def select_rows(active: Tensor, new: State, old: State) -> State:
+    """The state of a batch in which only some streams went on.
+
+    `active` `(B,)` bool: True takes the row of `new`, False keeps the row of `old`.
+    """
+
+    def pick(n: Tensor, o: Tensor) -> Tensor:
+        return torch.where(active.reshape(-1, *[1] * (n.dim() - 1)), n, o)
+
+    return map_state(pick, new, old)
