@@ -48,10 +48,13 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.max_future_frames or not set(self.max_future_frames) <= {0, 1, 2}:
             raise ConfigError(
-                f"`max_future_frames` must be some of 0, 1 and 2, but is {self.max_future_frames} instead."
+                f"`max_future_frames` must be some of 0, 1 and 2, "
+                f"but is {self.max_future_frames} instead."
             )
         if self.tail_ms < 0 or self.tail_ms % 10:
-            raise ConfigError(f"`tail_ms` must be a multiple of 10 ms, but is {self.tail_ms} instead.")
+            raise ConfigError(
+                f"`tail_ms` must be a multiple of 10 ms, but is {self.tail_ms} instead."
+            )
 
 
 def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "config") -> Config:
@@ -65,7 +68,9 @@ def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "confi
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise ConfigError(f"{where}: `{unknown[0]}` is not a key; the keys are {', '.join(sorted(fields))}.")
+        raise ConfigError(
+            f"{where}: `{unknown[0]}` is not a key; the keys are {', '.join(sorted(fields))}."
+        )
     required = [
         f.name
         for f in fields.values()
@@ -75,7 +80,9 @@ def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "confi
     if missing:
         raise ConfigError(f"{where}: `{missing[0]}` is missing.")
     hints = get_type_hints(kind)
-    return kind(**{key: _convert(hints[key], value, f"{where}: `{key}`") for key, value in values.items()})
+    return kind(
+        **{key: _convert(hints[key], value, f"{where}: `{key}`") for key, value in values.items()}
+    )
 
 
 def load_config(kind: type[Config], path: str | Path) -> Config:
@@ -122,5 +129,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is type(None) and value is None:
         return None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, but is {value!r} instead.")
+        raise ConfigError(
+            f"{where} must be {getattr(hint, '__name__', hint)}, but is {value!r} instead."
+        )
     return value

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -57,11 +60,11 @@ class StHead(nn.Module):
 
     def init_state(self, batch_size: int) -> tuple[AttentionState, ...]:
         """The state of `batch_size` new streams."""
-        return tuple(layer.init_state(batch_size) for layer in self.layers)
+        return tuple(layer.init_state(batch_size) for layer in self._layers)
 
     def forward(self, x: Tensor, asr_logits: Tensor, valid: Tensor) -> Tensor:
         x = self._join(x, asr_logits)
-        for layer in self.layers:
+        for layer in self._layers:
             x = layer(x, valid)
         return self._close(x)
 
@@ -71,10 +74,14 @@ class StHead(nn.Module):
         """One chunk of whole groups."""
         x = self._join(x, asr_logits)
         states = []
-        for layer, layer_state in zip(self.layers, state, strict=True):
+        for layer, layer_state in zip(self._layers, state, strict=True):
             x, layer_state = layer.step(x, valid, layer_state)
             states.append(layer_state)
         return self._close(x), tuple(states)
+
+    @property
+    def _layers(self) -> Sequence[TransformerLayer]:
+        return cast("Sequence[TransformerLayer]", self.layers)
 
     def _join(self, x: Tensor, asr_logits: Tensor) -> Tensor:
         return x + self.condition(functional.softmax(asr_logits, dim=-1))  # type: ignore[no-any-return]

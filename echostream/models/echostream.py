@@ -60,7 +60,9 @@ class EchoStreamModel(nn.Module):
             self.encoder.init_state(batch_size, look_ahead), self.st_head.init_state(batch_size)
         )
 
-    def forward(self, x: Tensor, lengths: Tensor, max_future_frames: int | None = None) -> CtcOutput:
+    def forward(
+        self, x: Tensor, lengths: Tensor, max_future_frames: int | None = None
+    ) -> CtcOutput:
         """Whole recordings `(B, T, F)` of `lengths (B,)` frames to logits `(B, T // 4, V)`."""
         num_outputs = x.shape[1] // (GROUP_FRAMES // GROUP_OUTPUTS)
         x = functional.pad(x, (0, 0, 0, -x.shape[1] % GROUP_FRAMES))
@@ -84,6 +86,8 @@ class EchoStreamModel(nn.Module):
         """The last, short group `(B, T < 16, F)` and what the look-ahead still owes."""
         x, valid = self.encoder.closing_chunk(state.encoder, tail)
         num_outputs = self.encoder.closing_frames(state.encoder, tail)
+        if x.shape[1] == 0:
+            return self._nothing(x), state
         output, state = self.advance(x, valid, state)
         return CtcOutput(*(field[:, :num_outputs] for field in output)), state
 
@@ -94,11 +98,17 @@ class EchoStreamModel(nn.Module):
         st_logits, st_head = self.st_head.step(y, asr_logits, valid, state.st_head)
         return CtcOutput(asr_logits, st_logits, valid), ModelState(encoder, st_head)
 
+    def _nothing(self, x: Tensor) -> CtcOutput:
+        """The output for no frames at all."""
+        none = x.new_zeros(x.shape[0], 0, self.encoder.embed_dim)
+        logits = self.asr_head(none), self.st_head.project(none)
+        return CtcOutput(*logits, torch.zeros(none.shape[:2], dtype=torch.bool, device=x.device))
+
     def _resolve(self, max_future_frames: int | None) -> int:
         look_ahead = self.max_future_frames[0] if max_future_frames is None else max_future_frames
         if look_ahead not in self.max_future_frames:
             raise ValueError(
-                f"`max_future_frames` must be one of {self.max_future_frames}, which this model was "
+                f"`max_future_frames` must be one of {self.max_future_frames}, which the model was "
                 f"trained for, but is {look_ahead} instead."
             )
         return look_ahead

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,14 @@ from echostream.streaming.clock import (
     algorithmic_latency_ms,
 )
 
-STACK_GROUPS = (8, 4, 2, 1, 2, 4)  # frames of a group in each stack: 50, 25, 12.5, 6.25, 12.5, 25 Hz
+STACK_GROUPS = (
+    8,
+    4,
+    2,
+    1,
+    2,
+    4,
+)  # frames of a group in each stack: 50, 25, 12.5, 6.25, 12.5, 25 Hz
 MAX_LOOK_AHEAD = 2  # largest L, in groups
 
 
@@ -89,7 +96,8 @@ class ZipformerEncoder(nn.Module):
         layers = (layers,) * 6 if isinstance(layers, int) else tuple(layers)
         if len(layers) != 6 or min(layers) < 1:
             raise ValueError(
-                f"`num_layers_per_stack` must be one positive number or six, but is {num_layers_per_stack} instead."
+                f"`num_layers_per_stack` must be one positive number or six, "
+                f"but is {num_layers_per_stack} instead."
             )
         self.embed = ConvEmbed(input_dim, embed_dim)
         self.stacks = nn.ModuleList(
@@ -108,11 +116,13 @@ class ZipformerEncoder(nn.Module):
         self.downsamples = nn.ModuleList(Downsample() for _ in range(3))  # to stacks 2, 3, 4
         self.downsample_skip = Downsample()  # stack 1 to 25 Hz
         self.skip_scales = nn.Parameter(torch.ones(3, embed_dim))  # of stacks 3, 2 and 1
-        self.memory_bank = MemoryBank(embed_dim, num_heads, memory_size, GROUP_OUTPUTS, left_context)
+        self.memory_bank = MemoryBank(
+            embed_dim, num_heads, memory_size, GROUP_OUTPUTS, left_context
+        )
 
     @property
     def algorithmic_latency_ms(self) -> int:
-        """The latency in ms of the encoder itself at its default L: one group and its look-ahead."""
+        """The latency in ms of the encoder at its default L: one group and its look-ahead."""
         return algorithmic_latency_ms(self.max_future_frames)
 
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> EncoderState:
@@ -126,7 +136,7 @@ class ZipformerEncoder(nn.Module):
             self.embed.init_state(batch_size),
             tuple(
                 stack.init_state(batch_size, look_ahead if i == 0 else 0)
-                for i, stack in enumerate(self.stacks)
+                for i, stack in enumerate(self._stacks)
             ),
             self.memory_bank.init_state(batch_size),
         )
@@ -143,7 +153,7 @@ class ZipformerEncoder(nn.Module):
         Args:
             src_tokens: fbank frames `(B, T, F)`; what is beyond a row's length has no influence.
             src_lengths: frames of each row `(B,)`.
-            max_future_frames: look-ahead L of this call, 0 to 2; the default of the encoder if None.
+            max_future_frames: look-ahead L of this call, 0 to 2; the encoder's default if None.
             return_stacks: also return the six stack outputs, each at its own rate.
         """
         look_ahead = self._resolve(max_future_frames)
@@ -156,8 +166,12 @@ class ZipformerEncoder(nn.Module):
         valids = _pyramid(valid)
         x = self.embed(x)
         outputs: list[Tensor] = []
-        for index, stack in enumerate(self.stacks):
-            x = stack(self._stack_input(index, x, outputs, valids), valids[index], look_ahead if index == 0 else 0)
+        for index, stack in enumerate(self._stacks):
+            x = stack(
+                self._stack_input(index, x, outputs, valids),
+                valids[index],
+                look_ahead if index == 0 else 0,
+            )
             outputs.append(x)
         x, carry_over = self.memory_bank(self._merge(outputs, valid), valids[5])
         return EncoderOutput(
@@ -185,7 +199,9 @@ class ZipformerEncoder(nn.Module):
         y, _, state = self.advance(x, valid, state)
         return y, state
 
-    def finish(self, state: EncoderState, tail: Tensor | None = None) -> tuple[Tensor, EncoderState]:
+    def finish(
+        self, state: EncoderState, tail: Tensor | None = None
+    ) -> tuple[Tensor, EncoderState]:
         """Encodes the last, short group and what the look-ahead still owes.
 
         `tail` `(B, T, F)`, T < 16 frames; returns `(B, 4 (groups owed) + T // 4, D)`.
@@ -194,7 +210,9 @@ class ZipformerEncoder(nn.Module):
             ValueError: if `tail` has a whole group or more.
         """
         x, valid = self.closing_chunk(state, tail)
-        y, _, state = self.advance(x, valid, state) if x.shape[1] else (x.new_zeros(x.shape[0], 0, self.embed_dim), valid, state)
+        if x.shape[1] == 0:
+            return x.new_zeros(x.shape[0], 0, self.embed_dim), state
+        y, _, state = self.advance(x, valid, state)
         return y[:, : self.closing_frames(state, tail)], state
 
     def closing_chunk(self, state: EncoderState, tail: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -221,22 +239,30 @@ class ZipformerEncoder(nn.Module):
         """The look-ahead L that a state was made for."""
         return state.stacks[0][0].waiting.shape[1] // STACK_GROUPS[0]
 
-    def advance(self, x: Tensor, valid: Tensor, state: EncoderState) -> tuple[Tensor, Tensor, EncoderState]:
+    def advance(
+        self, x: Tensor, valid: Tensor, state: EncoderState
+    ) -> tuple[Tensor, Tensor, EncoderState]:
         """`step` with a valid mask `(B, 16 g)` in, and the mask of the frames `(B, 4 g)` out."""
         x = x.masked_fill(~valid[..., None], 0.0)
         x, embed = self.embed.step(x, state.embed)
-        x, valid, first = self.stacks[0].step(x, all_of_pairs(valid), state.stacks[0])
+        x, valid, first = self._stacks[0].step(x, all_of_pairs(valid), state.stacks[0])
         valids = _pyramid(valid)
         outputs, states = [x], [first]
-        for index in range(1, len(self.stacks)):
+        for index in range(1, len(self._stacks)):
             x = self._stack_input(index, x, outputs, valids)
-            x, _, stack_state = self.stacks[index].step(x, valids[index], state.stacks[index])
+            x, _, stack_state = self._stacks[index].step(x, valids[index], state.stacks[index])
             outputs.append(x)
             states.append(stack_state)
         y, memory = self.memory_bank.step(self._merge(outputs, valid), valids[5], state.memory)
         return y, all_of_pairs(valid), EncoderState(embed, tuple(states), memory)
 
-    def _stack_input(self, index: int, x: Tensor, outputs: list[Tensor], valids: list[Tensor]) -> Tensor:
+    @property
+    def _stacks(self) -> Sequence[ZipformerStack]:
+        return cast("Sequence[ZipformerStack]", self.stacks)
+
+    def _stack_input(
+        self, index: int, x: Tensor, outputs: list[Tensor], valids: list[Tensor]
+    ) -> Tensor:
         if index == 0:
             return x
         if index <= 3:
@@ -249,7 +275,9 @@ class ZipformerEncoder(nn.Module):
         return outputs[5] + skip * self.skip_scales[2]  # type: ignore[no-any-return]
 
     def _resolve(self, max_future_frames: int | None) -> int:
-        return self.max_future_frames if max_future_frames is None else _look_ahead(max_future_frames)
+        return (
+            self.max_future_frames if max_future_frames is None else _look_ahead(max_future_frames)
+        )
 
 
 def _pyramid(valid: Tensor) -> list[Tensor]:
@@ -262,5 +290,7 @@ def _pyramid(valid: Tensor) -> list[Tensor]:
 
 def _look_ahead(max_future_frames: int) -> int:
     if max_future_frames not in range(MAX_LOOK_AHEAD + 1):
-        raise ValueError(f"`max_future_frames` must be 0, 1 or 2, but is {max_future_frames!r} instead.")
+        raise ValueError(
+            f"`max_future_frames` must be 0, 1 or 2, but is {max_future_frames!r} instead."
+        )
     return max_future_frames

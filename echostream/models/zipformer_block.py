@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,9 @@ class ZipformerBlock(nn.Module):
         """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
         waiting = self.bypass.new_zeros(batch_size, look_ahead * self.attention.group, 2 * self.dim)
         return BlockState(
-            self.attention.init_state(batch_size, look_ahead), self.conv.init_state(batch_size), waiting
+            self.attention.init_state(batch_size, look_ahead),
+            self.conv.init_state(batch_size),
+            waiting,
         )
 
     def forward(self, x: Tensor, valid: Tensor, look_ahead: int = 0) -> Tensor:
@@ -63,7 +66,9 @@ class ZipformerBlock(nn.Module):
         h = h + self.conv(h, valid)
         return self._close(x, h)
 
-    def step(self, x: Tensor, valid: Tensor, state: BlockState) -> tuple[Tensor, Tensor, BlockState]:
+    def step(
+        self, x: Tensor, valid: Tensor, state: BlockState
+    ) -> tuple[Tensor, Tensor, BlockState]:
         """One chunk of whole groups."""
         num_frames = x.shape[1]
         h = x + self.feed_forward_in(x)
@@ -77,7 +82,11 @@ class ZipformerBlock(nn.Module):
             waiting = state.waiting
         h = h + y
         y, conv = self.conv.step(h, valid, state.conv)
-        return self._close(x, h + y), valid, BlockState(attention, conv, waiting[:, -state.waiting.shape[1] :])
+        return (
+            self._close(x, h + y),
+            valid,
+            BlockState(attention, conv, waiting[:, -state.waiting.shape[1] :]),
+        )
 
     def _close(self, x: Tensor, h: Tensor) -> Tensor:
         h = self.norm(h + self.feed_forward_out(h))
@@ -101,7 +110,13 @@ class ZipformerStack(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(
             ZipformerBlock(
-                dim, num_heads, ffn_dim, conv_kernel, group, left_context, max_look_ahead if i == 0 else 0
+                dim,
+                num_heads,
+                ffn_dim,
+                conv_kernel,
+                group,
+                left_context,
+                max_look_ahead if i == 0 else 0,
             )
             for i in range(num_layers)
         )
@@ -110,11 +125,11 @@ class ZipformerStack(nn.Module):
         """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
         return tuple(
             block.init_state(batch_size, look_ahead if i == 0 else 0)
-            for i, block in enumerate(self.blocks)
+            for i, block in enumerate(self._blocks)
         )
 
     def forward(self, x: Tensor, valid: Tensor, look_ahead: int = 0) -> Tensor:
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self._blocks):
             x = block(x, valid, look_ahead if i == 0 else 0)
         return x
 
@@ -123,7 +138,11 @@ class ZipformerStack(nn.Module):
     ) -> tuple[Tensor, Tensor, tuple[BlockState, ...]]:
         """One chunk of whole groups; returns the frames, their valid mask and the state."""
         states = []
-        for block, block_state in zip(self.blocks, state, strict=True):
+        for block, block_state in zip(self._blocks, state, strict=True):
             x, valid, block_state = block.step(x, valid, block_state)
             states.append(block_state)
         return x, valid, tuple(states)
+
+    @property
+    def _blocks(self) -> Sequence[ZipformerBlock]:
+        return cast("Sequence[ZipformerBlock]", self.blocks)

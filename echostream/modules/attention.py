@@ -50,10 +50,13 @@ class CTSelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         if dim % num_heads:
-            raise ValueError(f"`embed_dim` must be a multiple of `num_heads` ({num_heads}), but is {dim} instead.")
+            raise ValueError(
+                f"`embed_dim` must be a multiple of {num_heads} heads, but is {dim} instead."
+            )
         if left_context % group:
             raise ValueError(
-                f"`left_context` must be a multiple of the group of {group} frames, but is {left_context} instead."
+                f"`left_context` must be a multiple of the group of {group} frames, "
+                f"but is {left_context} instead."
             )
         self.dim = dim
         self.num_heads = num_heads
@@ -64,7 +67,9 @@ class CTSelfAttention(nn.Module):
         self.max_ahead = group * (max_look_ahead + 1) - 1  # largest distance into the future
         self.project_in = nn.Linear(dim, 2 * self.query_dim + dim)
         self.project_out = nn.Linear(dim, dim)
-        self.position_bias = nn.Parameter(torch.zeros(num_heads, self.max_ahead + left_context + group))
+        self.position_bias = nn.Parameter(
+            torch.zeros(num_heads, self.max_ahead + left_context + group)
+        )
 
     def init_state(self, batch_size: int, look_ahead: int = 0) -> AttentionState:
         """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
@@ -78,7 +83,9 @@ class CTSelfAttention(nn.Module):
             query=weight.new_zeros(batch_size, ahead, self.query_dim),
         )
 
-    def forward(self, x: Tensor, valid: Tensor, look_ahead: int = 0, memory: Memory | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, valid: Tensor, look_ahead: int = 0, memory: Memory | None = None
+    ) -> Tensor:
         query, key, value = self._project(x)
         frames = range(x.shape[1])
         return self._attend(query, key, value, valid, frames, frames, look_ahead, memory)
@@ -109,7 +116,9 @@ class CTSelfAttention(nn.Module):
         )
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = self.project_in(x).split([self.query_dim, self.query_dim, self.dim], dim=-1)
+        query, key, value = self.project_in(x).split(
+            [self.query_dim, self.query_dim, self.dim], dim=-1
+        )
         return query, key, value
 
     def _attend(
@@ -128,22 +137,27 @@ class CTSelfAttention(nn.Module):
         bias = self._bias(queries, keys)  # (H, Tq, Tk)
         if memory is not None:
             _, memory_key, memory_value = self._project(memory.slots)
-            key, value = torch.cat([memory_key, key], dim=1), torch.cat([memory_value, value], dim=1)
+            key, value = (
+                torch.cat([memory_key, key], dim=1),
+                torch.cat([memory_value, value], dim=1),
+            )
             visible = torch.cat([memory.visible, visible], dim=2)
             bias = functional.pad(bias, (memory.slots.shape[1], 0))
-        mask = bias.masked_fill(~visible[:, None], MASKED)  # (B, H, Tq, Tk)
-        y = functional.scaled_dot_product_attention(
-            self._heads(query), self._heads(key), self._heads(value), attn_mask=mask, scale=self.scale
-        )
+        scores = (self._heads(query) * self.scale) @ self._heads(key).transpose(2, 3)
+        scores = (scores + bias).masked_fill(~visible[:, None], MASKED)  # (B, H, Tq, Tk)
+        y = scores.softmax(dim=-1) @ self._heads(value)
         return self.project_out(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, T, H*d) -> (B, H, T, d)
+        # (B, T, H * d) -> (B, H, T, d)
+        return x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
 
     def _bias(self, queries: range, keys: range) -> Tensor:
         """The bias of every pair `(H, Tq, Tk)`; a distance outside the mask gets a neighbour's."""
         count = len(queries) + len(keys) - 1
-        ahead = keys.start - queries.stop + 1 + torch.arange(count, device=self.position_bias.device)
+        ahead = (
+            keys.start - queries.stop + 1 + torch.arange(count, device=self.position_bias.device)
+        )
         index = (self.max_ahead - ahead).clamp(0, self.position_bias.shape[1] - 1)
         # Row i of `unfold` reads diagonal i, i+1, ...; the last query comes first.
         diagonals = self.position_bias[:, index].unfold(1, len(keys), 1)  # (H, Tq, Tk)

@@ -32,7 +32,9 @@ class MemoryBank(nn.Module):
     to the module; slots not filled yet are masked. Shi et al. 2021 (arXiv:2010.10759).
     """
 
-    def __init__(self, dim: int, num_heads: int, memory_size: int, group: int, left_context: int) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, memory_size: int, group: int, left_context: int
+    ) -> None:
         super().__init__()
         self.dim = dim
         self.memory_size = memory_size
@@ -46,7 +48,9 @@ class MemoryBank(nn.Module):
         weight = self.summarise.weight
         return MemoryBankState(
             bank=weight.new_zeros(batch_size, self.memory_size, self.dim),
-            filled=torch.zeros(batch_size, self.memory_size, dtype=torch.bool, device=weight.device),
+            filled=torch.zeros(
+                batch_size, self.memory_size, dtype=torch.bool, device=weight.device
+            ),
             partial=weight.new_zeros(batch_size, self.dim),
             num_groups=torch.zeros(batch_size, dtype=torch.int64, device=weight.device),
             attention=self.attention.init_state(batch_size),
@@ -59,18 +63,21 @@ class MemoryBank(nn.Module):
         y = self.norm(x + self.attention(x, valid, memory=memory))
         return y, bank.bank
 
-    def step(self, x: Tensor, valid: Tensor, state: MemoryBankState) -> tuple[Tensor, MemoryBankState]:
+    def step(
+        self, x: Tensor, valid: Tensor, state: MemoryBankState
+    ) -> tuple[Tensor, MemoryBankState]:
         """One chunk of whole groups."""
         memory, bank = self._remember(x, valid, state)
         y, attention = self.attention.step(x, valid, state.attention, memory)
         return self.norm(x + y), bank._replace(attention=attention)
 
-    def _remember(self, x: Tensor, valid: Tensor, state: MemoryBankState) -> tuple[Memory, MemoryBankState]:
+    def _remember(
+        self, x: Tensor, valid: Tensor, state: MemoryBankState
+    ) -> tuple[Memory, MemoryBankState]:
         """What each frame may see of the bank, and the bank after the last frame."""
-        batch_size, num_frames, _ = x.shape
         # Streams of one batch may be at different places in their segments, so places are counted
         # from the open segment of each stream, in groups that hold a valid frame.
-        present = valid.unflatten(1, (-1, self.group)).any(2)  # (B, G)
+        present = valid.reshape(len(valid), -1, self.group).any(2)  # (B, G)
         place = state.num_groups[:, None] + present.cumsum(1) - 1
         segment = place.clamp(min=0).div(SEGMENT_GROUPS, rounding_mode="floor")  # (B, G)
         segment = segment.repeat_interleave(self.group, dim=1)  # (B, T)
@@ -78,7 +85,9 @@ class MemoryBank(nn.Module):
 
         member = functional.one_hot(segment, num_segments) * valid[..., None]  # (B, T, N)
         sums = member.to(x.dtype).transpose(1, 2) @ x.masked_fill(~valid[..., None], 0.0)
-        sums = sums + functional.pad(state.partial[:, None], (0, 0, 0, num_segments - 1))  # (B, N, D)
+        sums = sums + functional.pad(
+            state.partial[:, None], (0, 0, 0, num_segments - 1)
+        )  # (B, N, D)
         counted = state.num_groups + present.sum(1)
         num_complete = counted.div(SEGMENT_GROUPS, rounding_mode="floor")  # (B,)
         new = self.summarise(sums / (SEGMENT_GROUPS * self.group))

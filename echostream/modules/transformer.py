@@ -12,7 +12,9 @@ from echostream.modules.norm import BiasNorm
 class TransformerLayer(nn.Module):
     """Pre-norm transformer layer under the CT-mask, `(B, T, D)` to `(B, T, D)`."""
 
-    def __init__(self, dim: int, num_heads: int, ffn_dim: int, group: int, left_context: int) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, ffn_dim: int, group: int, left_context: int
+    ) -> None:
         super().__init__()
         self.attention_norm = BiasNorm(dim)
         self.attention = CTSelfAttention(dim, num_heads, group, left_context)
@@ -26,7 +28,9 @@ class TransformerLayer(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         return self._feed(x + self.attention(self.attention_norm(x), valid))
 
-    def step(self, x: Tensor, valid: Tensor, state: AttentionState) -> tuple[Tensor, AttentionState]:
+    def step(
+        self, x: Tensor, valid: Tensor, state: AttentionState
+    ) -> tuple[Tensor, AttentionState]:
         """One chunk of whole groups."""
         y, state = self.attention.step(self.attention_norm(x), valid, state)
         return self._feed(x + y), state

@@ -1,0 +1,70 @@
+# `make demo` and `make test` set up what they need on the first call (a few minutes) and not again
+# until the requirements change. They want Python 3.10 to 3.13, gcc and a package index for pip.
+# The index should offer a CPU build of torch: on Linux the default build brings gigabytes of CUDA.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint train-demo clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+TORCH := $(shell grep '^torch==' requirements.txt)
+
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
+
+HAS_ESPEAK = $(BIN)/python -c 'import ctypes; ctypes.CDLL("libespeak-ng.so.1")' 2>/dev/null
+ESPEAK_TESTS = $(notdir $(shell grep -lsi espeak tests/test_*.py))
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## make .venv with the pinned requirements (demo and test do this themselves)
+	@:
+
+$(STAMP): requirements.txt requirements-dev.txt setup.py
+	@[ -n "$(PYTHON)" ] || { echo "setup: needs Python 3.10 to 3.13 as python3.11 or python3, found none"; exit 1; }
+	@echo "setup: $(VENV) with $$($(PYTHON) --version), once"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "setup: $(TORCH)"
+	@$(BIN)/pip install -qq -c requirements.txt $(TORCH)
+	@echo "setup: requirements-dev.txt"
+	@$(BIN)/pip install -qq -r requirements-dev.txt
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	@$(HAS_ESPEAK) || $(MAKE) -s espeak
+	@touch $@
+
+# Only where it can be done without asking: apt-get, as root or with a sudo that does not prompt.
+.PHONY: espeak
+espeak:
+	@if ! command -v apt-get >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then run=env; elif sudo -n true 2>/dev/null; then run="sudo -n env"; else exit 0; fi; \
+	echo "setup: espeak-ng, with apt-get"; \
+	{ $$run apt-get update && $$run DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y --no-install-recommends libespeak-ng1 espeak-ng-data espeak-ng; \
+	} >$(VENV)/apt.log 2>&1 || echo "setup: apt-get failed, see $(VENV)/apt.log"
+
+demo: export OMP_NUM_THREADS := 1
+demo: $(STAMP) ## the latency-quality curves of the shipped model, into out/demo
+	@$(BIN)/python eval/latency_curve.py --max-future-frames 0 1 \
+		--segment-sizes 320 640 960 --jobs 2 --output out/demo
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check --output-format concise .
+	@$(BIN)/ruff format --check --output-format concise .
+	@$(BIN)/mypy
+
+test: export OMP_NUM_THREADS := 1
+test: lint ## ruff, mypy and all tests
+	@$(HAS_ESPEAK) || echo "test: libespeak-ng1 is missing: tests in $(or $(ESPEAK_TESTS),no file) will be skipped"
+	@$(BIN)/pytest -n 2 --dist loadfile
+
+train-demo: $(STAMP) ## train the shipped model anew, into out/train (hours)
+	@$(BIN)/echostream train configs/train/demo-fr-en.yaml
+
+clean: ## remove .venv, out/ and what the tools leave behind
+	rm -rf $(VENV) out build dist echostream.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Data: the demo grammar, its speech, and tables of recordings on disk."""

@@ -1,0 +1,120 @@
+"""Endless synthetic speech: sentences of a grammar, spoken by espeak-ng in many voices."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from echostream.data.augment import (
+    TEST_VARIATION,
+    TRAIN_VARIATION,
+    Rendering,
+    Variation,
+    draw_rendering,
+    render,
+)
+from echostream.data.espeak import Espeak
+from echostream.data.grammar import Grammar, Pair
+from echostream.data.utterance import Utterance
+from echostream.streaming.clock import SAMPLE_RATE
+
+Split = Literal["train", "dev", "test-seen", "test-unseen"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+# Variants of espeak-ng that sound like a person; the others whisper, croak, clip, or repeat these.
+# The unseen ones lie between the others in spectrum and pitch, two men and two women.
+TRAIN_VOICES = tuple(
+    f"fr-fr+{variant}"
+    for variant in (
+        *("m1", "m3", "m4", "m6", "m7", "m8", "Michael", "adam", "robert", "klatt2"),
+        *("f1", "f2", "f4", "f5", "Annie", "linda", "aunty"),
+    )
+)
+UNSEEN_VOICES = tuple(f"fr-fr+{variant}" for variant in ("m5", "Mario", "f3", "belinda"))
+
+_TEST_PERCENT, _DEV_PERCENT = 4, 2
+
+
+def sentence_split(source: str) -> Literal["train", "dev", "test"]:
+    """Where a French sentence belongs, by its text alone: 4 % are test, 2 % dev, the rest train."""
+    digest = hashlib.blake2b(source.encode("utf-8"), digest_size=8).digest()
+    place = int.from_bytes(digest, "big") % 100
+    if place < _TEST_PERCENT:
+        return "test"
+    return "dev" if place < _TEST_PERCENT + _DEV_PERCENT else "train"
+
+
+class SyntheticSpeech:
+    """An endless row of utterances; item i depends on (`seed`, `split`, i) and nothing else.
+
+    `voices`: espeak-ng voices, drawn with equal chance. `split`: "train" varies the speech widely
+    (`augment.TRAIN_VARIATION`), "dev", "test-seen" and "test-unseen" a little; no sentence of one of
+    train, dev and test is ever in another (`sentence_split`). Which voices are seen and which are
+    not is the caller's: `TRAIN_VOICES`, `UNSEEN_VOICES`. `variation` replaces the split's own.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        voices: Sequence[str] = TRAIN_VOICES,
+        seed: int = 0,
+        split: Split = "train",
+        variation: Variation | None = None,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"`split` must be one of {SPLITS}, but is {split!r} instead.")
+        if not voices:
+            raise ValueError("`voices` must name one voice or more, but is empty.")
+        self.grammar = grammar
+        self.voices = tuple(voices)
+        self.seed = seed
+        self.split = split
+        self.variation = variation or (TRAIN_VARIATION if split == "train" else TEST_VARIATION)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return self.start_at(0)
+
+    def start_at(self, index: int) -> Iterator[Utterance]:
+        """The utterances from `index` on, without end."""
+        while True:
+            yield self.utterance(index)
+            index += 1
+
+    def name(self, index: int) -> str:
+        """The id of item `index`."""
+        return f"{self.split}-{self.seed}-{index:07d}"
+
+    def pair(self, index: int) -> Pair:
+        """The texts of item `index`, without speaking them."""
+        return self._draw(index)[0]
+
+    def utterance(self, index: int) -> Utterance:
+        """Item `index`, spoken. Raises `EspeakError` without espeak-ng."""
+        pair, voice, rendering = self._draw(index)
+        speech = Espeak().speak(pair.source, voice, rendering.rate_wpm, rendering.pitch)
+        samples = _resample(speech.samples, speech.sample_rate * rendering.speed)
+        samples, shift = render(samples, rendering, SAMPLE_RATE)
+        word_ends = tuple(end / rendering.speed + shift for end in speech.word_ends)
+        return Utterance(self.name(index), samples, pair.source, pair.target, voice, word_ends)
+
+    def _draw(self, index: int) -> tuple[Pair, str, Rendering]:
+        if index < 0:
+            raise ValueError(f"`index` must be 0 or more, but is {index} instead.")
+        rng = random.Random(f"{self.seed} {self.split} {index}")
+        wanted = "test" if self.split.startswith("test") else self.split
+        pair = self.grammar.sample(rng)
+        while sentence_split(pair.source) != wanted:
+            pair = self.grammar.sample(rng)
+        voice = self.voices[int(rng.random() * len(self.voices))]
+        return pair, voice, draw_rendering(self.variation, rng)
+
+
+def _resample(samples: NDArray[np.float32], sample_rate: float) -> NDArray[np.float32]:
+    resampled = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
+    return np.asarray(resampled, dtype=np.float32)

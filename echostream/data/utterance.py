@@ -1,0 +1,23 @@
+"""One recording with its text, its translation and the times of its words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording: `samples` (S,) float32 in [-1, 1], mono, at 16 kHz.
+
+    `word_ends`: seconds at which each word of `source` ends; empty if unknown.
+    """
+
+    id: str
+    samples: NDArray[np.float32]
+    source: str
+    target: str
+    voice: str
+    word_ends: tuple[float, ...] = ()

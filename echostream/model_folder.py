@@ -1,0 +1,157 @@
+"""A model on disk: a folder of plain files, none of which can run code when it is opened."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from echostream.config import ModelConfig, load_config, to_dict
+from echostream.device import resolve_device
+from echostream.frontend.cmvn import GlobalCmvn
+from echostream.models import EchoStreamModel, build_model
+from echostream.tokenizer import Tokenizer
+
+CONFIG = "config.yaml"
+WEIGHTS = "model.safetensors"
+SOURCE_SPM = "spm_src.model"
+TARGET_SPM = "spm_tgt.model"
+CMVN = "gcmvn.npz"
+README = "README.md"
+
+_NEEDED = (CONFIG, SOURCE_SPM, TARGET_SPM, CMVN, WEIGHTS)
+_PICKLES = (".pt", ".pth", ".ckpt", ".bin")
+
+
+class ModelFolderError(ValueError):
+    """A model folder that cannot be used as it is; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that a session needs: the network, both tokenizers, the statistics, the configuration."""
+
+    network: EchoStreamModel
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    cmvn: GlobalCmvn
+    config: ModelConfig
+
+
+def save_model(
+    path: str | Path,
+    network: EchoStreamModel,
+    config: ModelConfig,
+    cmvn: GlobalCmvn,
+    source_spm: str | Path,
+    target_spm: str | Path,
+    readme: str,
+) -> None:
+    """Writes a model folder, or renews the files of one that is there.
+
+    `source_spm` and `target_spm` are SentencePiece model files; they may already lie in the folder.
+    `readme` says what the model was trained on and how well it does. Each file is written under a
+    temporary name and renamed, the weights last, so an interrupted call leaves no half file.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+    text = yaml.safe_dump(to_dict(config), sort_keys=False)
+    for name, source in ((SOURCE_SPM, source_spm), (TARGET_SPM, target_spm)):
+        if Path(source).resolve() != (folder / name).resolve():
+            _replace(folder / name, partial(shutil.copyfile, source))
+    _replace(folder / CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
+    _replace(folder / CMVN, cmvn.save)
+    _replace(folder / README, lambda file: file.write_text(readme, encoding="utf-8"))
+    _replace(folder / WEIGHTS, lambda file: save_file(weights, file))
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """The model of a folder, in evaluation mode on `device` (cpu, cuda or gpu).
+
+    Raises:
+        ModelFolderError: if the folder or one of its files is missing, if the weights are a pickle,
+            damaged, not finite or not those of the configuration, or if the parts do not fit.
+        ConfigError: if a key of `config.yaml` is unknown, missing or not allowed.
+    """
+    folder = Path(path)
+    _check_files(folder)
+    try:
+        config = load_config(ModelConfig, folder / CONFIG)
+    except UnicodeDecodeError as error:
+        raise ModelFolderError(f"{folder / CONFIG} is not text: {error}") from error
+    source = Tokenizer.load(folder / SOURCE_SPM)
+    target = Tokenizer.load(folder / TARGET_SPM)
+    cmvn = GlobalCmvn.load(folder / CMVN)
+    for name, found, wanted, field in (
+        (SOURCE_SPM, source.vocab_size, config.source_vocab_size, "source_vocab_size"),
+        (TARGET_SPM, target.vocab_size, config.target_vocab_size, "target_vocab_size"),
+        (CMVN, len(cmvn.mean), config.encoder.input_dim, "encoder.input_dim"),
+    ):
+        if found != wanted:
+            raise ModelFolderError(
+                f"{folder / name} has size {found}, but `{field}` of {folder / CONFIG} is {wanted}."
+            )
+    with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, only to be replaced
+        network = build_model(config)
+    network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
+    return Model(network.to(resolve_device(device)).eval(), source, target, cmvn, config)
+
+
+def _check_files(folder: Path) -> None:
+    if not folder.is_dir():
+        reason = "does not exist"
+        if folder.exists():
+            pickled = folder.suffix in _PICKLES
+            reason = "is a pickle, which can run code when opened" if pickled else "is a file"
+        raise ModelFolderError(
+            f"{folder} {reason}; a model is a folder with the files {', '.join(_NEEDED)}."
+        )
+    missing = [name for name in _NEEDED if not (folder / name).is_file()]
+    if missing:
+        pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+        hint = f" {pickles[0]} is a pickle, which can run code when opened." if pickles else ""
+        raise ModelFolderError(f"{folder} lacks {', '.join(missing)}.{hint}")
+
+
+def _read_weights(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    try:
+        found = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ModelFolderError(f"{file} is not a readable safetensors file: {error}") from error
+    lacking, foreign = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if lacking or foreign:
+        raise ModelFolderError(
+            f"{file} is not of the network in {CONFIG}: "
+            f"{len(lacking)} weights are missing {lacking[:3]}, "
+            f"{len(foreign)} are unknown {foreign[:3]}."
+        )
+    for key, value in found.items():
+        shape = tuple(wanted[key].shape)
+        if value.shape != shape or value.dtype != wanted[key].dtype:
+            raise ModelFolderError(
+                f"{file}: `{key}` must have shape {shape} and {wanted[key].dtype}, "
+                f"but has {tuple(value.shape)} and {value.dtype} instead."
+            )
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ModelFolderError(f"{file}: `{key}` holds NaN or infinity.")
+    return found
+
+
+def _replace(file: Path, write: Callable[[Path], object]) -> None:
+    # The suffix stays at the end: numpy appends .npz to a name that has another.
+    temporary = file.with_name(f".tmp-{os.getpid()}-{file.name}")
+    try:
+        write(temporary)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

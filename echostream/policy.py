@@ -1,0 +1,89 @@
+"""When to READ and when to WRITE: StreamSpeech's g(i), on collapsed CTC tokens.
+
+Both CTC heads count tokens, not frames. The policy is a pure function of the two counts and of a
+state of three numbers, so it can be read, tested and replayed as a table. It differs from the
+published agent in one point on purpose: the gate moves on a WRITE only, never on a READ, so a gate
+that was passed in vain does not have to be passed again.
+
+Source: StreamSpeech, Zhang et al., ACL 2024, section 3.2 (https://arxiv.org/abs/2406.03049).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a user may set: how far to stay behind, and how much to write at once.
+
+    Raises `ValueError` for a lagging that is not an integer >= 0 and a stride that is not >= 1.
+    """
+
+    lagging_k1: int = 0  # target tokens known to the ST head that are held back
+    lagging_k2: int = 0  # source tokens known to the ASR head before anything is written
+    stride_n: int = 1  # tokens by which both heads must grow, and multiple that is written
+
+    def __post_init__(self) -> None:
+        for name, least in (("lagging_k1", 0), ("lagging_k2", 0), ("stride_n", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"`{name}` must be an integer >= {least}, but is {value!r} instead."
+                )
+
+
+class Counts(NamedTuple):
+    """CTC tokens found so far in one stream, from its first frame on."""
+
+    num_asr: int
+    num_st: int
+    source_finished: bool = False
+
+
+class PolicyState(NamedTuple):
+    """The counts at the last WRITE, and how many target tokens have been written."""
+
+    num_asr: int = 0
+    num_st: int = 0
+    num_written: int = 0
+
+
+@dataclass(frozen=True)
+class Read:
+    """Wait for more source."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """Write the next `num_tokens` target tokens; zero only when the source is finished."""
+
+    num_tokens: int
+
+
+Action = Read | Write
+
+
+def decide(counts: Counts, state: PolicyState, policy: Policy) -> tuple[Action, PolicyState]:
+    """READ or WRITE, and the state to give to the next call.
+
+    READ until both counts have grown by `stride_n` since the last WRITE, `num_st - lagging_k1 >= 1`
+    and `num_asr - lagging_k2 >= 1`; then WRITE up to the greatest multiple of `stride_n` in
+    `num_st - lagging_k1`, in total. When the source is finished, WRITE all that is left.
+    What has been written is never taken back. Raises `ValueError` when a count has shrunk.
+    """
+    if counts.num_asr < state.num_asr or counts.num_st < max(state.num_st, state.num_written):
+        raise ValueError(f"`counts` must never shrink, but are {counts} after {state}.")
+    if counts.source_finished:
+        total = counts.num_st
+    else:
+        grown = min(counts.num_asr - state.num_asr, counts.num_st - state.num_st)
+        waited = min(counts.num_st - policy.lagging_k1, counts.num_asr - policy.lagging_k2)
+        if grown < policy.stride_n or waited < 1:
+            return Read(), state
+        total = (counts.num_st - policy.lagging_k1) // policy.stride_n * policy.stride_n
+        if total <= state.num_written:
+            return Read(), state
+    written = PolicyState(counts.num_asr, counts.num_st, total)
+    return Write(total - state.num_written), written

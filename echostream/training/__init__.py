@@ -1,0 +1,1 @@
+"""Training: multi-task CTC on speech, made fresh or read from disk."""

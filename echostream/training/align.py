@@ -1,0 +1,68 @@
+"""When the target words can be said: IBM model 1 on the text, word times from the speech."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+Pairs = Sequence[tuple[list[str], list[str]]]
+
+
+class WordAligner:
+    """IBM model 1: the probability that a source word yields a target word.
+
+    Brown et al. 1993, section 4.1. A target word is aligned with the source word of the sentence
+    that most likely yields it, weighed against how often that word is about at all.
+    """
+
+    def __init__(self, pairs: Pairs, iterations: int = 6) -> None:
+        self.probability = _expectation_maximisation(pairs, iterations)
+
+    def align(self, source: Sequence[str], target: Sequence[str]) -> list[int]:
+        """For each target word, the position of its source word."""
+        return [
+            max(range(len(source)), key=lambda i: self.probability.get((source[i], word), 0.0))
+            for word in target
+        ]
+
+
+def _expectation_maximisation(pairs: Pairs, iterations: int) -> dict[tuple[str, str], float]:
+    probability: dict[tuple[str, str], float] = defaultdict(lambda: 1.0)
+    for _ in range(iterations):
+        count: dict[tuple[str, str], float] = defaultdict(float)
+        total: dict[str, float] = defaultdict(float)
+        for source, target in pairs:
+            for t in target:
+                mass = sum(probability[s, t] for s in source)
+                for s in source:
+                    share = probability[s, t] / mass
+                    count[s, t] += share
+                    total[s] += share
+        probability = defaultdict(float, {(s, t): c / total[s] for (s, t), c in count.items()})
+    return dict(probability)
+
+
+def emission_times(alignment: Iterable[int], source_ends: Sequence[float]) -> list[float]:
+    """When each target word can be said: when its source word, and all before it, are out."""
+    times: list[float] = []
+    latest = 0.0
+    for position in alignment:
+        latest = max(latest, source_ends[position])
+        times.append(latest)
+    return times
+
+
+def place_pieces(
+    times: Sequence[float], pieces: Sequence[int], num_frames: int, rate: float
+) -> list[int] | None:
+    """The frame of each piece: the first free one after its word's time, in order.
+
+    `pieces` are the numbers of pieces of the words. None if they do not all fit into `num_frames`.
+    """
+    frames: list[int] = []
+    free = 0
+    for time, count in zip(times, pieces, strict=True):
+        free = max(free, int(time * rate) + 1)
+        frames.extend(range(free, free + count))
+        free += count
+    return frames if free <= num_frames else None

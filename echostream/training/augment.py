@@ -1,0 +1,35 @@
+"""SpecAugment on normalised fbank frames."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def spec_augment(
+    frames: Tensor,
+    frequency_masks: int,
+    frequency_bins: int,
+    time_masks: int,
+    time_frames: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Frames `(B, T, F)` with random bands of bins and of frames set to the mean, zero.
+
+    Each mask is 0 to `frequency_bins` bins or 0 to `time_frames` frames wide; each row has its own.
+    Park et al. 2019 (arXiv:1904.08779).
+    """
+    hidden = torch.zeros(frames.shape, dtype=torch.bool)
+    for axis, count, widest in ((2, frequency_masks, frequency_bins), (1, time_masks, time_frames)):
+        for _ in range(count):
+            hidden |= _band(frames.shape, axis, widest, generator)
+    return frames.masked_fill(hidden.to(frames.device), 0.0)
+
+
+def _band(shape: torch.Size, axis: int, widest: int, generator: torch.Generator) -> Tensor:
+    size = shape[axis]
+    width = torch.randint(0, min(widest, size) + 1, (shape[0], 1), generator=generator)
+    start = (torch.rand(shape[0], 1, generator=generator) * (size - width + 1)).long()
+    place = torch.arange(size)[None]
+    band = (place >= start) & (place < start + width)  # (B, size)
+    return band[:, None, :] if axis == 2 else band[:, :, None]

@@ -1,0 +1,104 @@
+"""What a training run is made of; read from `configs/train/*.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from echostream.config import ConfigError, EncoderConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the utterances come from: a grammar that is spoken, or tables on disk."""
+
+    grammar: str | None = None  # grammar file; None is the French-English demo grammar
+    train_tsv: str | None = None  # a table of utterances instead of the grammar
+    dev_tsv: str | None = None
+    block_size: int = 1024  # fresh utterances in a round
+    reuse: int = 4  # rounds in which an utterance takes part
+    num_workers: int = 1  # processes that make utterances and batches
+    batch_seconds: float = 72.0  # audio in a batch, padding included
+    dev_utterances: int = 120
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The network; vocabulary sizes are upper limits for the tokenizers."""
+
+    source_vocab_size: int = 640
+    target_vocab_size: int = 400
+    tokenizer_type: str = "unigram"  # or bpe, or word for a closed vocabulary
+    tokenizer_sentences: int = 20_000
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    st_layers: int = 2
+    st_ffn_dim: int = 1024
+    st_left_context: int = 128
+    max_future_frames: tuple[int, ...] = (0, 1, 2)  # L is drawn from these for each batch
+    tail_ms: int = 640
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the parts of the loss."""
+
+    asr: float = 0.3
+    st: float = 1.0
+    align_steps: int = 600  # cross-entropy on known word times fades out over these steps
+    align_blank_weight: float = 0.1
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with a linear warm-up and a linear way down to `final_lr`."""
+
+    lr: float = 2e-3
+    final_lr: float = 2e-5
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    clip_norm: float = 2.0
+
+
+@dataclass(frozen=True)
+class WarmStartConfig:
+    """Training of the ST layers on text alone, before the speech."""
+
+    steps: int = 0
+    batch_sentences: int = 96
+    lr: float = 2e-3
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """SpecAugment on the normalised frames (Park et al. 2019, arXiv:1904.08779)."""
+
+    frequency_masks: int = 2
+    frequency_bins: int = 12  # width of a mask at most
+    time_masks: int = 0
+    time_frames: int = 10
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    output: str
+    steps: int
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    checkpoint_steps: int = 200
+    keep_checkpoints: int = 5  # the shipped weights are the mean of these
+    validate_steps: int = 400
+    threads: int = 0  # of torch; 0 leaves them as they are
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "checkpoint_steps", "keep_checkpoints", "validate_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
+                )

@@ -1,0 +1,75 @@
+"""From an utterance to what the network is trained on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echostream.data.utterance import Utterance
+from echostream.frontend.cmvn import GlobalCmvn
+from echostream.frontend.fbank import fbank
+from echostream.streaming.clock import HOP_LENGTH, OUTPUT_STRIDE, SAMPLE_RATE
+from echostream.tokenizer import Tokenizer
+from echostream.training.align import WordAligner, emission_times, place_pieces
+
+OUTPUT_RATE = SAMPLE_RATE / HOP_LENGTH / OUTPUT_STRIDE  # 25 Hz
+NO_LABEL = -1
+
+
+class Example(NamedTuple):
+    """One utterance, ready for batching; T frames, T' = T // 4 frames of the encoder."""
+
+    frames: NDArray[np.float16]  # (T, F), normalised
+    source: list[int]
+    target: list[int]
+    source_labels: NDArray[np.int64] | None  # (T',) piece that is due at each frame, else blank
+    target_labels: NDArray[np.int64] | None
+
+
+class ExampleMaker:
+    """Makes examples of utterances; `tail_ms` of silence follow the speech, as in a session."""
+
+    def __init__(
+        self,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        cmvn: GlobalCmvn,
+        aligner: WordAligner | None,
+        tail_ms: int,
+    ) -> None:
+        self.source_tokenizer = source_tokenizer
+        self.target_tokenizer = target_tokenizer
+        self.cmvn = cmvn
+        self.aligner = aligner
+        self.tail = np.zeros(tail_ms * SAMPLE_RATE // 1000, dtype=np.float32)
+
+    def __call__(self, utterance: Utterance) -> Example | None:
+        """The example, or None if the audio is too short for its own text."""
+        frames = self.cmvn.apply(fbank(np.concatenate([utterance.samples, self.tail])))
+        num_outputs = len(frames) // OUTPUT_STRIDE
+        source_pieces = [self.source_tokenizer.encode(w) for w in utterance.source.split()]
+        target_pieces = [self.target_tokenizer.encode(w) for w in utterance.target.split()]
+        source = [piece for pieces in source_pieces for piece in pieces]
+        target = [piece for pieces in target_pieces for piece in pieces]
+        if num_outputs < 2 * max(len(source), len(target), 1):
+            return None
+        source_labels = target_labels = None
+        if self.aligner is not None and len(utterance.word_ends) == len(source_pieces):
+            ends = utterance.word_ends
+            alignment = self.aligner.align(utterance.source.split(), utterance.target.split())
+            source_labels = _labels(list(ends), source_pieces, num_outputs)
+            target_labels = _labels(emission_times(alignment, ends), target_pieces, num_outputs)
+        return Example(frames.astype(np.float16), source, target, source_labels, target_labels)
+
+
+def _labels(
+    times: list[float], pieces: list[list[int]], num_frames: int
+) -> NDArray[np.int64] | None:
+    places = place_pieces(times, [len(p) for p in pieces], num_frames, OUTPUT_RATE)
+    if places is None:
+        return None
+    labels = np.zeros(num_frames, dtype=np.int64)
+    labels[places] = [piece for word in pieces for piece in word]
+    return labels

@@ -1,0 +1,62 @@
+"""What a run says: JSON lines, TensorBoard and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+
+class RunLog:
+    """The log of a run: `log.jsonl`, TensorBoard event files and the bar on standard error.
+
+    The bar shows audio-seconds trained on per second of wall time, and the time left.
+    """
+
+    def __init__(self, folder: Path, steps: int, first_step: int) -> None:
+        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        self._bar = tqdm(
+            total=steps,
+            initial=first_step,
+            unit="step",
+            file=sys.stderr,
+            mininterval=2.0,
+            smoothing=0.05,
+        )
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+        self._board.close()
+        self._file.close()
+
+    def advance(self, loss: float, audio_rate: float) -> None:
+        """One step is done."""
+        self._bar.set_postfix_str(f"loss {loss:.3f}, {audio_rate:.0f} audio-s/s", refresh=False)
+        self._bar.update()
+
+    def write(self, kind: str, step: int, **values: float) -> None:
+        """A record of a step, in the file and on the board."""
+        record = {"kind": kind, "step": step, "time": round(time.time(), 1)}
+        record |= {name: round(value, 5) for name, value in values.items()}
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._bar.write(text, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Evaluation: latency-quality curves through SimulEval, and benchmarks of cost."""

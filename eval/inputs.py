@@ -1,0 +1,93 @@
+"""The two lists that SimulEval reads, checked before anything is started.
+
+SimulEval itself meets a missing file after the model is loaded, takes a blank line for an empty
+path, and divides by zero at scoring time when a recording has no samples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+_MOST_NAMED = 10  # faults listed in one message
+
+
+class InputError(ValueError):
+    """Lists that cannot be evaluated; the message names each file and line at fault."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A source list and a target list that belong together, and the recordings they name."""
+
+    # pytest would otherwise take this class for a test
+    __test__ = False
+
+    source: Path
+    target: Path
+    recordings: tuple[Path, ...]
+    longest_ms: int  # rounded up
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+
+def read_test_set(source: Path, target: Path) -> TestSet:
+    """Read and check a list of recordings (a path a line) and of references (a sentence a line).
+
+    Raises InputError for a list that cannot be read, blank lines, different numbers of lines, and
+    recordings that are missing, are not audio or have no samples.
+    """
+    recordings = [Path(line) for line in _lines(source)]
+    references = _lines(target)
+    if len(recordings) != len(references):
+        raise InputError(
+            f"{source} and {target} must have equally many lines, "
+            f"but have {len(recordings)} and {len(references)} instead."
+        )
+    faults = []
+    longest = 0.0
+    for number, recording in enumerate(recordings, start=1):
+        try:
+            longest = max(longest, 1000 * _duration(recording))
+        except (OSError, ValueError, soundfile.LibsndfileError) as error:
+            faults.append(f"line {number}: {recording}: {error}")
+    if faults:
+        shown = faults[:_MOST_NAMED]
+        if len(faults) > len(shown):
+            shown.append(f"... and {len(faults) - len(shown)} more")
+        raise InputError(
+            f"{source} names {len(faults)} recordings that cannot be used "
+            f"(relative paths start at {Path.cwd()}):\n  " + "\n  ".join(shown)
+        )
+    return TestSet(source, target, tuple(recordings), longest_ms=math.ceil(longest))
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a list, stripped as SimulEval strips them."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if not lines:
+        raise InputError(f"{path}: is empty.")
+    blank = [str(number) for number, line in enumerate(lines, start=1) if not line]
+    if blank:
+        raise InputError(
+            f"{path}: must have no blank line, but line {', '.join(blank[:_MOST_NAMED])} is one."
+        )
+    return lines
+
+
+def _duration(recording: Path) -> float:
+    """Seconds of a recording; raises when it is missing, no audio, or without samples."""
+    if not recording.is_file():
+        raise FileNotFoundError("no such file")
+    info = soundfile.info(str(recording))
+    if info.frames <= 0:
+        raise ValueError("has no samples")
+    return float(info.frames) / float(info.samplerate)

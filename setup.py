@@ -1,0 +1,73 @@
+"""Packaging of the `echostream` library; the tools' settings are in pyproject.toml.
+
+Nothing here imports PyTorch: an install in an isolated build environment must not fetch it.
+The upper bounds are the next release nobody has tried yet; requirements.txt holds the exact
+versions the tests run with.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def read_version() -> str:
+    path = HERE / "echostream" / "_version.py"
+    match = re.search(r'^__version__ = "([^"]+)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
+    if match is None:
+        raise ValueError(f'{path} must hold a line `__version__ = "..."`, but has none.')
+    return match.group(1)
+
+
+def read_long_description() -> str:
+    path = HERE / "README.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+TRAIN = ["tensorboard>=2.14,<3", "tqdm>=4.64,<5"]
+EVAL = ["matplotlib>=3.8,<4"]
+
+setup(
+    name="echostream",
+    version=read_version(),
+    description="Simultaneous speech translation with a stateful encoder, scored with SimulEval",
+    long_description=read_long_description(),
+    long_description_content_type="text/markdown",
+    author="The EchoStream contributors",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["echostream", "echostream.*"]),
+    package_data={"echostream": ["py.typed", "data/grammars/*.yaml"]},
+    install_requires=[
+        "torch>=2.6,<2.14",
+        "numpy>=1.26,<3",
+        "simuleval>=1.1.4,<1.2",
+        "sacrebleu>=2.3.1,<3",
+        "sentencepiece>=0.2,<0.3",
+        "soundfile>=0.12,<0.15",
+        "soxr>=0.5,<2",
+        "kaldi-native-fbank>=1.20,<2",
+        "safetensors>=0.4,<0.9",
+        "PyYAML>=6,<7",
+    ],
+    extras_require={
+        "train": TRAIN,
+        "eval": EVAL,
+        "dev": [
+            *TRAIN,
+            *EVAL,
+            "pytest>=8,<10",
+            "pytest-xdist>=3.5,<4",
+            "hypothesis>=6.100,<7",
+            "ruff>=0.8",
+            "mypy>=1.11,<3",
+            "types-PyYAML>=6",
+        ],
+    },
+    entry_points={"console_scripts": ["echostream = echostream.cli:main"]},
+    zip_safe=False,
+)

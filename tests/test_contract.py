@@ -1,0 +1,310 @@
+"""Every streaming module obeys the five laws; so does the chain from samples to token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from contract import Streaming, assert_close, check_contract, run
+from torch import Tensor, nn
+
+from echostream import ZipformerEncoder
+from echostream.models.ctc import AsrHead, StHead
+from echostream.models.echostream import EchoStreamModel
+from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
+from echostream.modules.attention import AttentionState, CTSelfAttention
+from echostream.modules.conv import CausalConvModule, ConvEmbed
+from echostream.modules.masks import length_mask
+from echostream.modules.memory_bank import MemoryBank
+from echostream.modules.transformer import TransformerLayer
+
+WIDTH, HEADS, FFN, KERNEL = 8, 2, 16, 5
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """The module in float64 with every parameter moved: zeros at the start would hide errors."""
+    torch.manual_seed(7)
+    module = module.double().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return module
+
+
+def embed() -> Streaming:
+    module = randomised(ConvEmbed(6, WIDTH))
+    return Streaming(
+        module, 6, 16, 8,
+        forward=lambda x, valid: module(x),
+        init_state=module.init_state,
+        step=lambda x, valid, state: module.step(x, state),
+        context=1, within_group=False,
+    )  # fmt: skip
+
+
+def conv() -> Streaming:
+    module = randomised(CausalConvModule(WIDTH, KERNEL))
+    return Streaming(
+        module,
+        WIDTH,
+        2,
+        2,
+        module.forward,
+        module.init_state,
+        module.step,
+        context=3,
+        within_group=False,
+    )
+
+
+def attention(look_ahead: int, group: int = 4) -> Streaming:
+    module = randomised(CTSelfAttention(WIDTH, HEADS, group, 3 * group, max_look_ahead=2))
+    return Streaming(
+        module, WIDTH, group, group,
+        forward=lambda x, valid: module(x, valid, look_ahead),
+        init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
+        step=module.step,
+        context=3, look_ahead=look_ahead,
+    )  # fmt: skip
+
+
+def transformer() -> Streaming:
+    module = randomised(TransformerLayer(WIDTH, HEADS, FFN, 4, 12))
+    return Streaming(module, WIDTH, 4, 4, module.forward, module.init_state, module.step, context=3)
+
+
+def block(look_ahead: int) -> Streaming:
+    module = randomised(ZipformerBlock(WIDTH, HEADS, FFN, KERNEL, 4, 12, max_look_ahead=2))
+    return Streaming(
+        module, WIDTH, 4, 4,
+        forward=lambda x, valid: module(x, valid, look_ahead),
+        init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
+        step=lambda x, valid, state: module.step(x, valid, state)[::2],
+        context=4, look_ahead=look_ahead,
+    )  # fmt: skip
+
+
+def stack(look_ahead: int) -> Streaming:
+    module = randomised(ZipformerStack(2, WIDTH, HEADS, FFN, KERNEL, 2, 4, max_look_ahead=2))
+    return Streaming(
+        module, WIDTH, 2, 2,
+        forward=lambda x, valid: module(x, valid, look_ahead),
+        init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
+        step=lambda x, valid, state: module.step(x, valid, state)[::2],
+        context=8, look_ahead=look_ahead,
+    )  # fmt: skip
+
+
+def memory_bank() -> Streaming:
+    module = randomised(MemoryBank(WIDTH, HEADS, memory_size=2, group=4, left_context=8))
+    return Streaming(
+        module, WIDTH, 4, 4,
+        forward=lambda x, valid: module(x, valid)[0],
+        init_state=module.init_state,
+        step=module.step,
+        context=2 + 8 * 3,
+    )  # fmt: skip
+
+
+def small_encoder(max_future_frames: int = 0) -> ZipformerEncoder:
+    return ZipformerEncoder(
+        input_dim=6, embed_dim=WIDTH, num_heads=HEADS, ffn_dim=FFN,
+        num_layers_per_stack=(2, 1, 1, 1, 1, 1), memory_size=2,
+        max_future_frames=max_future_frames, conv_kernel=3, left_context=8,
+    )  # fmt: skip
+
+
+def encoder(look_ahead: int) -> Streaming:
+    module = randomised(small_encoder())
+    return Streaming(
+        module, 6, 16, 4,
+        forward=lambda x, valid: module(x, valid.sum(1), look_ahead).encoder_out,
+        init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
+        step=lambda x, valid, state: module.advance(x, valid, state)[::2],
+        context=26, look_ahead=look_ahead,
+    )  # fmt: skip
+
+
+def st_head() -> Streaming:
+    module = randomised(StHead(WIDTH, HEADS, FFN, 2, 8, 5, 7))
+    source = torch.randn(WIDTH, 5, dtype=torch.float64)
+    return Streaming(
+        module, WIDTH, 4, 4,
+        forward=lambda x, valid: module(x, x @ source, valid),
+        init_state=module.init_state,
+        step=lambda x, valid, state: module.step(x, x @ source, valid, state),
+        context=4,
+    )  # fmt: skip
+
+
+def model(look_ahead: int) -> Streaming:
+    module = randomised(
+        EchoStreamModel(small_encoder(), AsrHead(WIDTH, 5), StHead(WIDTH, HEADS, FFN, 1, 8, 5, 7))
+    )
+
+    def step(x: Tensor, valid: Tensor, state: object) -> tuple[Tensor, object]:
+        output, state = module.advance(x, valid, state)
+        return torch.cat([output.asr_logits, output.st_logits], dim=2), state
+
+    def forward(x: Tensor, valid: Tensor) -> Tensor:
+        output = module(x, valid.sum(1), look_ahead)
+        return torch.cat([output.asr_logits, output.st_logits], dim=2)
+
+    return Streaming(
+        module, 6, 16, 4, forward,
+        lambda batch_size: module.init_state(batch_size, look_ahead), step,
+        context=26, look_ahead=look_ahead,
+    )  # fmt: skip
+
+
+CASES: dict[str, Callable[[], Streaming]] = {
+    "embed": embed,
+    "conv": conv,
+    "transformer": transformer,
+    "memory_bank": memory_bank,
+    "st_head": st_head,
+}
+for L in (0, 1, 2):
+    CASES[f"attention L={L}"] = lambda L=L: attention(L)
+    CASES[f"attention of single frames L={L}"] = lambda L=L: attention(L, group=1)
+    CASES[f"block L={L}"] = lambda L=L: block(L)
+    CASES[f"stack L={L}"] = lambda L=L: stack(L)
+    CASES[f"encoder L={L}"] = lambda L=L: encoder(L)
+    CASES[f"model L={L}"] = lambda L=L: model(L)
+
+CHUNKS = ([1], [2], [3], [4], [5], [1, 4, 2, 5, 3])
+
+
+@pytest.mark.parametrize("chunks", CHUNKS, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_module_obeys_the_laws(name: str, chunks: list[int]) -> None:
+    check_contract(CASES[name](), chunks)
+
+
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+@pytest.mark.parametrize("num_frames", [*range(27, 38), *range(59, 70), 160, 163])
+def test_finish_owes_exactly_what_forward_gives(num_frames: int, look_ahead: int) -> None:
+    module = randomised(small_encoder())
+    x = torch.randn(2, num_frames, 6, dtype=torch.float64)
+    with torch.no_grad():
+        whole = module(x, torch.full((2,), num_frames), look_ahead)
+        state = module.init_state(2, look_ahead)
+        outputs = []
+        for start in range(0, num_frames - num_frames % 16, 16):
+            y, state = module.step(x[:, start : start + 16], state)
+            outputs.append(y)
+        tail = x[:, num_frames - num_frames % 16 :]
+        y, state = module.finish(state, tail if tail.shape[1] else None)
+    streamed = torch.cat([*outputs, y], dim=1)[:, 4 * look_ahead :]
+    assert streamed.shape == whole.encoder_out.shape == (2, num_frames // 4, WIDTH)
+    assert_close(streamed, whole.encoder_out, "finish is not forward")
+    assert_close(state.memory.bank, whole.carry_over, "the memory bank is another")
+
+
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+def test_padding_has_no_influence(look_ahead: int) -> None:
+    module = randomised(small_encoder())
+    lengths = [16, 33, 47, 64, 160]
+    x = torch.randn(len(lengths), 160, 6, dtype=torch.float64)
+    for row, length in zip(x, lengths, strict=True):
+        row[length:] = float("nan")
+    with torch.no_grad():
+        together = module(x, torch.tensor(lengths), look_ahead)
+        for row, length in enumerate(lengths):
+            alone = module(x[row : row + 1, :length], torch.tensor([length]), look_ahead)
+            found = together.encoder_out[row : row + 1, : length // 4]
+            assert_close(found, alone.encoder_out, f"length {length} in a batch")
+            assert_close(together.carry_over[row : row + 1], alone.carry_over, "carry-over")
+
+
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+def test_latency_is_the_one_declared_to_the_frame(look_ahead: int) -> None:
+    module = randomised(small_encoder(max_future_frames=look_ahead))
+    latency = module.algorithmic_latency_ms // 10  # in fbank frames
+    assert latency == 16 * (1 + look_ahead)
+    x = torch.randn(1, 640, 6, dtype=torch.float64)
+    group = 20
+    start = 16 * group  # the first output of a group waits longest: for its whole group and L more
+    with torch.no_grad():
+        whole = module(x, torch.tensor([640])).encoder_out
+        for moved, should_change in ((start + latency - 1, True), (start + latency, False)):
+            other = x.clone()
+            other[:, moved] += 1.0
+            change = (module(other, torch.tensor([640])).encoder_out - whole)[
+                :, : start // 4 + 1
+            ].abs()
+            assert bool(change[:, -1].amax() > 1e-6) is should_change
+            assert change[:, :-1].amax() < 1e-10 or should_change
+
+
+def test_the_laws_notice_a_cache_that_is_trimmed_before_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The order "use, then trim" is what makes chunks of more than one group right."""
+
+    def trim_first(
+        self: CTSelfAttention, x: Tensor, valid: Tensor, state: AttentionState, memory: None = None
+    ) -> tuple[Tensor, AttentionState]:
+        query, key, value = self._project(x)
+        cached = state.key.shape[1]
+        key = torch.cat([state.key, key], dim=1)[:, -cached:]
+        value = torch.cat([state.value, value], dim=1)[:, -cached:]
+        valid = torch.cat([state.valid, valid], dim=1)[:, -cached:]
+        frames = x.shape[1]
+        y = self._attend(
+            query, key, value, valid, range(frames), range(frames - cached, frames), 0, memory
+        )
+        return y, AttentionState(key, value, valid, state.query)
+
+    monkeypatch.setattr(CTSelfAttention, "step", trim_first)
+    with pytest.raises(AssertionError, match="step is not forward"):
+        check_contract(attention(0), [2])
+
+
+def test_streams_of_one_batch_may_be_at_different_places() -> None:
+    """Law 3 for a batch whose streams began at different times: rows are selected outside."""
+    from echostream.streaming import select_rows
+
+    case = encoder(1)
+    x = torch.randn(2, 16 * 30, 6, dtype=torch.float64)
+    valid = torch.ones(2, 16, dtype=torch.bool)
+    with torch.no_grad():
+        wanted = [run(case, x[row : row + 1], [1])[1] for row in range(2)]
+        state = case.init_state(2)
+        for turn in range(36):
+            places = [turn, turn - 5]
+            active = torch.tensor([0 <= place < 31 for place in places])
+            frames = torch.stack([_group(x[row], place) for row, place in enumerate(places)])
+            real = torch.tensor([[0 <= place < 30] for place in places])
+            state = select_rows(active, case.step(frames, valid & real, state)[1], state)
+    for row in range(2):
+        assert_close(state.memory.bank[row : row + 1], wanted[row].memory.bank, f"stream {row}")
+
+
+def _group(stream: Tensor, place: int) -> Tensor:
+    inside = 0 <= place < stream.shape[0] // 16
+    return (
+        stream[16 * place : 16 * place + 16]
+        if inside
+        else torch.zeros(16, stream.shape[1], dtype=stream.dtype)
+    )
+
+
+def test_float32_step_is_forward_as_shipped() -> None:
+    module = randomised(small_encoder()).float()
+    x = torch.randn(2, 16 * 40, 6)
+    with torch.no_grad():
+        whole = module(x, torch.full((2,), 640), 1).encoder_out
+        state = module.init_state(2, 1)
+        outputs = []
+        for start in range(0, 640, 32):
+            y, state = module.step(x[:, start : start + 32], state)
+            outputs.append(y)
+        y, state = module.finish(state)
+    streamed = torch.cat([*outputs, y], dim=1)[:, 4:]
+    assert_close(streamed, whole, "float32", tolerance=1e-4)
+
+
+def test_length_mask_is_true_for_the_first_frames() -> None:
+    assert length_mask(torch.tensor([0, 2]), 3).tolist() == [[False] * 3, [True, True, False]]

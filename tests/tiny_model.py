@@ -1,0 +1,111 @@
+"""A model folder small enough for tests: random weights, real tokenizers, real statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from echostream.config import EncoderConfig, ModelConfig
+from echostream.frontend.cmvn import GlobalCmvn
+from echostream.frontend.fbank import fbank
+from echostream.model_folder import save_model
+from echostream.models import EchoStreamModel, build_model
+from echostream.tokenizer import Tokenizer
+
+SOURCE_TEXT = (
+    "le chat noir dort dans la maison",
+    "la grande maison est dans la rue",
+    "un chien noir mange dans la rue",
+    "il fait beau dans la grande rue",
+    "le chien dort et le chat mange",
+)
+TARGET_TEXT = (
+    "the black cat sleeps in the house",
+    "the big house is in the street",
+    "a black dog eats in the street",
+    "the weather is nice in the big street",
+    "the dog sleeps and the cat eats",
+)
+SAMPLE_RATE = 16_000
+
+
+def babble(seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """Tones and noise that change eight times a second, so that random weights say something."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    piece = (time * 8).astype(int)
+    pitch = rng.uniform(100, 3000, size=piece.max(initial=0) + 1)[piece]
+    loudness = rng.choice([0.0, 0.05, 0.3], size=piece.max(initial=0) + 1)[piece]
+    noise = rng.normal(size=len(time))
+    return (loudness * (np.sin(2 * np.pi * pitch * time) + 0.2 * noise) / 2).astype(np.float32)
+
+
+def tiny_config(source_vocab_size: int, target_vocab_size: int, tail_ms: int = 640) -> ModelConfig:
+    """All parts of the real model, in narrow."""
+    encoder = EncoderConfig(
+        embed_dim=16,
+        num_heads=2,
+        ffn_dim=32,
+        num_layers_per_stack=1,
+        memory_size=2,
+        conv_kernel=5,
+        left_context=16,
+    )
+    return ModelConfig(
+        source_vocab_size,
+        target_vocab_size,
+        encoder,
+        st_layers=1,
+        st_ffn_dim=32,
+        st_left_context=16,
+        tail_ms=tail_ms,
+    )
+
+
+def make_network(
+    config: ModelConfig, frames: NDArray[np.float32], starts: dict[str, list[int]]
+) -> EchoStreamModel:
+    """Random weights, each head then scaled on `frames` (T, 80) so that all of its pieces occur.
+
+    `starts` names the pieces of each head that begin a word; they and the blank occur more often.
+    """
+    torch.manual_seed(0)
+    network = build_model(config).eval()
+    x, length = torch.from_numpy(frames)[None], torch.tensor([len(frames)])
+    with torch.no_grad():
+        for name in ("asr", "st"):  # the ST head reads what the ASR head says
+            project = getattr(network, f"{name}_head").project
+            project.weight.normal_()
+            logits = getattr(network(x, length, 0), f"{name}_logits")[0]  # (T, V)
+            mean, std = logits.mean(0), logits.std(0)
+            project.bias.sub_(mean).div_(std)
+            project.weight.div_(std[:, None])
+            project.bias[[0, *starts[name]]] += 0.7
+    return network
+
+
+def make_model_folder(path: Path, tail_ms: int = 640) -> Path:
+    """A complete model folder, written by `save_model`."""
+    path.mkdir(parents=True, exist_ok=True)
+    source = Tokenizer.train(SOURCE_TEXT, 24, path / "spm_src.model")
+    target = Tokenizer.train(TARGET_TEXT, 24, path / "spm_tgt.model")
+    config = tiny_config(source.vocab_size, target.vocab_size, tail_ms)
+    frames = fbank(babble(20, seed=99))
+    cmvn = GlobalCmvn(frames.mean(0), frames.std(0))
+    starts = {
+        name: [index for index in range(tokenizer.vocab_size) if tokenizer.starts_word(index)]
+        for name, tokenizer in (("asr", source), ("st", target))
+    }
+    save_model(
+        path,
+        make_network(config, cmvn.apply(frames), starts),
+        config,
+        cmvn,
+        path / "spm_src.model",
+        path / "spm_tgt.model",
+        "# Random weights, for tests\n",
+    )
+    return path

@@ -1,0 +1,105 @@
+"""A test set, an agent and a model for sweeps, small enough to run the real `simuleval` on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from eval.latency_curve import main
+
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+# Counts half seconds aloud, L x 160 ms late; with L = 1 it says the first number twice.
+AGENT = """
+import os
+import time
+
+from simuleval.agents import ReadAction, SpeechToTextAgent, WriteAction
+from simuleval.utils import entrypoint
+
+NUMBERS = {numbers}
+
+
+@entrypoint
+class Counter(SpeechToTextAgent):
+    def __init__(self, args):
+        super().__init__(args)
+        if args.max_future_frames == args.refused:
+            raise ValueError(f"not trained for L = {{args.max_future_frames}}")
+        with open(args.model_path) as file:
+            assert file.read().strip() == "weights"
+
+    @staticmethod
+    def add_args(parser):
+        parser.add_argument("--model-path", required=True)
+        parser.add_argument("--max-future-frames", type=int, default=0)
+        parser.add_argument("--stride-n", type=int, default=1)
+        parser.add_argument("--refused", type=int, default=-1)
+        parser.add_argument("--silent", action="store_true")
+        parser.add_argument("--hang", default=None)
+
+    def policy(self, states=None):
+        if self.args.hang:
+            with open(self.args.hang, "w") as file:
+                file.write(str(os.getpid()))
+            time.sleep(60)
+        states = states or self.states
+        heard = len(states.source) / 16000
+        late = 0 if states.source_finished else 0.16 * self.args.max_future_frames
+        due = NUMBERS[: max(0, int((heard - late) / 0.5))]
+        if self.args.max_future_frames == 1:
+            due = [*due[:1], *due]
+        if self.args.silent:
+            due = []
+        said = sum(len(text.split()) for text in states.target)
+        if len(due) - said < self.args.stride_n and not states.source_finished:
+            return ReadAction()
+        return WriteAction(" ".join(due[said:]), finished=states.source_finished)
+"""
+
+
+class Corpus:
+    """A test set on disk, with the agent and a model for it."""
+
+    def __init__(self, folder: Path, half_seconds: tuple[int, ...] = (4, 6, 9, 5)) -> None:
+        self.folder = folder
+        self.agent = folder / "agent.py"
+        self.agent.write_text(AGENT.format(numbers=list(NUMBERS)))
+        self.model = folder / "tiny-model"
+        self.model.write_text("weights\n")
+        self.wavs = [folder / f"{place}.wav" for place in range(len(half_seconds))]
+        self.half_seconds = half_seconds
+        for wav, count in zip(self.wavs, half_seconds, strict=True):
+            soundfile.write(wav, np.zeros(8000 * count), 16000)
+        self.source = folder / "wav_list.txt"
+        self.source.write_text("".join(f"{wav}\n" for wav in self.wavs))
+        self.target = folder / "target.txt"
+        self.target.write_text("".join(f"{' '.join(NUMBERS[:n])}\n" for n in half_seconds))
+        self.output = folder / "out"
+
+    def words(self, *more: object) -> list[str]:
+        """The arguments of a sweep over this corpus."""
+        paths = {
+            "--agent": self.agent,
+            "--model-path": self.model,
+            "--source": self.source,
+            "--target": self.target,
+            "--output": self.output,
+        }
+        given = [str(word) for pair in paths.items() for word in pair if pair[0] not in more]
+        return [*given, "--resamples", "50", "--jobs", "2", *map(str, more)]
+
+    def sweep(self, *more: object) -> int:
+        return main(self.words(*more))
+
+    def rows(self, name: str = "results.tsv") -> list[dict[str, str]]:
+        with open(self.output / name, newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t"))
+
+    def results(self) -> dict[str, Any]:
+        return dict(json.loads((self.output / "results.json").read_text()))
