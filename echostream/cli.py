@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from echostream.translator import Output
+    from echostream.data.synthetic import Split
+    from echostream.translator import Output, StreamingTranslator
 
 # Each command imports what it needs when it runs: `echostream --help` should not load torch.
 
@@ -22,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except (ValueError, OSError) as error:
-        print(f"echostream {args.command}: {error}", file=sys.stderr)
+        _complain(args, str(error))
         return 2
     except KeyboardInterrupt:
-        print(f"echostream {args.command}: stopped", file=sys.stderr)
+        _complain(args, "stopped")
         return 130
 
 
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _translate(args: argparse.Namespace) -> int:
-    from echostream.frontend.audio import AudioError, read_audio
+    from echostream.frontend.audio import AudioError
     from echostream.translator import StreamingTranslator
 
     if args.segment_ms < 1:
@@ -80,19 +82,26 @@ def _translate(args: argparse.Namespace) -> int:
     failed = 0
     for path in args.audio:
         try:
-            samples, sample_rate = read_audio(path)
-        except AudioError as error:
-            print(f"echostream translate: {error}", file=sys.stderr)
+            _translate_file(session, path, args.segment_ms)
+        except AudioError as error:  # names the file
+            _complain(args, str(error))
             failed += 1
-            continue
-        print(path)
-        session.reset()
-        size = max(1, args.segment_ms * sample_rate // 1000)
-        pieces = [samples[start : start + size] for start in range(0, len(samples), size)]
-        for piece in pieces:
-            _show(session.push(piece, sample_rate))
-        _show(session.finish())
+        except ValueError as error:
+            _complain(args, f"{path}: {error}")
+            failed += 1
     return 1 if failed else 0
+
+
+def _translate_file(session: StreamingTranslator, path: str, segment_ms: int) -> None:
+    from echostream.frontend.audio import read_audio
+
+    samples, sample_rate = read_audio(path)
+    print(path)
+    session.reset()
+    size = max(1, segment_ms * sample_rate // 1000)
+    for start in range(0, len(samples), size):
+        _show(session.push(samples[start : start + size], sample_rate))
+    _show(session.finish())
 
 
 def _show(outputs: Sequence[Output]) -> None:
@@ -104,30 +113,68 @@ def _train(args: argparse.Namespace) -> int:
     import dataclasses
 
     from echostream.config import load_config
+    from echostream.data.espeak import EspeakError
     from echostream.training.config import TrainConfig
     from echostream.training.loop import train
 
     config = load_config(TrainConfig, args.config)
     if args.output:
         config = dataclasses.replace(config, output=args.output)
-    print(train(config))
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        print(train(config))
+    except KeyboardInterrupt:
+        _complain(
+            args,
+            f"stopped. What was trained up to the last checkpoint is in {config.output}; "
+            "the same command goes on from there.",
+        )
+        return 130
+    except FloatingPointError as error:
+        _complain(args, str(error))
+        return 1
+    except EspeakError as error:
+        _complain(args, str(error))
+        return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """What Ctrl-C does; for a SIGTERM, which would end the process without a word."""
+    raise KeyboardInterrupt
 
 
 def _corpus(args: argparse.Namespace) -> int:
     from echostream.data.corpus import write_corpus
+    from echostream.data.espeak import EspeakError
     from echostream.data.grammar import Grammar
 
     counts = {}
     for item in args.counts:
         split, _, number = item.partition("=")
-        if not number.isdigit():
+        if not number.isdecimal():
             raise ValueError(
                 f"`--counts` must be items like train=1000, but one is {item!r} instead."
             )
         counts[split] = int(number)
-    print(write_corpus(Path(args.output), counts, Grammar.load(args.grammar), args.seed))
+    try:
+        report = write_corpus(
+            args.output,
+            cast("Mapping[Split, int]", counts),  # write_corpus refuses a name that is no split
+            grammar=Grammar.load(args.grammar),
+            seed=args.seed,
+        )
+    except EspeakError as error:
+        _complain(args, str(error))
+        return 2
+    print(report.to_markdown(), end="")
     return 0
+
+
+def _complain(args: argparse.Namespace, message: str) -> None:
+    print(f"echostream {args.command}: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

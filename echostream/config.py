@@ -61,12 +61,13 @@ def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "confi
     """A configuration of dataclass `kind` from a mapping of its fields.
 
     Raises:
-        ConfigError: naming `where` and the key, if a key is unknown or missing or of another type.
+        ConfigError: naming `where` and the key, if a key is unknown or missing, or its value is
+            not allowed.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where} must be a mapping of keys, but is {values!r} instead.")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(fields))
+    unknown = sorted(set(values) - set(fields), key=str)
     if unknown:
         raise ConfigError(
             f"{where}: `{unknown[0]}` is not a key; the keys are {', '.join(sorted(fields))}."
@@ -80,9 +81,13 @@ def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "confi
     if missing:
         raise ConfigError(f"{where}: `{missing[0]}` is missing.")
     hints = get_type_hints(kind)
-    return kind(
-        **{key: _convert(hints[key], value, f"{where}: `{key}`") for key, value in values.items()}
-    )
+    converted = {
+        key: _convert(hints[key], value, f"{where}: `{key}`") for key, value in values.items()
+    }
+    try:
+        return kind(**converted)
+    except ConfigError as error:  # of the fields together, in `__post_init__`
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def load_config(kind: type[Config], path: str | Path) -> Config:
@@ -93,9 +98,9 @@ def load_config(kind: type[Config], path: str | Path) -> Config:
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
-    return from_dict(kind, values or {}, str(path))
+    return from_dict(kind, {} if values is None else values, str(path))
 
 
 def to_dict(config: Any) -> dict[str, Any]:

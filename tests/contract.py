@@ -1,7 +1,7 @@
 """The one function that holds a streaming module to the five laws (`check_contract`).
 
 1. step == forward, however the groups are cut into chunks;
-2. (the cut of samples: `test_contract.py`, on the whole chain;)
+2. (the cut of samples: `test_chain.py`, from samples to token ids;)
 3. streams are independent: NaN in a neighbour changes nothing;
 4. the state keeps its shapes, dtypes and bytes, and `step` writes to nothing that it was given;
 5. the look-ahead is the one declared: input after it changes nothing, input just before it does.

@@ -1,4 +1,4 @@
-"""Every streaming module obeys the five laws; so does the chain from samples to token ids."""
+"""Every streaming module obeys the laws of `contract.py`; for the chain, see `test_chain.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training does to synthetic speech: rate, pitch, speed, gain, noise and silence, at random."""
+"""What is varied in synthetic speech: rate, pitch, speed, gain, noise and silence."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ def _draw_noise(kind: Noise, count: int, seed: int) -> NDArray[np.float32]:
     # A power of two keeps the transform fast for every length.
     size = 1 << (count - 1).bit_length()
     spectrum = np.fft.rfft(white, size)
-    spectrum /= np.sqrt(np.maximum(np.arange(spectrum.size), 1.0))
+    spectrum[0] = 0.0
+    spectrum[1:] /= np.sqrt(np.arange(1, spectrum.size))
     pink = np.fft.irfft(spectrum, size)[:count]
-    return (pink / max(float(pink.std()), 1e-12)).astype(np.float32)
+    return (pink / max(float(np.sqrt(np.mean(np.square(pink)))), 1e-12)).astype(np.float32)

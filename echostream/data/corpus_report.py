@@ -15,8 +15,10 @@ NGRAM_ORDERS = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class LanguageReport:
-    """Words of one side of a split. `unseen[n - 1]`: share of its n-grams (with repetition) that the
-    training sentences do not hold."""
+    """Words of one side of a split.
+
+    `unseen[n - 1]`: share of its n-grams (with repetition) that the training does not hold.
+    """
 
     types: int
     tokens: int
@@ -91,8 +93,8 @@ def report_corpus(
     for name, pairs in texts.items():
         lengths = seconds[name]
         languages = [
-            _report_language([pair[side] for pair in pairs], None if name == "train" else seen[side])
-            for side in (0, 1)
+            _report_language([pair[side] for pair in pairs], set() if name == "train" else grams)
+            for side, grams in enumerate(seen)
         ]
         splits.append(
             SplitReport(
@@ -115,18 +117,15 @@ def ngrams(sentence: str, order: int) -> Iterator[tuple[str, ...]]:
 
 
 def _collect(sentences: Iterable[str]) -> set[tuple[str, ...]]:
-    return {
-        ngram for sentence in sentences for order in NGRAM_ORDERS for ngram in ngrams(sentence, order)
-    }
+    texts = list(sentences)
+    return {gram for text in texts for order in NGRAM_ORDERS for gram in ngrams(text, order)}
 
 
-def _report_language(
-    sentences: Sequence[str], seen: set[tuple[str, ...]] | None
-) -> LanguageReport:
+def _report_language(sentences: Sequence[str], seen: set[tuple[str, ...]]) -> LanguageReport:
     words = list(chain.from_iterable(sentence.split() for sentence in sentences))
     unseen = []
     for order in NGRAM_ORDERS:
-        found = [ngram for sentence in sentences for ngram in ngrams(sentence, order)]
-        new = 0 if seen is None else sum(ngram not in seen for ngram in found)
+        found = [gram for sentence in sentences for gram in ngrams(sentence, order)]
+        new = sum(gram not in seen for gram in found) if seen else 0
         unseen.append(new / len(found) if found else 0.0)
     return LanguageReport(len(set(words)), len(words), tuple(unseen))

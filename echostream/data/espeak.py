@@ -1,51 +1,27 @@
-"""Speech from text with espeak-ng, in process: the C library libespeak-ng called through ctypes."""
+"""Speech from text with espeak-ng, exactly repeatable."""
 
 from __future__ import annotations
 
-import ctypes
-import logging
+import atexit
+import json
+import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-logger = logging.getLogger(__name__)
-
-_LIBRARIES = ("libespeak-ng.so.1", "libespeak-ng.1.dylib", "libespeak-ng.dll", "espeak-ng.dll")
-_INSTALL = "apt-get install libespeak-ng1 espeak-ng-data"
-_SYNCHRONOUS = 2
-_DONT_EXIT = 0x8000
-_UTF8 = 1
-_RATE, _PITCH = 1, 3
-_EVENT_END, _EVENT_WORD = 0, 1
-_IPA = 0x02
-# The library finds French by the name of its file; the program `espeak-ng` also knows this one.
-_ALIASES = {"fr-fr": "fr"}
+from echostream.data import espeak_server
 
 
 class EspeakError(RuntimeError):
     """espeak-ng is not installed, or refused what it was asked."""
-
-
-class _Event(ctypes.Structure):
-    # espeak_EVENT of espeak-ng 1.48 to 1.52 (speak_lib.h); `id` is a union of 8 bytes.
-    _fields_ = [
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", ctypes.c_char * 8),
-    ]
-
-
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
 
 
 @dataclass(frozen=True)
@@ -56,67 +32,42 @@ class Speech:
     espeak-ng could not be matched with the words.
     """
 
-    samples: np.ndarray
+    samples: NDArray[np.float32]
     sample_rate: int
     word_ends: tuple[float, ...]
 
 
-@dataclass
-class _Recording:
-    """What the callback has collected for the text being spoken."""
-
-    chunks: list[np.ndarray] = field(default_factory=list)
-    word_starts: list[tuple[int, int]] = field(default_factory=list)
-
-
 class Espeak:
-    """The speech engine of this process.
+    """The speech engine of this process: every `Espeak()` is the same one.
 
-    The C library keeps one global state, so there is one engine a process: every `Espeak()` is the
-    same, and it must not be used from two threads at once. Raises `EspeakError` without the library.
+    The C library has one global state, so it runs in a process of its own (`espeak_server`), which
+    is started at the first call and again in a process forked off since. Calls from several threads
+    wait for each other. Raises `EspeakError`, naming what to install, without the library.
     """
 
     _shared: Espeak | None = None
-    _library: ctypes.CDLL
-    _sample_rate: int
-    _data: Path
-    _voice: str
-    _recording: _Recording
-    _callback: Callable[..., int]
 
     def __new__(cls) -> Espeak:
-        if cls._shared is None:
+        # A fork shares the pipes of its parent; using them would mix up the answers.
+        if cls._shared is None or cls._shared._owner != os.getpid():
             engine = super().__new__(cls)
             engine._start()
             cls._shared = engine
         return cls._shared
 
     def _start(self) -> None:
-        self._library = _open_library()
-        self._library.espeak_Initialize.argtypes = [
-            ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int,
-        ]  # fmt: skip
-        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        self._library.espeak_TextToPhonemes.argtypes = [
-            ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int,
-        ]  # fmt: skip
-        self._library.espeak_Synth.argtypes = [
-            ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
-            ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
-        ]  # fmt: skip
-        rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, None, _DONT_EXIT)
-        if rate <= 0:
-            raise EspeakError(f"espeak-ng found no data (answer {rate}); `{_INSTALL}`.")
-        self._sample_rate = int(rate)
-        path = ctypes.c_char_p()
-        self._library.espeak_Info.restype = ctypes.c_char_p
-        self._library.espeak_Info(ctypes.byref(path))
-        self._data = Path((path.value or b"").decode())
-        self._voice = ""
-        self._recording = _Recording()
-        # The reference must live as long as the library: ctypes frees a callback nobody holds.
-        self._callback = _Callback(self._collect)
-        self._library.espeak_SetSynthCallback(self._callback)
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        # -I -S: nothing but the standard library is loaded, which keeps its forks cheap. A session
+        # of its own keeps an interrupt from the keyboard away from it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(espeak_server.__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        atexit.register(self._stop)
+        self._read()
 
     def speak(
         self, text: str, voice: str = "fr-fr", rate_wpm: int = 170, pitch: int = 50
@@ -124,72 +75,58 @@ class Espeak:
         """`text` spoken by `voice`: a language and, after `+`, a variant ("fr-fr+f2").
 
         `rate_wpm`: words a minute, 80 to 450; `pitch`: 0 to 99. The same arguments give the same
-        samples. Raises `EspeakError` for a voice that does not exist.
+        samples. Raises `ValueError` for other numbers, `EspeakError` for a voice there is not.
         """
         if not 80 <= rate_wpm <= 450:
             raise ValueError(f"`rate_wpm` must be 80 to 450 words a minute, but is {rate_wpm}.")
         if not 0 <= pitch <= 99:
             raise ValueError(f"`pitch` must be 0 to 99, but is {pitch} instead.")
-        self._set_voice(voice)
-        self._library.espeak_SetParameter(_RATE, rate_wpm, 0)
-        self._library.espeak_SetParameter(_PITCH, pitch, 0)
-        self._recording = _Recording()
-        data = text.encode("utf-8")
-        answer = self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, _UTF8, None, None)
-        if answer != 0:
-            raise EspeakError(f"espeak-ng could not speak {text!r} (error {answer}).")
-        chunks = self._recording.chunks
-        samples = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int16)
-        seconds = samples.size / self._sample_rate
-        word_ends = _match_words(text, self._recording.word_starts, self._sample_rate, seconds)
-        return Speech(samples.astype(np.float32) / 32768.0, self._sample_rate, word_ends)
+        header, pcm = self._ask(text=text, voice=voice, rate_wpm=rate_wpm, pitch=pitch)
+        samples = np.frombuffer(pcm, dtype=np.int16).astype(np.float32) / 32768.0
+        sample_rate: int = header["sample_rate"]
+        word_ends = _match_words(text, header["words"], sample_rate, samples.size / sample_rate)
+        return Speech(samples, sample_rate, word_ends)
 
-    def phonemes(self, text: str, voice: str = "fr-fr") -> str:
-        """The phonemes of `text` in IPA, with liaisons, as they would be spoken."""
-        self._set_voice(voice)
-        pointer = ctypes.c_char_p(text.encode("utf-8"))
-        parts = []
-        while pointer.value is not None:
-            # Clause by clause: the library moves the pointer, and sets it to NULL at the end.
-            part = self._library.espeak_TextToPhonemes(ctypes.byref(pointer), _UTF8, _IPA)
-            parts.append((part or b"").decode("utf-8").strip())
-        return " ".join(part for part in parts if part)
+    def phonemes(self, texts: Sequence[str], voice: str = "fr-fr") -> list[str]:
+        """The phonemes of each text in IPA, with liaisons, as they would be spoken."""
+        header, _ = self._ask(texts=list(texts), voice=voice)
+        found: list[str] = header["phonemes"]
+        return found
 
-    def _set_voice(self, voice: str) -> None:
-        if voice == self._voice:
-            return
-        language, _, variant = voice.partition("+")
-        name = _ALIASES.get(language, language) + voice[len(language) :]
-        # The library ignores a variant it does not know; that must not pass for another voice.
-        known = not variant or (self._data / "voices" / "!v" / variant).is_file()
-        if not known or self._library.espeak_SetVoiceByName(name.encode("utf-8")) != 0:
-            self._voice = ""
-            raise EspeakError(f"espeak-ng has no voice `{voice}`.")
-        self._voice = voice
+    def _ask(self, **request: object) -> tuple[dict[str, Any], bytes]:
+        assert self._process.stdin is not None
+        with self._lock:
+            try:
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                self._process.stdin.flush()
+            except OSError:
+                raise self._ended() from None
+            return self._read()
 
-    def _collect(self, wave: ctypes._Pointer[ctypes.c_short], count: int, events: object) -> int:
-        if wave and count > 0:
-            self._recording.chunks.append(np.ctypeslib.as_array(wave, (count,)).copy())
-        index = 0
-        while events[index].type != _EVENT_END:  # type: ignore[index]
-            event = events[index]  # type: ignore[index]
-            if event.type == _EVENT_WORD:
-                self._recording.word_starts.append((event.text_position, event.sample))
-            index += 1
-        return 0
+    def _read(self) -> tuple[dict[str, Any], bytes]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._ended()
+        header: dict[str, Any] = json.loads(line)
+        if "error" in header:
+            raise EspeakError(header["error"])
+        return header, self._process.stdout.read(header["num_bytes"])
 
+    def _ended(self) -> EspeakError:
+        Espeak._shared = None  # the next call starts another one
+        status = self._process.wait()
+        return EspeakError(f"the process that runs espeak-ng has ended (status {status}).")
 
-def _open_library() -> ctypes.CDLL:
-    for name in _LIBRARIES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            logger.debug("no %s", name)
-    raise EspeakError(f"the speech synthesizer libespeak-ng is not installed: `{_INSTALL}`.")
+    def _stop(self) -> None:
+        # Not by closing its input: a process forked off since may hold that open too.
+        if self._owner == os.getpid():
+            self._process.terminate()
+            self._process.wait()
 
 
 def _match_words(
-    text: str, word_starts: list[tuple[int, int]], sample_rate: int, seconds: float
+    text: str, word_starts: Sequence[Sequence[int]], sample_rate: int, seconds: float
 ) -> tuple[float, ...]:
     """Seconds at which each whitespace word ends: where the next begins, the last with the audio.
 

@@ -155,8 +155,8 @@ class Grammar:
             phrases[slot.key] = phrase
             if slot.is_head:
                 tags = tags | phrase.tags
-        source = _write(name, alternative.source, 0, phrases, seen_tags)
-        return _Phrase(source, _write(name, alternative.target, 1, phrases, seen_tags), tags)
+        source = _write(name, alternative.source, False, phrases, seen_tags)
+        return _Phrase(source, _write(name, alternative.target, True, phrases, seen_tags), tags)
 
     def _redraw(
         self,
@@ -178,7 +178,7 @@ class Grammar:
 def _write(
     name: str,
     pieces: tuple[Piece, ...],
-    side: int,
+    english: bool,
     phrases: dict[str, _Phrase],
     seen_tags: frozenset[str],
 ) -> str:
@@ -190,7 +190,8 @@ def _write(
             tags = phrases[piece.agrees_with].tags if piece.agrees_with else seen_tags
             text = _choose(name, piece, tags)
         else:
-            text = phrases[piece.key][side]
+            phrase = phrases[piece.key]
+            text = phrase.target if english else phrase.source
         if text:
             words.append(text)
     return " ".join(words)

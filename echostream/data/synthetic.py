@@ -33,7 +33,7 @@ TRAIN_VOICES = tuple(
     f"fr-fr+{variant}"
     for variant in (
         *("m1", "m3", "m4", "m6", "m7", "m8", "Michael", "adam", "robert", "klatt2"),
-        *("f1", "f2", "f4", "f5", "Annie", "linda", "aunty"),
+        *("f1", "f2", "f4", "f5", "Annie", "linda", "Andrea"),
     )
 )
 UNSEEN_VOICES = tuple(f"fr-fr+{variant}" for variant in ("m5", "Mario", "f3", "belinda"))
@@ -54,9 +54,9 @@ class SyntheticSpeech:
     """An endless row of utterances; item i depends on (`seed`, `split`, i) and nothing else.
 
     `voices`: espeak-ng voices, drawn with equal chance. `split`: "train" varies the speech widely
-    (`augment.TRAIN_VARIATION`), "dev", "test-seen" and "test-unseen" a little; no sentence of one of
-    train, dev and test is ever in another (`sentence_split`). Which voices are seen and which are
-    not is the caller's: `TRAIN_VOICES`, `UNSEEN_VOICES`. `variation` replaces the split's own.
+    (`augment.TRAIN_VARIATION`), "dev", "test-seen" and "test-unseen" a little; no sentence of one
+    of train, dev and test is ever in another (`sentence_split`). Which voices are seen and which
+    are not is the caller's: `TRAIN_VOICES`, `UNSEEN_VOICES`. `variation` replaces the split's own.
     """
 
     def __init__(

@@ -61,12 +61,17 @@ class Table(Sequence[Utterance]):
             samples = np.asarray(resampled, dtype=np.float32)
         return Utterance(row["id"], samples, row["src_text"], row["tgt_text"], voice="")
 
+    def texts(self, index: int) -> tuple[str, str]:
+        """Source and target text of an utterance, without its audio."""
+        row = self._rows[index]
+        return row["src_text"], row["tgt_text"]
+
 
 def read_tsv(path: str | Path) -> Table:
     """The utterances of the table at `path`; the columns are those of `COLUMNS`, in any order.
 
-    Raises `TableError` for a missing column, a short line, an empty text, or an id that comes twice,
-    and `FileNotFoundError` if there is no such file.
+    Raises `TableError` for a missing column, a short line, an empty text, or an id that comes
+    twice, and `FileNotFoundError` if there is no such file.
     """
     path = Path(path)
     with path.open(encoding="utf-8", newline="") as file:

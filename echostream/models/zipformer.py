@@ -89,6 +89,17 @@ class ZipformerEncoder(nn.Module):
         left_context: int = 64,
     ) -> None:
         super().__init__()
+        sizes = {
+            "input_dim": input_dim,
+            "embed_dim": embed_dim,
+            "num_heads": num_heads,
+            "memory_size": memory_size,
+            "conv_kernel": conv_kernel,
+            "left_context": left_context,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"`{name}` must be at least 1, but is {size} instead.")
         self.input_dim = input_dim
         self.embed_dim = embed_dim
         self.max_future_frames = _look_ahead(max_future_frames)
@@ -158,6 +169,11 @@ class ZipformerEncoder(nn.Module):
         """
         look_ahead = self._resolve(max_future_frames)
         num_frames = src_tokens.shape[1]
+        if num_frames == 0 or int(src_lengths.max()) > num_frames:
+            raise ValueError(
+                f"`src_lengths` must be at most the frames of `src_tokens`, of which there must be "
+                f"one at least, but is {src_lengths.tolist()} for {num_frames} frames."
+            )
         x = functional.pad(src_tokens, (0, 0, 0, -num_frames % GROUP_FRAMES))
         valid = length_mask(src_lengths, x.shape[1])
         x = x.masked_fill(~valid[..., None], 0.0)
@@ -190,11 +206,6 @@ class ZipformerEncoder(nn.Module):
         Raises:
             ValueError: if the chunk is not a whole number of groups.
         """
-        if x.shape[1] == 0 or x.shape[1] % GROUP_FRAMES:
-            raise ValueError(
-                f"`x` must be whole groups of {GROUP_FRAMES} frames (the rest goes to `finish`), "
-                f"but has {x.shape[1]} frames instead."
-            )
         valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         y, _, state = self.advance(x, valid, state)
         return y, state
@@ -243,6 +254,11 @@ class ZipformerEncoder(nn.Module):
         self, x: Tensor, valid: Tensor, state: EncoderState
     ) -> tuple[Tensor, Tensor, EncoderState]:
         """`step` with a valid mask `(B, 16 g)` in, and the mask of the frames `(B, 4 g)` out."""
+        if x.shape[1] == 0 or x.shape[1] % GROUP_FRAMES:
+            raise ValueError(
+                f"`x` must be whole groups of {GROUP_FRAMES} frames (the rest goes to `finish`), "
+                f"but has {x.shape[1]} frames instead."
+            )
         x = x.masked_fill(~valid[..., None], 0.0)
         x, embed = self.embed.step(x, state.embed)
         x, valid, first = self._stacks[0].step(x, all_of_pairs(valid), state.stacks[0])
@@ -289,7 +305,7 @@ def _pyramid(valid: Tensor) -> list[Tensor]:
 
 
 def _look_ahead(max_future_frames: int) -> int:
-    if max_future_frames not in range(MAX_LOOK_AHEAD + 1):
+    if type(max_future_frames) is not int or not 0 <= max_future_frames <= MAX_LOOK_AHEAD:
         raise ValueError(
             f"`max_future_frames` must be 0, 1 or 2, but is {max_future_frames!r} instead."
         )

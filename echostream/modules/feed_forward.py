@@ -12,8 +12,8 @@ class FeedForward(nn.Module):
     """Zipformer's feed-forward: linear, SwooshL, linear, `(B, T, D)` to `(B, T, D)`.
 
     Around zero SwooshL is a line of slope -0.06, so after a usual initialisation the module would
-    start almost linear. The first bias starts at 3, where SwooshL has the shape that SwooshR has
-    around zero; training moves it from there.
+    start almost linear. So the first bias starts at 3, where SwooshL has the shape that SwooshR has
+    around zero, and the first weights at twice their usual size; training moves them from there.
     """
 
     def __init__(self, dim: int, hidden_dim: int) -> None:

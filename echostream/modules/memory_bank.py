@@ -28,8 +28,9 @@ class MemoryBank(nn.Module):
     """Attention at 25 Hz over M segment summaries, the left context and the current group.
 
     `(B, T, D)` to `(B, T, D)`. A segment is 8 groups; its summary is the mean of its frames,
-    projected, and is seen by the groups after the segment. The bank belongs to the stream, never
-    to the module; slots not filled yet are masked. Shi et al. 2021 (arXiv:2010.10759).
+    projected, and is seen by the groups after the segment. (Frames that a short last group lacks
+    count as zeros; only `carry_over` tells.) The bank belongs to the stream, never to the module;
+    slots not filled yet are masked. Shi et al. 2021 (arXiv:2010.10759).
     """
 
     def __init__(

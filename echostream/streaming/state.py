@@ -24,7 +24,10 @@ State = TypeVar("State", bound=tuple[Any, ...])
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
     """A state of the same structure, `function` applied to each tensor (of all states at once)."""
     first = states[0]
-    if any(type(other) is not type(first) or len(other) != len(first) for other in states[1:]):
+    if (
+        any(type(other) is not type(first) for other in states[1:])
+        or len(set(map(len, states))) > 1
+    ):
         raise ValueError(f"states must have one structure, but are {[type(s) for s in states]}.")
     fields = [
         function(*leaves) if isinstance(leaves[0], Tensor) else map_state(function, *leaves)

@@ -12,7 +12,8 @@ class WordAligner:
     """IBM model 1: the probability that a source word yields a target word.
 
     Brown et al. 1993, section 4.1. A target word is aligned with the source word of the sentence
-    that most likely yields it, weighed against how often that word is about at all.
+    that most likely yields it, the first of them if several do. A target word that was in no
+    sentence of `pairs` is aligned with the first word.
     """
 
     def __init__(self, pairs: Pairs, iterations: int = 6) -> None:

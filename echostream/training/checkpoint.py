@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from echostream.training.feed import Place
+from echostream.training.batch import Place
 
 
 class Checkpoints:
@@ -50,7 +51,11 @@ class Checkpoints:
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer
     ) -> tuple[int, list[Place]] | None:
-        """Loads the newest checkpoint; its step and places, or None if there is none."""
+        """Loads the newest checkpoint; its step and places, or None if there is none.
+
+        Raises:
+            ValueError: naming the file, if it is damaged.
+        """
         paths = self.paths()
         if not paths:
             return None
@@ -60,7 +65,11 @@ class Checkpoints:
         return int(content["step"]), [Place(*place) for place in content["places"]]
 
     def mean_weights(self) -> dict[str, Tensor]:
-        """The mean of the weights of all checkpoints kept."""
+        """The mean of the weights of all checkpoints kept.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
         paths = self.paths()
         if not paths:
             raise FileNotFoundError(f"There is no checkpoint in {self.folder}.")
@@ -72,4 +81,10 @@ class Checkpoints:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} is damaged; without it, the run goes on from the checkpoint before. ({error})"
+        ) from error
+    return content

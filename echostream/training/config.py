@@ -16,17 +16,25 @@ class DataConfig:
     dev_tsv: str | None = None
     block_size: int = 1024  # fresh utterances in a round
     reuse: int = 4  # rounds in which an utterance takes part
-    num_workers: int = 1  # processes that make utterances and batches
+    num_workers: int = 1  # processes that make utterances and batches; 0: the training itself
     batch_seconds: float = 72.0  # audio in a batch, padding included
     dev_utterances: int = 120
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        _check(self, "data.", 1, "block_size", "reuse", "dev_utterances")
+        _check(self, "data.", 0, "num_workers", "seed")
+        if not self.batch_seconds > 0:
+            raise ConfigError(
+                f"`data.batch_seconds` must be positive, but is {self.batch_seconds} instead."
+            )
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network; vocabulary sizes are upper limits for the tokenizers."""
+    """The network and its tokenizers."""
 
-    source_vocab_size: int = 640
+    source_vocab_size: int = 640  # with `word`, an upper limit
     target_vocab_size: int = 400
     tokenizer_type: str = "unigram"  # or bpe, or word for a closed vocabulary
     tokenizer_sentences: int = 20_000
@@ -67,6 +75,10 @@ class WarmStartConfig:
     batch_sentences: int = 96
     lr: float = 2e-3
 
+    def __post_init__(self) -> None:
+        _check(self, "warm_start.", 0, "steps")
+        _check(self, "warm_start.", 1, "batch_sentences")
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -97,8 +109,14 @@ class TrainConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "checkpoint_steps", "keep_checkpoints", "validate_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
-                )
+        _check(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
+        _check(self, "", 0, "threads")
+
+
+def _check(config: object, section: str, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value < least:
+            raise ConfigError(
+                f"`{section}{name}` must be at least {least}, but is {value} instead."
+            )

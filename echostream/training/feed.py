@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from echostream.data.utterance import Utterance
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
-from echostream.training.example import NO_LABEL, Example, ExampleMaker
+from echostream.training.batch import Batch, Place, collate
+from echostream.training.example import Example, ExampleMaker
+
+NICENESS = 10
 
 
 class Speech(Protocol):
@@ -21,34 +26,15 @@ class Speech(Protocol):
     def utterance(self, index: int) -> Utterance: ...
 
 
-class Place(NamedTuple):
-    """Where the feed of one worker stands: the round, and the batches of it already given."""
-
-    round: int
-    batch: int
-
-
-class Batch(NamedTuple):
-    """A batch of padded examples; T' = T // 4."""
-
-    frames: Tensor  # (B, T, F)
-    frame_lengths: Tensor  # (B,)
-    source: Tensor  # (sum of lengths,)
-    source_lengths: Tensor  # (B,)
-    target: Tensor
-    target_lengths: Tensor
-    source_labels: Tensor  # (B, T') piece due at each frame, blank elsewhere, -1 where unknown
-    target_labels: Tensor
-    worker: int
-    next_place: Place  # where the worker's feed goes on after this batch
-
-
 class Feed(IterableDataset[Batch]):
     """Endless batches of a worker, from its place on.
 
     Round r mixes the fresh block r with the `reuse - 1` blocks before it; while its batches are
     given out, block r + 1 is made bit by bit. All of it follows from the seed and the round, so a
     killed run goes on with the very batch that would have come.
+
+    `places` has one place for each worker. The loader asks the workers in turn and begins with the
+    first; `turn` is the worker that shall be the first, for a run that was stopped between two.
     """
 
     def __init__(
@@ -59,7 +45,8 @@ class Feed(IterableDataset[Batch]):
         reuse: int,
         batch_seconds: float,
         seed: int,
-        places: list[Place],
+        places: Sequence[Place],
+        turn: int = 0,
     ) -> None:
         self.speech = speech
         self.make = make
@@ -68,10 +55,13 @@ class Feed(IterableDataset[Batch]):
         self.batch_frames = int(batch_seconds * SAMPLE_RATE / HOP_LENGTH)
         self.seed = seed
         self.places = places
+        self.turn = turn
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
-        worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
+        process, num_workers = (info.id, info.num_workers) if info else (0, 1)
+        assert len(self.places) == num_workers, (len(self.places), num_workers)
+        worker = (process + self.turn) % num_workers
         place = self.places[worker]
         # Worker w of n owns the blocks w, w + n, w + 2 n, ...
         first = max(0, place.round - self.reuse + 1)
@@ -108,6 +98,11 @@ class Feed(IterableDataset[Batch]):
 
     def _batches(self, pool: list[Example], number: int) -> list[list[int]]:
         """The examples of a round by about equal length, the batches in random order."""
+        if not pool:
+            raise ValueError(
+                f"none of {self.block_size} utterances can be trained on: each is too short for "
+                "its own text (there must be two encoder frames, 80 ms, for every piece)."
+            )
         rng = np.random.default_rng([self.seed, number])
         lengths = np.array([len(example.frames) for example in pool])
         order = np.argsort(lengths * rng.uniform(0.95, 1.05, len(pool)), kind="stable")
@@ -123,39 +118,24 @@ class Feed(IterableDataset[Batch]):
 
 
 def make_loader(feed: Feed, num_workers: int) -> DataLoader[Batch]:
-    """The feed in processes of its own."""
+    """The feed in `num_workers` processes of its own; with 0, in this one."""
     return DataLoader(
-        feed, batch_size=None, num_workers=num_workers, prefetch_factor=8 if num_workers else None
+        feed,
+        batch_size=None,
+        num_workers=num_workers,
+        prefetch_factor=8 if num_workers else None,
+        worker_init_fn=_start_worker if num_workers else None,
     )
 
 
-def collate(
-    examples: list[Example],
-    worker: int = 0,
-    next_place: Place = Place(0, 0),  # noqa: B008
-) -> Batch:
-    """One padded batch."""
-    num_frames = max(len(e.frames) for e in examples)
-    frames = np.zeros((len(examples), num_frames, examples[0].frames.shape[1]), dtype=np.float32)
-    for row, example in zip(frames, examples, strict=True):
-        row[: len(example.frames)] = example.frames
-    return Batch(
-        torch.from_numpy(frames),
-        torch.tensor([len(e.frames) for e in examples]),
-        torch.tensor([i for e in examples for i in e.source]),
-        torch.tensor([len(e.source) for e in examples]),
-        torch.tensor([i for e in examples for i in e.target]),
-        torch.tensor([len(e.target) for e in examples]),
-        _pad_labels([e.source_labels for e in examples], num_frames // 4),
-        _pad_labels([e.target_labels for e in examples], num_frames // 4),
-        worker,
-        next_place,
-    )
-
-
-def _pad_labels(labels: list[np.ndarray | None], num_frames: int) -> Tensor:
-    padded = torch.full((len(labels), num_frames), NO_LABEL)
-    for row, label in zip(padded, labels, strict=True):
-        if label is not None:
-            row[: len(label)] = torch.from_numpy(label)
-    return padded
+def _start_worker(worker: int) -> None:
+    # The feed is nearly always ahead. Where it shares the cores with the training it should take
+    # the time that is left over; if the training has to wait for it, that is all the time.
+    if sys.platform != "win32":
+        os.nice(NICENESS)
+    # Nothing here calls numpy's BLAS, the one part of numpy that has threads.
+    torch.set_num_threads(1)
+    # Ctrl-C and a SIGTERM to the process group reach the workers too. They have nothing to save,
+    # and a status other than 0 would make an error of what the training ends in peace.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))

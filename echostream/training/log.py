@@ -20,7 +20,8 @@ class RunLog:
 
     def __init__(self, folder: Path, steps: int, first_step: int) -> None:
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        # What a killed run wrote after its last checkpoint is done again.
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
         self._bar = tqdm(
             total=steps,
             initial=first_step,

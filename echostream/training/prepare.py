@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from echostream.config import ModelConfig
+from echostream.config import ConfigError, ModelConfig
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
@@ -16,7 +16,7 @@ from echostream.tokenizer import Tokenizer
 from echostream.training.align import WordAligner
 from echostream.training.config import NetworkConfig, TrainConfig
 from echostream.training.example import Example, ExampleMaker
-from echostream.training.sources import Speech, draw_pairs
+from echostream.training.sources import Speech, draw_pairs, limit
 
 CMVN_UTTERANCES = 300
 ALIGN_SENTENCES = 4000
@@ -39,26 +39,31 @@ class Prepared:
 
 
 def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Prepared:
-    """Makes, or finds in `folder`, what the run needs."""
-    pairs = draw_pairs(train, config.network.tokenizer_sentences)
+    """Makes, or finds in `folder`, what the run needs.
+
+    Raises:
+        ConfigError: if the vocabularies cannot have the sizes wanted, or no dev utterance is long
+            enough for its text.
+    """
     network = config.network
+    source_spm, target_spm = folder / SOURCE_SPM, folder / TARGET_SPM
+    count = network.tokenizer_sentences
+    if source_spm.exists() and target_spm.exists():
+        count = min(count, ALIGN_SENTENCES)
+    pairs = draw_pairs(train, count)
     source_tokenizer = _tokenizer(
-        folder / SOURCE_SPM,
-        [s for s, _ in pairs],
-        network.source_vocab_size,
-        network.tokenizer_type,
+        source_spm, [s for s, _ in pairs], "source", network.source_vocab_size, network
     )
     target_tokenizer = _tokenizer(
-        folder / TARGET_SPM,
-        [t for _, t in pairs],
-        network.target_vocab_size,
-        network.tokenizer_type,
+        target_spm, [t for _, t in pairs], "target", network.target_vocab_size, network
     )
     cmvn = _statistics(folder / CMVN, train)
     aligner = WordAligner([(s.split(), t.split()) for s, t in pairs[:ALIGN_SENTENCES]])
-    make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, config.network.tail_ms)
-    made = (make(dev.utterance(index)) for index in range(config.data.dev_utterances))
-    examples = [example for example in made if example is not None]
+    make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms)
+    num_dev = limit(dev, config.data.dev_utterances)
+    examples = [e for index in range(num_dev) if (e := make(dev.utterance(index))) is not None]
+    if not examples:
+        raise ConfigError(f"none of {num_dev} dev utterances is long enough for its own text.")
     logger.info(
         "vocabulary %d and %d, %d dev utterances",
         source_tokenizer.vocab_size,
@@ -69,22 +74,26 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     return Prepared(source_tokenizer, target_tokenizer, cmvn, aligner, make, examples, model_config)
 
 
-def _tokenizer(path: Path, sentences: list[str], vocab_size: int, model_type: str) -> Tokenizer:
+def _tokenizer(
+    path: Path, sentences: list[str], side: str, vocab_size: int, network: NetworkConfig
+) -> Tokenizer:
     """The tokenizer in `path`, made if it is not there; whole words take as many ids as needed."""
     if path.exists():
         return Tokenizer.load(path)
-    if model_type == "word":
+    if network.tokenizer_type == "word":
         vocab_size = min(
             vocab_size, len({w for s in sentences for w in s.split()}) + NUM_SPECIAL_IDS
         )
-    return Tokenizer.train(sentences, vocab_size, path, model_type=model_type)
+    try:
+        return Tokenizer.train(sentences, vocab_size, path, model_type=network.tokenizer_type)
+    except ValueError as error:
+        raise ConfigError(f"the tokenizer of the {side} text (`network`): {error}") from error
 
 
 def _statistics(path: Path, speech: Speech) -> GlobalCmvn:
     if not path.exists():
-        frames = np.concatenate(
-            [fbank(speech.utterance(index).samples) for index in range(CMVN_UTTERANCES)]
-        )
+        count = limit(speech, CMVN_UTTERANCES)
+        frames = np.concatenate([fbank(speech.utterance(index).samples) for index in range(count)])
         GlobalCmvn(frames.mean(0), frames.std(0)).save(path)
     return GlobalCmvn.load(path)
 

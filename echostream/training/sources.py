@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 from echostream.config import ConfigError
@@ -18,23 +17,32 @@ class TableSpeech:
     """Utterances of a table, shuffled anew in each pass; index n is item n of the endless row."""
 
     def __init__(self, path: str | Path, seed: int) -> None:
-        self._items = read_tsv(path)
+        self._table = read_tsv(path)
         self._seed = seed
+        self._order = self._shuffled(0)
+        self._pass = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._table)
 
     def utterance(self, index: int) -> Utterance:
         """The utterance at `index`, in pass `index // len`."""
-        passes, place = divmod(index, len(self._items))
-        order = list(range(len(self._items)))
-        random.Random(f"{self._seed} {passes}").shuffle(order)
-        return self._items[order[place]]
+        return self._table[self._row(index)]
 
     def pair(self, index: int) -> tuple[str, str]:
-        """The texts of the utterance at `index`."""
-        item = self.utterance(index)
-        return item.source, item.target
+        """The texts of the utterance at `index`; no audio is read."""
+        return self._table.texts(self._row(index))
+
+    def _row(self, index: int) -> int:
+        number, place = divmod(index, len(self._table))
+        if number != self._pass:  # one pass is kept: a feed asks for one after the other
+            self._order, self._pass = self._shuffled(number), number
+        return self._order[place]
+
+    def _shuffled(self, number: int) -> list[int]:
+        order = list(range(len(self._table)))
+        random.Random(f"{self._seed} {number}").shuffle(order)
+        return order
 
 
 Speech = SyntheticSpeech | TableSpeech
@@ -57,6 +65,18 @@ def open_sources(config: DataConfig) -> tuple[Speech, Speech]:
     )
 
 
-def draw_pairs(speech: Speech, count: int) -> Sequence[tuple[str, str]]:
-    """The texts of the first `count` utterances."""
-    return [tuple(speech.pair(index)) for index in range(count)]  # type: ignore[misc]
+def limit(speech: Speech, count: int) -> int:
+    """`count`, or the number of different utterances if there are fewer."""
+    return min(count, len(speech)) if isinstance(speech, TableSpeech) else count
+
+
+def draw_pairs(speech: Speech, count: int) -> list[tuple[str, str]]:
+    """The texts of the first `count` utterances, each once."""
+    pairs = (speech.pair(index) for index in range(limit(speech, count)))
+    return [(source, target) for source, target in pairs]
+
+
+def random_pair(speech: Speech, rng: random.Random) -> tuple[str, str]:
+    """The texts of any utterance."""
+    source, target = speech.pair(rng.randrange(limit(speech, 10**9)))
+    return source, target

@@ -12,8 +12,8 @@ from torch import Tensor
 from echostream.models.ctc import BLANK_ID
 from echostream.models.echostream import EchoStreamModel
 from echostream.tokenizer import Tokenizer
+from echostream.training.batch import collate
 from echostream.training.example import Example
-from echostream.training.feed import collate
 
 
 class Scores(NamedTuple):
@@ -22,6 +22,9 @@ class Scores(NamedTuple):
     wer: float
     bleu: float
     exact: float  # sentences that are the reference
+
+    def __str__(self) -> str:
+        return f"BLEU {self.bleu:.1f} WER {self.wer:.1f} exact {self.exact:.0f} %"
 
 
 @torch.inference_mode()

@@ -1,0 +1,162 @@
+"""The process in which espeak-ng speaks: a script that answers requests on its standard streams.
+
+The C library keeps counters from one text to the next (flutter of the pitch, phase of the voice),
+so what it says depends on all that it has said before. Here every request is spoken in a fork of a
+process that has said nothing: the same request gives the same samples. Run by `espeak.Espeak` with
+a bare interpreter, so that a fork costs less than a millisecond; hence the standard library only.
+
+A request is a line of JSON. The answer is a line of JSON, and as many bytes of 16-bit samples as
+its `num_bytes` says.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_LIBRARIES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.1.dylib")
+_INSTALL = "apt-get install libespeak-ng1 espeak-ng-data"
+_SYNCHRONOUS = 2
+_DONT_EXIT = 0x8000
+_UTF8 = 1
+_RATE, _PITCH = 1, 3
+_LIST_TERMINATED, _WORD = 0, 1
+_IPA = 0x02
+# The library finds French by the name of its file; the program `espeak-ng` also knows this one.
+_ALIASES = {"fr-fr": "fr"}
+
+
+class _Event(ctypes.Structure):
+    # espeak_EVENT of espeak-ng 1.48 to 1.52 (speak_lib.h); `id` is a union of 8 bytes.
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    ]
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class _Refusal(Exception):
+    """What goes back as `error`."""
+
+
+class _Library:
+    """The loaded library; a fork of it may speak once."""
+
+    def __init__(self) -> None:
+        self._c = _open_library()
+        self._c.espeak_Synth.argtypes = [
+            ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
+            ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
+        ]  # fmt: skip
+        self._c.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        self.sample_rate = int(self._c.espeak_Initialize(_SYNCHRONOUS, 0, None, _DONT_EXIT))
+        if self.sample_rate <= 0:
+            raise _Refusal(f"espeak-ng finds no data (answer {self.sample_rate}): `{_INSTALL}`.")
+        folder = ctypes.c_char_p()
+        self._c.espeak_Info.restype = ctypes.c_char_p
+        self._c.espeak_Info(ctypes.byref(folder))
+        self._variants = os.path.join((folder.value or b"").decode(), "voices", "!v")
+        self._pcm: list[bytes] = []
+        self._words: list[tuple[int, int]] = []
+        # The reference must live as long as the library: ctypes frees a callback nobody holds.
+        self._callback = _Callback(self._collect)
+        self._c.espeak_SetSynthCallback(self._callback)
+
+    def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        self._set_voice(request["voice"])
+        self._c.espeak_SetParameter(_RATE, request["rate_wpm"], 0)
+        self._c.espeak_SetParameter(_PITCH, request["pitch"], 0)
+        text = request["text"].encode()
+        error = self._c.espeak_Synth(text, len(text) + 1, 0, 1, 0, _UTF8, None, None)
+        if error != 0:
+            raise _Refusal(f"espeak-ng cannot speak {request['text']!r} (error {error}).")
+        return {"words": self._words, "sample_rate": self.sample_rate}, b"".join(self._pcm)
+
+    def phonemes(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        self._set_voice(request["voice"])
+        return {"phonemes": [self._to_phonemes(text) for text in request["texts"]]}, b""
+
+    def _to_phonemes(self, text: str) -> str:
+        pointer = ctypes.c_char_p(text.encode())
+        clauses = []
+        while pointer.value is not None:
+            # Clause by clause: the library moves the pointer, and sets it to NULL at the end.
+            clause = self._c.espeak_TextToPhonemes(ctypes.byref(pointer), _UTF8, _IPA)
+            clauses.append((clause or b"").decode().strip())
+        return " ".join(filter(None, clauses))
+
+    def _set_voice(self, voice: str) -> None:
+        language, _, variant = voice.partition("+")
+        name = _ALIASES.get(language, language) + voice[len(language) :]
+        # The library ignores a variant it does not know; that must not pass for another voice.
+        known = not variant or os.path.isfile(os.path.join(self._variants, variant))
+        if not known or self._c.espeak_SetVoiceByName(name.encode()) != 0:
+            raise _Refusal(f"espeak-ng has no voice `{voice}`.")
+
+    def _collect(self, wave: int | None, count: int, events: Any) -> int:
+        if wave and count > 0:
+            self._pcm.append(ctypes.string_at(wave, 2 * count))
+        index = 0
+        while events[index].type != _LIST_TERMINATED:
+            if events[index].type == _WORD:
+                self._words.append((events[index].text_position, events[index].sample))
+            index += 1
+        return 0
+
+
+def _open_library() -> ctypes.CDLL:
+    for name in _LIBRARIES:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    raise _Refusal(f"the speech synthesizer libespeak-ng is not installed: `{_INSTALL}`.")
+
+
+def _answer(work: Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]], line: bytes) -> None:
+    try:
+        header, pcm = work(json.loads(line))
+    except _Refusal as refusal:
+        header, pcm = {"error": str(refusal)}, b""
+    _write(header, pcm)
+
+
+def _write(header: dict[str, Any], pcm: bytes = b"") -> None:
+    header["num_bytes"] = len(pcm)
+    rest = memoryview(json.dumps(header).encode() + b"\n" + pcm)
+    while rest:
+        rest = rest[os.write(1, rest) :]
+
+
+def _serve() -> None:
+    try:
+        library = _Library()
+    except _Refusal as refusal:
+        _write({"error": str(refusal)})
+        return
+    _write({})
+    for line in sys.stdin.buffer:
+        work = library.phonemes if b'"texts"' in line else library.speak
+        child = os.fork()
+        if child == 0:
+            _answer(work, line)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status != 0:
+            _write({"error": f"espeak-ng broke down at {line!r} (status {status})."})
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,68 @@
+"""Examples padded to one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echostream.streaming.clock import OUTPUT_STRIDE
+from echostream.training.example import NO_LABEL, Example
+
+
+class Place(NamedTuple):
+    """Where the feed of one worker stands: the round, and the batches of it already given."""
+
+    round: int
+    batch: int
+
+
+class Batch(NamedTuple):
+    """A batch of padded examples; T' = T // 4."""
+
+    frames: Tensor  # (B, T, F)
+    frame_lengths: Tensor  # (B,)
+    source: Tensor  # (sum of lengths,)
+    source_lengths: Tensor  # (B,)
+    target: Tensor
+    target_lengths: Tensor
+    source_labels: Tensor  # (B, T') piece due at each frame, blank elsewhere, -1 where unknown
+    target_labels: Tensor
+    worker: int
+    next_place: Place  # where the worker's feed goes on after this batch
+
+
+def collate(
+    examples: Sequence[Example],
+    worker: int = 0,
+    next_place: Place = Place(0, 0),  # noqa: B008
+) -> Batch:
+    """One padded batch."""
+    num_frames = max(len(e.frames) for e in examples)
+    frames = np.zeros((len(examples), num_frames, examples[0].frames.shape[1]), dtype=np.float32)
+    for row, example in zip(frames, examples, strict=True):
+        row[: len(example.frames)] = example.frames
+    return Batch(
+        torch.from_numpy(frames),
+        torch.tensor([len(e.frames) for e in examples]),
+        torch.tensor([i for e in examples for i in e.source]),
+        torch.tensor([len(e.source) for e in examples]),
+        torch.tensor([i for e in examples for i in e.target]),
+        torch.tensor([len(e.target) for e in examples]),
+        _pad_labels([e.source_labels for e in examples], num_frames // OUTPUT_STRIDE),
+        _pad_labels([e.target_labels for e in examples], num_frames // OUTPUT_STRIDE),
+        worker,
+        next_place,
+    )
+
+
+def _pad_labels(labels: Sequence[NDArray[np.int64] | None], num_frames: int) -> Tensor:
+    padded = torch.full((len(labels), num_frames), NO_LABEL)
+    for row, label in zip(padded, labels, strict=True):
+        if label is not None:
+            row[: len(label)] = torch.from_numpy(label)
+    return padded

@@ -1,0 +1,55 @@
+"""The README of a model that was trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import yaml
+
+from echostream._version import __version__
+from echostream.config import to_dict
+from echostream.models.echostream import EchoStreamModel
+from echostream.streaming.clock import algorithmic_latency_ms
+from echostream.training.config import DataConfig, TrainConfig
+from echostream.training.validate import Scores
+
+
+def model_readme(
+    config: TrainConfig, model: EchoStreamModel, scores: Mapping[int, Scores], num_dev: int
+) -> str:
+    """What the model was trained on, for how long, and how well it does on the dev set."""
+    parameters = sum(p.numel() for p in model.parameters())
+    averaged = min(config.keep_checkpoints, -(-config.steps // config.checkpoint_steps))
+    rows = "\n".join(
+        f"| {look_ahead} | {algorithmic_latency_ms(look_ahead)} ms | {s.bleu:.1f} | {s.wer:.1f} % "
+        f"| {s.exact:.0f} % |"
+        for look_ahead, s in scores.items()
+    )
+    return f"""\
+# A model trained by EchoStream
+
+Made by `echostream train` (EchoStream {__version__}) in {config.steps} steps.
+
+- Data: {_data(config.data)}.
+- {parameters:,} parameters, each the mean of its values at the last {averaged} checkpoints, which
+  are {config.checkpoint_steps} steps apart.
+
+Dev set, {num_dev} utterances, each decoded greedily in one pass:
+
+| look-ahead L | latency of the encoder | BLEU | WER | sentences without a mistake |
+|---|---|---|---|---|
+{rows}
+
+The configuration:
+
+```yaml
+{yaml.safe_dump(to_dict(config), sort_keys=False).strip()}
+```
+"""
+
+
+def _data(config: DataConfig) -> str:
+    if config.train_tsv is not None:
+        return f"the recordings of `{config.train_tsv}`"
+    grammar = "the French-English demo grammar" if config.grammar is None else config.grammar
+    return f"synthetic speech: sentences of {grammar}, spoken by espeak-ng"

@@ -1,0 +1,157 @@
+"""A prepared run: trains, validates and writes checkpoints, then the model."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
+from echostream.training.batch import Batch, Place
+from echostream.training.checkpoint import Checkpoints
+from echostream.training.config import TrainConfig
+from echostream.training.feed import Feed, make_loader
+from echostream.training.imagine import ImaginedSpeech
+from echostream.training.log import RunLog
+from echostream.training.prepare import Prepared
+from echostream.training.readme import model_readme
+from echostream.training.schedule import learning_rate
+from echostream.training.sources import Speech, random_pair
+from echostream.training.trainer import Trainer
+from echostream.training.validate import Scores, validate
+from echostream.training.warm_start import warm_start
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a training is made of, once it is prepared."""
+
+    config: TrainConfig
+    folder: Path
+    speech: Speech
+    prepared: Prepared
+    trainer: Trainer
+    checkpoints: Checkpoints
+
+    def complete(self) -> Path:
+        """Trains from the last checkpoint, or from the beginning, and writes the model."""
+        trainer = self.trainer
+        restored = self.checkpoints.restore(trainer.model, trainer.optimizer)
+        step, places = restored or (0, [Place(0, 0)] * max(self.config.data.num_workers, 1))
+        if restored is None and self.config.warm_start.steps:
+            self._warm_start()
+        with RunLog(self.folder, self.config.steps, step) as log:
+            if step < self.config.steps:
+                self._go_on(step, places, log)
+            return self._write_model(log)
+
+    def _go_on(self, step: int, places: list[Place], log: RunLog) -> None:
+        config, trainer = self.config, self.trainer
+        batches = self._feed(step, places)
+        while step < config.steps:
+            stop = min(config.steps, step + config.checkpoint_steps)
+            places = self._train_until(stop, step, batches, places, log)
+            step = stop
+            self.checkpoints.save(step, trainer.model, trainer.optimizer, places)
+            if step % config.validate_steps < config.checkpoint_steps or step == config.steps:
+                self._validate("dev", step, log)
+
+    def _write_model(self, log: RunLog) -> Path:
+        """Writes the mean of the last checkpoints as a model folder."""
+        model, prepared = self.trainer.model, self.prepared
+        model.load_state_dict(self.checkpoints.mean_weights())
+        scores = self._validate("mean", self.config.steps, log)
+        save_model(
+            self.folder / "model",
+            model,
+            prepared.model_config,
+            prepared.cmvn,
+            self.folder / SOURCE_SPM,
+            self.folder / TARGET_SPM,
+            model_readme(self.config, model, scores, len(prepared.dev)),
+        )
+        return self.folder / "model"
+
+    def _feed(self, step: int, places: list[Place]) -> Iterator[Batch]:
+        data = self.config.data
+        feed = Feed(
+            self.speech,
+            self.prepared.make,
+            data.block_size,
+            data.reuse,
+            data.batch_seconds,
+            data.seed,
+            places,
+            turn=step % len(places),  # every step so far took one batch from one worker
+        )
+        return iter(make_loader(feed, data.num_workers))
+
+    def _train_until(
+        self, stop: int, first: int, batches: Iterator[Batch], places: list[Place], log: RunLog
+    ) -> list[Place]:
+        """Trains from step `first` to `stop`; returns the places of the feed after it."""
+        places = list(places)
+        started, audio = time.perf_counter(), 0.0
+        sums = torch.zeros(3)
+        for step in range(first, stop):
+            batch = next(batches)
+            report = self.trainer.step(step, batch)
+            places[batch.worker] = batch.next_place
+            sums += torch.tensor(report)
+            audio += float(batch.frame_lengths.sum()) / 100
+            log.advance(report.asr_loss + report.st_loss, audio / (time.perf_counter() - started))
+        asr, st, norm = (sums / (stop - first)).tolist()
+        log.write(
+            "train",
+            stop,
+            asr_loss=asr,
+            st_loss=st,
+            gradient_norm=norm,
+            learning_rate=learning_rate(stop - 1, self.config.steps, self.config.optim),
+            audio_seconds=audio,
+            audio_rate=audio / (time.perf_counter() - started),
+        )
+        return places
+
+    def _warm_start(self) -> None:
+        config, prepared = self.config, self.prepared
+        loss = warm_start(
+            self.trainer.model.st_head,
+            lambda rng: random_pair(self.speech, rng),
+            ImaginedSpeech(
+                prepared.source_tokenizer,
+                prepared.target_tokenizer,
+                prepared.aligner,
+                config.network.tail_ms,
+            ),
+            config.warm_start,
+            config.loss.align_blank_weight,
+            config.data.seed,
+            self.trainer.device,
+        )
+        logger.info("warm start on text: CTC loss %.3f a piece", loss)
+
+    def _validate(self, kind: str, step: int, log: RunLog) -> dict[int, Scores]:
+        """Scores for each look-ahead; `kind` is "dev" for the weights as they are, or "mean"."""
+        model, prepared = self.trainer.model, self.prepared
+        model.eval()
+        scores = {}
+        for look_ahead in model.max_future_frames:
+            scores[look_ahead] = validate(
+                model,
+                prepared.dev,
+                prepared.source_tokenizer,
+                prepared.target_tokenizer,
+                look_ahead,
+                self.trainer.device,
+            )
+            log.write(f"{kind}_L{look_ahead}", step, **scores[look_ahead]._asdict())
+        said = "; ".join(f"L={look_ahead} {score}" for look_ahead, score in scores.items())
+        log.say(f"step {step} {kind}: {said}")
+        return scores

@@ -1,0 +1,90 @@
+"""One step of a training."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from echostream.models.echostream import EchoStreamModel
+from echostream.training.augment import spec_augment
+from echostream.training.batch import Batch
+from echostream.training.config import TrainConfig
+from echostream.training.losses import alignment_loss, ctc_loss
+from echostream.training.schedule import alignment_weight, learning_rate
+
+
+class StepReport(NamedTuple):
+    """What a step found: CTC losses a token, and the length of the gradient before clipping."""
+
+    asr_loss: float
+    st_loss: float
+    gradient_norm: float
+
+
+class Trainer:
+    """The network of a run and its optimizer (AdamW, Loshchilov and Hutter 2019)."""
+
+    def __init__(self, model: EchoStreamModel, config: TrainConfig, device: torch.device) -> None:
+        self.model = model.to(device)
+        self.config = config
+        self.device = device
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=config.optim.lr,
+            betas=(0.9, 0.98),
+            weight_decay=config.optim.weight_decay,
+            fused=True,
+        )
+
+    def step(self, step: int, batch: Batch) -> StepReport:
+        """Trains on a batch; all that is random in it follows from the number of the step.
+
+        Raises:
+            FloatingPointError: if the gradient is not finite; the weights are then as before.
+        """
+        generator = torch.Generator().manual_seed(1_000_003 * self.config.data.seed + step)
+        choices = self.model.max_future_frames
+        look_ahead = choices[int(torch.randint(len(choices), (), generator=generator))]
+        augment = self.config.augment
+        frames = spec_augment(
+            batch.frames,
+            augment.frequency_masks,
+            augment.frequency_bins,
+            augment.time_masks,
+            augment.time_frames,
+            generator,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.config.steps, self.config.optim)
+        self.model.train()
+        loss, asr, st = self._loss(
+            batch._replace(frames=frames), look_ahead, alignment_weight(step, self.config.loss)
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
+        if not norm.isfinite():
+            raise FloatingPointError(
+                f"the gradient of step {step} is {norm.item()}; the last checkpoint is sound."
+            )
+        self.optimizer.step()
+        return StepReport(asr.item(), st.item(), norm.item())
+
+    def _loss(self, batch: Batch, look_ahead: int, early: float) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a batch, and the CTC losses of the ASR and the ST head in it."""
+        weights = self.config.loss
+        output = self.model(
+            batch.frames.to(self.device), batch.frame_lengths.to(self.device), look_ahead
+        )
+        lengths = output.valid.sum(1).cpu()
+        asr = ctc_loss(output.asr_logits, lengths, batch.source, batch.source_lengths)
+        st = ctc_loss(output.st_logits, lengths, batch.target, batch.target_lengths)
+        loss = weights.asr * asr + weights.st * st
+        if early > 0:
+            blank = weights.align_blank_weight
+            asr_due = alignment_loss(output.asr_logits, batch.source_labels.to(self.device), blank)
+            st_due = alignment_loss(output.st_logits, batch.target_labels.to(self.device), blank)
+            loss = loss + early * (weights.asr * asr_due + weights.st * st_due)
+        return loss, asr, st

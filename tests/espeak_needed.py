@@ -1,0 +1,19 @@
+"""The mark of tests that speak: without espeak-ng they are skipped by name, not passed."""
+
+from __future__ import annotations
+
+import pytest
+
+from echostream.data.espeak import Espeak, EspeakError
+
+
+def _missing() -> str:
+    try:
+        Espeak()
+    except EspeakError as error:
+        return str(error)
+    return ""
+
+
+_reason = _missing()
+needs_espeak = pytest.mark.skipif(bool(_reason), reason=_reason or "espeak-ng is there")

@@ -1,0 +1,70 @@
+"""Attention written from its definition, one query, one head and one key at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from echostream.modules.attention import CTSelfAttention
+
+Floats = NDArray[np.float64]
+
+
+def moved(module: nn.Module, seed: int = 3) -> nn.Module:
+    """The module in float64 with every parameter moved: zeros at the start would hide errors."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(0.4 * noise)
+    return module
+
+
+def array(x: Tensor) -> Floats:
+    return x.detach().numpy()
+
+
+def slow_query(
+    module: CTSelfAttention,
+    frame: Floats,
+    others: list[tuple[Floats, int]],
+    summaries: list[Floats],
+) -> Floats:
+    """What one frame (D,) makes of what it sees, (D,).
+
+    `others` are the frames that it sees, each with its distance (negative is the past), which has
+    a learned bias for each head; `summaries` have no place in time, so no bias.
+    """
+    weight, bias = array(module.project_in.weight), array(module.project_in.bias)
+    biases = array(module.position_bias)
+    # The rows of the projection: the queries of all heads, the keys of all heads, the values.
+    query_dim, value_dim = module.query_dim // module.num_heads, module.dim // module.num_heads
+    heads = []
+    for head in range(module.num_heads):
+        query_rows = slice(head * query_dim, (head + 1) * query_dim)
+        key_rows = slice(
+            module.query_dim + query_rows.start,
+            module.query_dim + query_rows.stop,
+        )
+        value_rows = slice(
+            2 * module.query_dim + head * value_dim,
+            2 * module.query_dim + (head + 1) * value_dim,
+        )
+        query = weight[query_rows] @ frame + bias[query_rows]
+        exponentials, values = [], []
+        for seen, distance in [*others, *((summary, None) for summary in summaries)]:
+            key = weight[key_rows] @ seen + bias[key_rows]
+            score = float(query @ key) / math.sqrt(query_dim)
+            if distance is not None:
+                # The biases lie from the farthest future to the farthest past.
+                score += float(biases[head, module.max_ahead - distance])
+            exponentials.append(math.exp(score))
+            values.append(weight[value_rows] @ seen + bias[value_rows])
+        total = sum(exponentials)
+        heads.append(sum(e / total * v for e, v in zip(exponentials, values, strict=True)))
+    return array(module.project_out.weight) @ np.concatenate(heads) + array(module.project_out.bias)

@@ -1,0 +1,180 @@
+"""A configuration is what its file says; what the file should not say is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from echostream.config import (
+    ConfigError,
+    EncoderConfig,
+    ModelConfig,
+    from_dict,
+    load_config,
+    to_dict,
+)
+from echostream.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Leaf:
+    size: int = 3
+    rate: float = 0.5
+
+
+@dataclass(frozen=True)
+class Tree:
+    name: str
+    flag: bool = False
+    rates: tuple[float, ...] = (1.0, 2.0)
+    layers: int | tuple[int, ...] = 2
+    path: str | None = None
+    leaf: Leaf = field(default_factory=Leaf)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "some.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_is_not_said_has_its_default() -> None:
+    assert from_dict(Tree, {"name": "oak"}) == Tree("oak")
+    assert from_dict(Leaf, {}) == Leaf(3, 0.5)
+
+
+def test_every_kind_of_value_arrives_with_its_type() -> None:
+    values = {
+        "name": "oak",
+        "flag": True,
+        "rates": [1, 2.5],
+        "layers": [1, 2],
+        "path": "there",
+        "leaf": {"size": 7, "rate": 2},
+    }
+    tree = from_dict(Tree, values)
+    assert tree == Tree("oak", True, (1.0, 2.5), (1, 2), "there", Leaf(7, 2.0))
+    assert isinstance(tree.rates, tuple) and all(type(rate) is float for rate in tree.rates)
+    assert isinstance(tree.layers, tuple)
+    assert type(tree.leaf.rate) is float
+
+
+def test_a_choice_of_types_takes_each_of_them() -> None:
+    assert from_dict(Tree, {"name": "", "layers": 5}).layers == 5
+    assert from_dict(Tree, {"name": "", "layers": []}).layers == ()
+    assert from_dict(Tree, {"name": "", "path": None}).path is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "oak", "sise": 1}, r"^here: `sise` is not a key; the keys are flag, layers, "),
+        ({"flag": True}, r"^here: `name` is missing"),
+        ({"name": 3}, r"^here: `name` must be str, but is 3 instead"),
+        ({"name": None}, r"^here: `name` must be str, but is None"),
+        ({"name": "oak", "flag": 1}, r"^here: `flag` must be bool, but is 1"),
+        ({"name": "oak", "flag": "yes"}, r"^here: `flag` must be bool, but is 'yes'"),
+        ({"name": "oak", "rates": 1.0}, r"^here: `rates` must be a list, but is 1\.0"),
+        ({"name": "oak", "rates": "12"}, r"^here: `rates` must be a list, but is '12'"),
+        ({"name": "oak", "rates": [1.0, "2"]}, r"^here: `rates` must be float, but is '2'"),
+        ({"name": "oak", "rates": [True]}, r"^here: `rates` must be float, but is True"),
+        ({"name": "oak", "layers": 2.0}, r"^here: `layers` must be int \| tuple.*but is 2\.0"),
+        ({"name": "oak", "layers": [1, 2.5]}, r"^here: `layers` must be .*but is \[1, 2\.5\]"),
+        ({"name": "oak", "path": 5}, r"^here: `path` must be str \| None, but is 5"),
+        ({"name": "oak", "leaf": 4}, r"^here: `leaf` must be a mapping of keys, but is 4"),
+        ({"name": "oak", "leaf": {"sise": 4}}, r"^here: `leaf`: `sise` is not a key; .*rate, size"),
+        ({"name": "oak", "leaf": {"size": 4.0}}, r"^here: `leaf`: `size` must be int, but is 4\.0"),
+        ({"name": "oak", "leaf": {"size": "4"}}, r"^here: `leaf`: `size` must be int, but is '4'"),
+        ({"name": "oak", "leaf": None}, r"^here: `leaf` must be a mapping of keys, but is None"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_key(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(Tree, values, "here")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("size", True), ("size", False), ("rate", True), ("rate", False)]
+)
+def test_yes_and_no_are_not_numbers(key: str, value: bool) -> None:
+    with pytest.raises(ConfigError, match=rf"`{key}` must be (int|float), but is {value}"):
+        from_dict(Leaf, {key: value})
+
+
+def test_a_choice_of_types_takes_no_bool_for_a_number() -> None:
+    with pytest.raises(ConfigError, match=r"`layers` must be .* but is True"):
+        from_dict(Tree, {"name": "oak", "layers": True})
+
+
+def test_a_file_is_named_in_what_is_wrong_with_it(tmp_path: Path) -> None:
+    for text, message in (
+        ("name: oak\nleaf: {sise: 1}\n", "`leaf`: `sise` is not a key"),
+        ("flag: true\n", "`name` is missing"),
+        ("name: [oak]\n", "`name` must be str"),
+        ("", "`name` is missing"),
+        ("- name\n", "must be a mapping of keys"),
+        ("name: {\n", "is not YAML"),
+    ):
+        path = write(tmp_path, text)
+        with pytest.raises(ConfigError, match=message) as error:
+            load_config(Tree, path)
+        assert str(error.value).startswith(str(path))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing\\.yaml"):
+        load_config(Tree, tmp_path / "nothing.yaml")
+
+
+def test_the_plain_mapping_holds_lists_and_mappings_only() -> None:
+    plain = to_dict(Tree("oak", rates=(1.0,), layers=(1, 2)))
+    assert plain == {
+        "name": "oak",
+        "flag": False,
+        "rates": [1.0],
+        "layers": [1, 2],
+        "path": None,
+        "leaf": {"size": 3, "rate": 0.5},
+    }
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Tree("chêne", True, (0.25,), (1, 2, 3), None, Leaf(1, 2.0)),
+        EncoderConfig(num_layers_per_stack=(2, 1, 1, 1, 1, 2)),
+        ModelConfig(30, 40, EncoderConfig(embed_dim=8), max_future_frames=(0, 2), tail_ms=0),
+        TrainConfig("out", 3),
+    ],
+    ids=lambda config: type(config).__name__,
+)
+def test_a_configuration_survives_the_way_to_disk_and_back(config: Any, tmp_path: Path) -> None:
+    plain = to_dict(config)
+    assert from_dict(type(config), plain) == config
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)  # no tuples, no classes
+    assert load_config(type(config), write(tmp_path, text)) == config
+    assert load_config(type(config), str(write(tmp_path, text))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"max_future_frames": []}, r"`max_future_frames` must be some of 0, 1 and 2, but is \(\)"),
+        ({"max_future_frames": [0, 3]}, r"`max_future_frames` must be .*\(0, 3\) instead"),
+        ({"tail_ms": -10}, "`tail_ms` must be a multiple of 10 ms, but is -10"),
+        ({"tail_ms": 645}, "`tail_ms` must be a multiple of 10 ms, but is 645"),
+    ],
+)
+def test_a_model_that_makes_no_sense_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(ModelConfig, {"source_vocab_size": 3, "target_vocab_size": 3, **values})
+
+
+@pytest.mark.parametrize("key", ["steps", "checkpoint_steps", "keep_checkpoints", "validate_steps"])
+def test_a_training_run_of_no_steps_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{key}` must be at least 1, but is 0"):
+        from_dict(TrainConfig, {"output": "out", "steps": 1, key: 0})

@@ -1,0 +1,53 @@
+"""Every configuration that is shipped can be read, and describes something that can be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from echostream.config import ModelConfig, load_config
+from echostream.models import build_model
+from echostream.training.config import TrainConfig
+
+FOLDER = Path(__file__).resolve().parent.parent / "configs"
+KINDS: dict[str, Any] = {"train": TrainConfig}  # the dataclass of each folder's files
+FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file())
+
+
+def identify(path: Path) -> str:
+    return str(path.relative_to(FOLDER))
+
+
+def test_all_files_of_the_folder_are_configurations_of_a_known_kind() -> None:
+    assert len(FILES) > 0
+    assert [identify(path) for path in FILES if path.suffix != ".yaml"] == []
+    read = [path for folder in KINDS for path in FOLDER.glob(f"{folder}/*.yaml")]
+    assert sorted(read) == FILES
+
+
+@pytest.mark.parametrize("path", FILES, ids=identify)
+def test_a_shipped_configuration_can_be_read(path: Path) -> None:
+    kind = KINDS[path.relative_to(FOLDER).parts[0]]
+    assert isinstance(load_config(kind, path), kind)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("train/*.yaml")), ids=identify)
+def test_the_network_of_a_training_run_can_be_built(path: Path) -> None:
+    network = load_config(TrainConfig, path).network
+    model = ModelConfig(
+        source_vocab_size=network.source_vocab_size,
+        target_vocab_size=network.target_vocab_size,
+        encoder=network.encoder,
+        st_layers=network.st_layers,
+        st_ffn_dim=network.st_ffn_dim,
+        st_left_context=network.st_left_context,
+        max_future_frames=network.max_future_frames,
+        tail_ms=network.tail_ms,
+    )
+    with torch.device("meta"):  # the shapes alone
+        built = build_model(model)
+    assert built.encoder.embed_dim == network.encoder.embed_dim
+    assert sum(parameter.numel() for parameter in built.parameters()) > 0

@@ -1,0 +1,181 @@
+"""A corpus on disk: complete, resumable, readable; its report counts what it says it counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from espeak_needed import needs_espeak
+
+from echostream.data.corpus import CorpusError, read_tsv, write_corpus
+from echostream.data.corpus_report import ngrams, report_corpus
+from echostream.data.grammar import Grammar, Pair
+from echostream.data.synthetic import UNSEEN_VOICES, SyntheticSpeech
+from echostream.data.table import COLUMNS, TableError
+from echostream.frontend.audio import AudioError
+
+COUNTS = {"train": 6, "dev": 3, "test-seen": 3, "test-unseen": 4}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, COUNTS, train_texts=200)
+    return folder
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@needs_espeak
+def test_every_split_has_its_table_lists_and_audio(corpus: Path) -> None:
+    for split, count in COUNTS.items():
+        header, *lines = (corpus / f"{split}.tsv").read_text(encoding="utf-8").splitlines()
+        rows = [line.split("\t") for line in lines]
+        assert header.split("\t") == list(COLUMNS)
+        assert len(rows) == count
+        folder = corpus / "simuleval" / split
+        lists = [
+            (folder / name).read_text(encoding="utf-8").splitlines()
+            for name in ("wav_list.txt", "src.txt", "target.txt")
+        ]
+        for row, wav, source, target in zip(rows, *lists, strict=True):
+            assert [source, target] == row[3:5]
+            assert Path(wav) == (corpus / row[1]).resolve()
+            info = sf.info(wav)
+            assert (info.samplerate, info.channels, info.format) == (16_000, 1, "FLAC")
+            assert int(row[2]) == info.frames // 160
+
+
+@needs_espeak
+def test_the_table_gives_back_the_utterances(corpus: Path) -> None:
+    table = read_tsv(corpus / "test-unseen.tsv")
+    speech = SyntheticSpeech(Grammar.load(), UNSEEN_VOICES, 0, "test-unseen")
+    assert len(table) == COUNTS["test-unseen"]
+    for number, item in enumerate(table):
+        made = speech.utterance(number)
+        assert (item.id, item.source, item.target) == (made.id, made.source, made.target)
+        np.testing.assert_allclose(item.samples, made.samples, atol=1 / 32_000)
+    assert [item.id for item in table[1:3]] == [table[1].id, table[2].id]
+
+
+@needs_espeak
+def test_a_killed_run_is_continued_and_ends_in_the_same_files(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoken: list[int] = []
+    speak = SyntheticSpeech.utterance
+
+    def speak_until_killed(self: SyntheticSpeech, index: int) -> object:
+        if len(spoken) == 7:
+            raise KeyboardInterrupt
+        spoken.append(index)
+        return speak(self, index)
+
+    monkeypatch.setattr(SyntheticSpeech, "utterance", speak_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_corpus(tmp_path, COUNTS, train_texts=200)
+    assert (tmp_path / "train.tsv").exists() and not (tmp_path / "dev.tsv").exists()
+    spoken.clear()
+    monkeypatch.setattr(
+        SyntheticSpeech, "utterance", lambda self, i: (spoken.append(i), speak(self, i))[1]
+    )
+    write_corpus(tmp_path, COUNTS, train_texts=200)
+    assert len(spoken) == sum(COUNTS.values()) - 7
+    ours, theirs = snapshot(tmp_path), snapshot(corpus)
+    assert ours.keys() == theirs.keys()
+    for name, data in ours.items():
+        if not name.endswith("wav_list.txt"):  # absolute paths
+            assert data == theirs[name], name
+
+
+@needs_espeak
+def test_a_corpus_can_grow(tmp_path: Path) -> None:
+    write_corpus(tmp_path, {"dev": 2}, train_texts=50)
+    before = snapshot(tmp_path / "audio")
+    write_corpus(tmp_path, {"dev": 4}, train_texts=50)
+    after = snapshot(tmp_path / "audio")
+    assert len(after) == 4
+    assert before.items() <= after.items()
+    assert len(read_tsv(tmp_path / "dev.tsv")) == 4
+
+
+@needs_espeak
+def test_another_seed_is_refused_in_the_same_folder(corpus: Path) -> None:
+    with pytest.raises(CorpusError, match="another `seed`"):
+        write_corpus(corpus, {"dev": 1}, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [({}, "at least one"), ({"dev": 0}, "positive number"), ({"test": 3}, "'test'.*splits are")],
+)
+def test_wrong_counts_are_named(counts: dict[str, int], message: str, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=message):
+        write_corpus(tmp_path, counts)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_counts_words_and_unseen_ngrams() -> None:
+    test = [Pair("a b c", "x"), Pair("a b d", "y"), Pair("a b c", "x")]
+    report = report_corpus({"dev": test}, {"dev": [1.0, 2.0, 3.0]}, [Pair("a b c", "x z")])
+    split = report.splits[0]
+    assert (split.sentences, split.distinct, split.seconds) == (3, 2, 6.0)
+    assert (split.source.types, split.source.tokens) == (4, 9)
+    # Unseen: d of 9 words, "b d" of 6 pairs, "a b d" of 3 triples; there is no longer n-gram.
+    assert split.source.unseen == pytest.approx((1 / 9, 1 / 6, 1 / 3, 0.0, 0.0))
+    assert split.target.unseen[0] == pytest.approx(1 / 3)
+    assert "| dev | fr | 11.1 % | 16.7 % | 33.3 % |" in report.to_markdown()
+
+
+def test_ngrams_are_runs_of_words() -> None:
+    assert list(ngrams("a b c", 2)) == [("a", "b"), ("b", "c")]
+    assert list(ngrams("a b", 3)) == []
+
+
+HEADER = "\t".join(COLUMNS) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the table is empty"),
+        (HEADER, "no lines"),
+        ("id\tsrc_text\n", "`src_audio` is missing"),
+        (HEADER + "a\tb.flac\t1\n", "line 2: 7 fields"),
+        (HEADER + "a\tb.flac\t1\tun\t \t\t0\n", "line 2: `tgt_text` is empty"),
+        (HEADER + "a\tb.flac\t1\tun\tone\t\t0\n" * 2, "line 3: the id `a` comes twice"),
+    ],
+)
+def test_a_table_that_cannot_be_used_says_where(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(TableError, match=rf"x\.tsv.*{message}"):
+        read_tsv(path)
+
+
+def test_a_missing_recording_is_an_error_when_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text(HEADER + "a\tb.flac\t1\tun\tone\t\t0\n", encoding="utf-8")
+    table = read_tsv(path)
+    with pytest.raises(AudioError, match=r"b\.flac"):
+        table[0]
+
+
+def test_recordings_are_brought_to_16_khz_mono_and_columns_may_be_in_any_order(
+    tmp_path: Path,
+) -> None:
+    time = np.arange(48_000) / 48_000
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time)
+    sf.write(tmp_path / "b.wav", np.stack([tone, tone], axis=1), 48_000, subtype="FLOAT")
+    text = 'src_text\tid\ttgt_text\tsrc_audio\n"un\ta\tone\tb.wav\n'
+    (tmp_path / "x.tsv").write_text(text, encoding="utf-8")
+    item = read_tsv(tmp_path / "x.tsv")[0]
+    assert (item.source, item.target) == ('"un', "one")
+    assert item.samples.shape == (16_000,)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    np.testing.assert_allclose(item.samples[500:-500], expected[500:-500], atol=1e-3)

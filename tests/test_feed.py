@@ -1,0 +1,215 @@
+"""The feed: every utterance in `reuse` rounds, batches within the limit, the same after a stop."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from echostream.data.utterance import Utterance
+from echostream.frontend.cmvn import GlobalCmvn
+from echostream.tokenizer import Tokenizer
+from echostream.training.batch import Batch, Place
+from echostream.training.example import ExampleMaker
+from echostream.training.feed import NICENESS, Feed, make_loader
+
+DIGITS = "zéro un deux trois quatre cinq six sept".split()  # noqa: SIM905
+BLOCK, REUSE = 6, 3
+
+
+def spell(number: int) -> str:
+    return " ".join(DIGITS[int(digit)] for digit in f"{number:03o}")
+
+
+@cache  # a block is made again at every resume
+def counted(index: int) -> Utterance:
+    """Noise of 0.3 to 1 s whose text is its index; each seventh too short for its text."""
+    rng = np.random.default_rng(index)
+    seconds = 0.05 if index % 7 == 3 else rng.uniform(0.3, 1.0)
+    samples = rng.normal(0, 0.1, round(seconds * 16_000)).astype(np.float32)
+    return Utterance(str(index), samples, spell(index), spell(index), "noise")
+
+
+class Counting:
+    def utterance(self, index: int) -> Utterance:
+        return counted(index)
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> ExampleMaker:
+    path = tmp_path_factory.mktemp("spm") / "digits.model"
+    tokenizer = Tokenizer.train([" ".join(DIGITS)] * 4, 10, path, model_type="word")
+    cmvn = GlobalCmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
+    return ExampleMaker(tokenizer, tokenizer, cmvn, None, tail_ms=0)
+
+
+def feed_of(
+    make: ExampleMaker, places: list[Place] | None = None, turn: int = 0, seed: int = 5
+) -> Feed:
+    return Feed(Counting(), make, BLOCK, REUSE, 2.0, seed, places or [Place(0, 0)], turn)
+
+
+def indices(batch: Batch, make: ExampleMaker) -> list[int]:
+    """The utterances of a batch, read off its text."""
+    texts = [
+        make.source_tokenizer.decode(piece.tolist()).split()
+        for piece in batch.source.split(batch.source_lengths.tolist())
+    ]
+    return [int("".join(str(DIGITS.index(word)) for word in text), 8) for text in texts]
+
+
+def rounds(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
+    """The batches of the first `count` rounds of one worker."""
+    for _ in range(count):
+        taken = [next(batches)]
+        while taken[-1].next_place.batch:
+            taken.append(next(batches))
+        yield taken
+
+
+def assert_same(found: Batch, expected: Batch) -> None:
+    for field, a, b in zip(Batch._fields, found, expected, strict=True):
+        same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+        assert same, f"`{field}` differs"
+
+
+def test_every_utterance_takes_part_once_in_each_of_reuse_rounds(make: ExampleMaker) -> None:
+    num_rounds = 7
+    count: Counter[int] = Counter()
+    for number, batches in enumerate(rounds(iter(feed_of(make)), num_rounds)):
+        members = [index for batch in batches for index in indices(batch, make)]
+        assert len(members) == len(set(members))
+        first = max(0, number - REUSE + 1)
+        assert set(members) <= set(range(first * BLOCK, (number + 1) * BLOCK))
+        count.update(members)
+    complete = range((num_rounds - REUSE + 1) * BLOCK)
+    assert {i: count[i] for i in complete} == {i: REUSE * (i % 7 != 3) for i in complete}
+
+
+def test_the_blocks_of_two_workers_do_not_overlap(make: ExampleMaker) -> None:
+    seen: dict[int, set[int]] = {0: set(), 1: set()}
+    for batch in islice(make_loader(feed_of(make, [Place(0, 0)] * 2), 2), 16):
+        seen[batch.worker].update(indices(batch, make))
+    for worker, found in seen.items():
+        assert found and all(index // BLOCK % 2 == worker for index in found)
+
+
+def test_a_batch_is_within_the_limit_or_a_single_utterance_longer_than_it(
+    make: ExampleMaker,
+) -> None:
+    feed = feed_of(make)
+    feed.batch_frames = 90  # shorter than the longest recordings
+    sizes = [batch.frames.shape[:2] for batch in islice(feed, 60)]
+    assert all(rows * frames <= 90 or rows == 1 for rows, frames in sizes)
+    assert any(rows * frames > 90 for rows, frames in sizes)
+    assert any(rows > 1 for rows, _ in sizes)
+
+
+def test_recordings_of_about_equal_length_share_a_batch_and_batches_come_in_any_order(
+    make: ExampleMaker,
+) -> None:
+    for batches in rounds(iter(feed_of(make)), 3):
+        lengths = [batch.frame_lengths.tolist() for batch in batches]
+        longest = [max(row) for row in lengths]
+        by_length = sorted(lengths, key=max)
+        # The order has a jitter of +-5 %: neighbours may change places, no more.
+        assert all(max(a) <= 1.11 * min(b) for a, b in pairwise(by_length))
+        assert len(longest) > 2
+    assert longest != sorted(longest)
+
+
+def test_a_batch_holds_what_its_examples_are(make: ExampleMaker) -> None:
+    for batch in islice(feed_of(make), 12):
+        for row, index in enumerate(indices(batch, make)):
+            example = make(counted(index))
+            assert example is not None
+            length = int(batch.frame_lengths[row])
+            assert length == len(example.frames)
+            assert torch.equal(batch.frames[row, :length], torch.tensor(example.frames).float())
+            assert not batch.frames[row, length:].any()
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_seed_does_not(
+    make: ExampleMaker,
+) -> None:
+    first, again, other = (list(islice(feed_of(make, seed=s), 12)) for s in (5, 5, 6))
+    for a, b in zip(first, again, strict=True):
+        assert_same(a, b)
+    assert [indices(b, make) for b in first] != [indices(b, make) for b in other]
+
+
+def test_from_every_place_the_feed_goes_on_with_the_batches_that_would_have_come(
+    make: ExampleMaker,
+) -> None:
+    whole = list(islice(feed_of(make), 24))
+    assert whole[-1].next_place.round > REUSE  # blocks have been dropped by then
+    for number, batch in enumerate(whole[:-4]):
+        resumed = islice(feed_of(make, [batch.next_place]), 4)
+        for found, expected in zip(resumed, whole[number + 1 :], strict=False):
+            assert_same(found, expected)
+
+
+@pytest.mark.parametrize("stopped_after", [3, 4, 9])
+def test_two_workers_go_on_with_the_batches_that_would_have_come(
+    make: ExampleMaker, stopped_after: int
+) -> None:
+    # After an odd number of batches the next is the second worker's: a loader that simply began
+    # with the first again would give the batches in another order.
+    places = [Place(0, 0)] * 2
+    whole = list(islice(make_loader(feed_of(make, places), 2), stopped_after + 5))
+    for batch in whole[:stopped_after]:
+        places[batch.worker] = batch.next_place
+    resumed = make_loader(feed_of(make, places, turn=stopped_after % 2), 2)
+    for found, expected in zip(islice(resumed, 5), whole[stopped_after:], strict=True):
+        assert_same(found, expected)
+
+
+def test_one_process_more_gives_the_batches_that_come_without_it(make: ExampleMaker) -> None:
+    here, there = (islice(make_loader(feed_of(make), workers), 5) for workers in (0, 1))
+    for found, expected in zip(there, here, strict=True):
+        assert_same(found, expected)
+
+
+def test_utterances_none_of_which_fits_are_an_error_and_not_an_endless_search(
+    make: ExampleMaker,
+) -> None:
+    class Short:
+        def utterance(self, index: int) -> Utterance:
+            return counted(3)
+
+    feed = Feed(Short(), make, BLOCK, REUSE, 2.0, 1, [Place(0, 0)])
+    with pytest.raises(ValueError, match=r"none of 6 utterances .* too short for its own text"):
+        next(iter(feed))
+
+
+def test_a_worker_has_a_lower_priority_than_the_training(make: ExampleMaker) -> None:
+    class Niceness:
+        def utterance(self, index: int) -> Utterance:
+            return Utterance("", counted(0).samples, spell(os.nice(0)), spell(0), "noise")
+
+    feed = Feed(Niceness(), make, BLOCK, REUSE, 2.0, 1, [Place(0, 0)])
+    batch = next(iter(make_loader(feed, 1)))
+    assert set(indices(batch, make)) == {min(19, os.nice(0) + NICENESS)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_worker_without_an_error(
+    make: ExampleMaker, number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = set(multiprocessing.active_children())
+    batches = iter(make_loader(feed_of(make), 1))
+    next(batches)
+    (worker,) = set(multiprocessing.active_children()) - before
+    assert worker.pid is not None
+    os.kill(worker.pid, number)
+    worker.join(timeout=20)
+    assert worker.exitcode == 0
+    assert capfd.readouterr().err == ""

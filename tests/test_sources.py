@@ -1,0 +1,69 @@
+"""Where the utterances of a run come from: tables in a new order each pass, or the grammar."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from tiny_training import utterance, write_table
+
+from echostream.config import ConfigError
+from echostream.training.config import DataConfig
+from echostream.training.sources import (
+    TableSpeech,
+    draw_pairs,
+    limit,
+    open_sources,
+    random_pair,
+)
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> TableSpeech:
+    return TableSpeech(write_table(tmp_path / "table.tsv", range(6)), seed=3)
+
+
+def test_a_table_is_given_out_anew_in_each_pass(speech: TableSpeech) -> None:
+    passes = [[speech.utterance(6 * n + i).id for i in range(6)] for n in range(4)]
+    assert all(sorted(ids) == [f"u{i}" for i in range(6)] for ids in passes)
+    assert len({tuple(ids) for ids in passes}) > 1
+    for index in (23, 0, 11, 5):  # asked for in another order, each has the same utterance
+        assert speech.utterance(index).id == passes[index // 6][index % 6]
+
+
+def test_the_texts_of_an_index_are_those_of_its_utterance(speech: TableSpeech) -> None:
+    for index in range(12):
+        found = speech.utterance(index)
+        original = utterance(int(found.id[1:]))
+        assert speech.pair(index) == (found.source, found.target)
+        assert speech.pair(index) == (original.source, original.target)
+
+
+def test_the_texts_of_a_table_are_there_without_its_audio_and_each_comes_once(
+    speech: TableSpeech, tmp_path: Path
+) -> None:
+    for file in tmp_path.glob("*.flac"):
+        file.unlink()
+    texts = {(u.source, u.target) for u in map(utterance, range(6))}
+    assert len(texts) == 6
+    pairs = draw_pairs(speech, 20_000)
+    assert len(pairs) == limit(speech, 20_000) == 6
+    assert set(pairs) == texts
+    assert draw_pairs(speech, 2) == pairs[:2]
+    rng = random.Random(0)
+    assert {random_pair(speech, rng) for _ in range(200)} == texts
+
+
+def test_the_grammar_has_no_end_and_its_dev_sentences_are_not_trained_on() -> None:
+    train, dev = open_sources(DataConfig())
+    assert limit(train, 10**9) == 10**9
+    pairs = draw_pairs(train, 300)
+    assert len(pairs) == 300 and pairs == draw_pairs(train, 300)
+    assert not {source for source, _ in pairs} & {source for source, _ in draw_pairs(dev, 50)}
+
+
+@pytest.mark.parametrize("given", ["train_tsv", "dev_tsv"])
+def test_one_table_without_the_other_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="`train_tsv` and `dev_tsv` must both be given"):
+        open_sources(DataConfig(**{given: "table.tsv"}))

@@ -1,0 +1,144 @@
+"""One step of a training, the schedules of its steps, and the values that a run may have."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import tiny_network, utterance
+
+from echostream.config import ConfigError, ModelConfig, from_dict
+from echostream.frontend.cmvn import GlobalCmvn
+from echostream.frontend.fbank import fbank
+from echostream.models import build_model
+from echostream.tokenizer import Tokenizer
+from echostream.training.align import WordAligner
+from echostream.training.batch import Batch, collate
+from echostream.training.config import (
+    AugmentConfig,
+    DataConfig,
+    LossConfig,
+    OptimConfig,
+    TrainConfig,
+)
+from echostream.training.example import ExampleMaker
+from echostream.training.schedule import alignment_weight, learning_rate
+from echostream.training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> tuple[Batch, ModelConfig]:
+    """Four utterances of the language of tones as one batch, and a network for them."""
+    folder = tmp_path_factory.mktemp("four")
+    spoken = [utterance(index) for index in range(4)]
+    texts = [(u.source, u.target) for u in spoken]
+    source, target = (
+        Tokenizer.train([t[side] for t in texts], 9, folder / f"{side}", model_type="word")
+        for side in (0, 1)
+    )
+    frames = np.concatenate([fbank(u.samples) for u in spoken])
+    make = ExampleMaker(
+        source,
+        target,
+        GlobalCmvn(frames.mean(0), frames.std(0)),
+        WordAligner([(s.split(), t.split()) for s, t in texts]),
+        tail_ms=640,
+    )
+    examples = [example for u in spoken if (example := make(u)) is not None]
+    assert len(examples) == 4
+    network = tiny_network()
+    model = ModelConfig(
+        source.vocab_size,
+        target.vocab_size,
+        network.encoder,
+        network.st_layers,
+        network.st_ffn_dim,
+        network.st_left_context,
+    )
+    return collate(examples), model
+
+
+def test_a_tiny_network_learns_four_utterances_by_heart(four: tuple[Batch, ModelConfig]) -> None:
+    batch, model_config = four
+    config = TrainConfig(
+        output="",
+        steps=60,
+        network=tiny_network(),
+        loss=LossConfig(asr=1.0, align_steps=30),
+        optim=OptimConfig(lr=2e-2, warmup_steps=5),
+        augment=AugmentConfig(frequency_masks=0),
+    )
+    trainer = Trainer(build_model(model_config), config, torch.device("cpu"))
+    reports = [trainer.step(step, batch) for step in range(config.steps)]
+    assert reports[-1].asr_loss < reports[0].asr_loss / 10
+    assert reports[-1].st_loss < reports[0].st_loss / 10
+
+
+def test_a_step_repeats_from_its_number_alone(four: tuple[Batch, ModelConfig]) -> None:
+    batch, model_config = four
+    config = TrainConfig(output="", steps=10, augment=AugmentConfig(time_masks=2))
+
+    def step(number: int, seed: int) -> tuple[float, ...]:
+        torch.manual_seed(0)
+        changed = dataclasses.replace(config, data=DataConfig(seed=seed))
+        trainer = Trainer(build_model(model_config), changed, torch.device("cpu"))
+        torch.manual_seed(number * 17)  # random numbers that others draw do not matter
+        return tuple(trainer.step(3, batch))
+
+    assert step(1, seed=1) == step(2, seed=1)
+    assert step(1, seed=1) != step(1, seed=2)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_and_spares_the_weights(
+    four: tuple[Batch, ModelConfig],
+) -> None:
+    batch, model_config = four
+    trainer = Trainer(
+        build_model(model_config), TrainConfig(output="", steps=10), torch.device("cpu")
+    )
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    poisoned = batch._replace(frames=batch.frames.clone())
+    poisoned.frames[0, 5] = torch.nan
+    with pytest.raises(FloatingPointError, match="the gradient of step 4 is nan"):
+        trainer.step(4, poisoned)
+    after = trainer.model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 0.1), (1, 0.2), (3, 0.4), (4, 0.4), (5, 0.35), (8, 0.2), (11, 0.05), (12, 0.0)],
+)
+def test_the_learning_rate_goes_up_and_down_in_straight_lines(step: int, rate: float) -> None:
+    config = OptimConfig(lr=0.4, final_lr=0.0, warmup_steps=4)
+    assert learning_rate(step, 12, config) == pytest.approx(rate)
+
+
+def test_the_learning_rate_of_a_run_shorter_than_its_warm_up_is_on_the_way_up() -> None:
+    config = OptimConfig(lr=0.4, warmup_steps=4)
+    assert [learning_rate(s, 3, config) for s in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(("step", "weight"), [(0, 1.0), (1, 0.75), (3, 0.25), (4, 0.0), (9, 0.0)])
+def test_the_weight_of_the_alignments_fades_out(step: int, weight: float) -> None:
+    assert alignment_weight(step, LossConfig(align_steps=4)) == weight
+    assert alignment_weight(step, LossConfig(align_steps=0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "`steps` must be at least 1, but is 0 instead"),
+        ({"keep_checkpoints": 0}, "`keep_checkpoints` must be at least 1"),
+        ({"threads": -1}, "`threads` must be at least 0, but is -1 instead"),
+        ({"data": {"reuse": 0}}, "`data.reuse` must be at least 1, but is 0 instead"),
+        ({"data": {"num_workers": -1}}, "`data.num_workers` must be at least 0"),
+        ({"data": {"batch_seconds": 0}}, "`data.batch_seconds` must be positive, but is 0"),
+        ({"warm_start": {"batch_sentences": 0}}, "`warm_start.batch_sentences` must be at least 1"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(TrainConfig, {"output": "run", "steps": 1} | values)

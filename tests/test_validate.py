@@ -1,0 +1,83 @@
+"""Dev scores are those of the texts that the network says, whatever the order of decoding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import sacrebleu
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from echostream.models.echostream import CtcOutput, EchoStreamModel
+from echostream.tokenizer import Tokenizer
+from echostream.training.example import Example
+from echostream.training.validate import Scores, validate
+
+WORDS = "le la chat chien dort mange ici là".split()  # noqa: SIM905
+
+# Reference and what is said, of the source and of the target; (words wrong in the source).
+SAID = (
+    ("le chat dort ici", "le chat dort ici", 0),
+    ("le chien mange là ici", "la chien mange ici", 2),  # one other word, one left out
+    ("chat dort", "le chat dort ici là", 3),  # three more
+    ("ici la chat dort là", "la chat ici dort là", 2),  # one left out here, one more there
+    ("le chien dort ici là", "", 5),
+)
+
+
+class Parrot:
+    """In place of a network: says the text whose number is in the first frame of a recording."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.look_aheads: list[int] = []
+
+    def __call__(self, frames: Tensor, lengths: Tensor, look_ahead: int) -> CtcOutput:
+        self.look_aheads.append(look_ahead)
+        num_outputs = frames.shape[1] // 4
+        ids = torch.zeros(len(frames), num_outputs, dtype=torch.long)
+        for row, number in enumerate(frames[:, 0, 0].int().tolist()):
+            for place, piece in enumerate(self.tokenizer.encode(SAID[number][1])):
+                ids[row, 3 * place + 1 : 3 * place + 3] = piece  # held for two frames, then blank
+        valid = torch.arange(num_outputs)[None] < lengths[:, None] // 4
+        ids[~valid] = self.tokenizer.encode("mange")[0]  # noise that must not be read
+        logits = functional.one_hot(ids, self.tokenizer.vocab_size).float()
+        return CtcOutput(logits, logits, valid)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    path: Path = tmp_path_factory.mktemp("spm") / "words.model"
+    return Tokenizer.train([" ".join(WORDS)] * 3, 10, path, model_type="word")
+
+
+def score(tokenizer: Tokenizer, batch_size: int) -> Scores:
+    examples = []
+    for number, (reference, _, _) in enumerate(SAID):
+        frames = np.zeros((80 - 4 * number, 80), np.float16)
+        frames[0, 0] = number
+        ids = tokenizer.encode(reference)
+        examples.append(Example(frames, ids, ids, None, None))
+    parrot: Any = Parrot(tokenizer)
+    model = cast("EchoStreamModel", parrot)
+    scores = validate(model, examples, tokenizer, tokenizer, 2, torch.device("cpu"), batch_size)
+    assert set(parrot.look_aheads) == {2}
+    return scores
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 9])
+def test_the_scores_are_those_counted_by_hand(tokenizer: Tokenizer, batch_size: int) -> None:
+    scores = score(tokenizer, batch_size)
+    num_words = sum(len(reference.split()) for reference, _, _ in SAID)
+    assert scores.wer == pytest.approx(100 * sum(wrong for _, _, wrong in SAID) / num_words)
+    assert scores.exact == pytest.approx(100 * 1 / 5)
+    said, references = [h for _, h, _ in SAID], [r for r, _, _ in SAID]
+    assert scores.bleu == sacrebleu.corpus_bleu(said, [references]).score
+
+
+def test_scores_are_said_in_one_line() -> None:
+    assert str(Scores(wer=12.34, bleu=56.78, exact=9.6)) == "BLEU 56.8 WER 12.3 exact 10 %"
