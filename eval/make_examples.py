@@ -2,9 +2,9 @@
 
     python eval/make_examples.py
 
-Half are in voices that the demo model was trained on and half in voices that it never heard;
-none of the sentences is ever in training (`echostream.data.synthetic.sentence_split`). Paths in the lists
-count from the top of the repository, where `simuleval` is run. Needs espeak-ng.
+Half are in voices that the demo model was trained on and half in voices that it never heard; no
+sentence of theirs is ever in training (`echostream.data.synthetic.sentence_split`). Paths in the
+lists count from the top of the repository, where `simuleval` is run. Needs espeak-ng.
 """
 
 from __future__ import annotations
