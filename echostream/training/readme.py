@@ -31,8 +31,7 @@ def model_readme(
 Made by `echostream train` (EchoStream {__version__}) in {config.steps} steps.
 
 - Data: {_data(config.data)}.
-- {parameters:,} parameters, each the mean of its values at the last {averaged} checkpoints, which
-  are {config.checkpoint_steps} steps apart.
+- {parameters:,} parameters, {_origin(averaged, config.checkpoint_steps)}.
 
 Dev set, {num_dev} utterances, each decoded greedily in one pass:
 
@@ -53,3 +52,12 @@ def _data(config: DataConfig) -> str:
         return f"the recordings of `{config.train_tsv}`"
     grammar = "the French-English demo grammar" if config.grammar is None else config.grammar
     return f"synthetic speech: sentences of {grammar}, spoken by espeak-ng"
+
+
+def _origin(num_averaged: int, checkpoint_steps: int) -> str:
+    if num_averaged == 1:
+        return "as they were after the last step"
+    return (
+        f"each the mean of its values at the last {num_averaged} checkpoints, which are "
+        f"{checkpoint_steps} steps apart"
+    )
