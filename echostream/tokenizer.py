@@ -40,6 +40,8 @@ class Tokenizer:
         ]
         # A model made elsewhere may show the unknown piece in another way than ours.
         self._surfaces[UNK_ID] = processor.decode([UNK_ID])
+        # Found once, because the detokenizer asks at every push.
+        self._has_only_words = all(map(self.starts_word, range(BLANK_ID + 1, self.vocab_size)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
@@ -126,7 +128,7 @@ class Tokenizer:
     @property
     def has_only_words(self) -> bool:
         """Whether every piece is a whole word, so that none can grow by the next piece."""
-        return all(surface.startswith(" ") for surface in self._surfaces[BLANK_ID + 1 :])
+        return self._has_only_words
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text."""

@@ -138,3 +138,19 @@ def test_two_streams_do_not_mix(tokenizer: Tokenizer) -> None:
     one.push(tokenizer.encode("chat"))
     two.push(tokenizer.encode("dort"))
     assert (one.finish(), two.finish()) == (["chat"], ["dort"])
+
+
+def test_where_every_piece_is_a_word_none_is_held_back(tmp_path: Path) -> None:
+    words = Tokenizer.train(SENTENCES, 14, tmp_path / "spm.model", model_type="word")
+    assert words.has_only_words
+    assembler = WordAssembler(words)
+    ids = words.encode("le zèbre dort")
+    assert [assembler.push([index]) for index in ids] == [["le"], ["⁇"], ["dort"]]
+    assert assembler.finish() == []
+
+
+def test_where_a_piece_can_grow_a_word_the_last_word_is_held_back(tokenizer: Tokenizer) -> None:
+    assert not tokenizer.has_only_words
+    assembler = WordAssembler(tokenizer)
+    assert assembler.push(tokenizer.encode("le chat")) == ["le"]
+    assert assembler.finish() == ["chat"]

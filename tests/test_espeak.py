@@ -153,6 +153,22 @@ def test_an_engine_that_was_killed_is_an_error_once_and_then_started_again() -> 
 
 
 @needs_espeak
+def test_an_answer_that_breaks_off_is_an_error_and_not_shorter_audio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = Espeak().speak(TEXT)
+    answer = '{"sample_rate": 22050, "words": [], "num_bytes": 100}'
+    program = f"input(); print('{answer}', flush=True); print('cut', end='')"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as cut:
+        monkeypatch.setattr(Espeak(), "_process", cut)
+        with pytest.raises(EspeakError, match="has ended"):
+            Espeak().speak(TEXT)
+    np.testing.assert_array_equal(Espeak().speak(TEXT).samples, whole.samples)
+
+
+@needs_espeak
 def test_threads_get_their_own_answers() -> None:
     texts = ["un", "je vais à la gare", "il fait beau à paris aujourd'hui"] * 4
     alone = {text: Espeak().speak(text).samples for text in texts}

@@ -111,7 +111,10 @@ class Espeak:
         header: dict[str, Any] = json.loads(line)
         if "error" in header:
             raise EspeakError(header["error"])
-        return header, self._process.stdout.read(header["num_bytes"])
+        pcm = self._process.stdout.read(header["num_bytes"])
+        if len(pcm) < header["num_bytes"]:
+            raise self._ended()
+        return header, pcm
 
     def _ended(self) -> EspeakError:
         Espeak._shared = None  # the next call starts another one
