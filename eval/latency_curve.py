@@ -28,12 +28,12 @@ if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from echostream.scoring.instances import ScoringError, read_instances, signatures
 from eval import bootstrap, provenance
 from eval.inputs import InputError, read_test_set
 from eval.plot import draw
 from eval.point import INSTANCES, Point, Setup
 from eval.report import Row, build_rows, table, write_json, write_tsv
-from eval.scoring import ScoringError, read_instances, signatures
 from eval.simuleval_run import Outcome, run_points
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import echostream
+from echostream.scoring.instances import LATENCY_METRICS
 from echostream.streaming import GROUP_MS
 from eval.inputs import TestSet
-from eval.scoring import LATENCY_METRICS
 
 MARKER = "point.json"  # written last: a folder without it is not finished
 INSTANCES = "instances.log"

@@ -12,9 +12,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from echostream.scoring.instances import (
+    LoggedUtterance,
+    Scores,
+    ScoringError,
+    read_instances,
+    score,
+)
 from eval.bootstrap import bleu_statistics, interval, paired_p_value, resample
 from eval.point import INSTANCES, Point, Setup
-from eval.scoring import LoggedUtterance, Scores, ScoringError, read_instances, score
 
 TSV_COLUMNS = (
     *("L", "segment_ms", "algorithmic_latency_ms"),

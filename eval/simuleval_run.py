@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
 from eval.point import (
     INSTANCES,
     MARKER,
@@ -27,7 +28,6 @@ from eval.point import (
     read_marker,
     write_marker,
 )
-from eval.scoring import ScoringError, compare_with_simuleval, read_instances, score
 
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 _POLL_SECONDS = 0.1

@@ -15,13 +15,7 @@ import sacrebleu
 from simuleval.evaluator.instance import LogInstance
 from simuleval.evaluator.scorers import get_scorer_class
 
-from eval.latency import (
-    average_lagging,
-    average_proportion,
-    differentiable_average_lagging,
-    length_adaptive_average_lagging,
-)
-from eval.scoring import (
+from echostream.scoring.instances import (
     LATENCY_METRICS,
     LoggedUtterance,
     ScoringError,
@@ -30,6 +24,12 @@ from eval.scoring import (
     read_instances,
     score,
     signatures,
+)
+from echostream.scoring.latency import (
+    average_lagging,
+    average_proportion,
+    differentiable_average_lagging,
+    length_adaptive_average_lagging,
 )
 
 METRICS = tuple(LATENCY_METRICS)

@@ -18,7 +18,7 @@ from statistics import mean
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from eval.latency import (
+from echostream.scoring.latency import (
     average_lagging,
     average_proportion,
     differentiable_average_lagging,

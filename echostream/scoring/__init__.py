@@ -1,0 +1,1 @@
+"""Scores from a run's instances.log: quality, latency, compute."""
