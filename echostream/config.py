@@ -34,7 +34,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network with its two CTC heads."""
+    """The network: encoder, two CTC heads, and a text decoder if `decoder_layers` is not 0."""
 
     source_vocab_size: int
     target_vocab_size: int
@@ -42,6 +42,10 @@ class ModelConfig:
     st_layers: int = 2
     st_ffn_dim: int = 1024
     st_left_context: int = 128  # frames at 25 Hz
+    decoder_layers: int = 0
+    decoder_ffn_dim: int = 1024
+    decoder_left_tokens: int = 64  # target tokens, before the last one, that a token sees
+    decoder_window: int = 128  # frames at 25 Hz that a token sees; before them, summaries
     max_future_frames: tuple[int, ...] = (0, 1, 2)  # look-aheads L that it is trained for
     tail_ms: int = 640  # silence after the end of the source, in which the last words come out
 
@@ -50,6 +54,15 @@ class ModelConfig:
             raise ConfigError(
                 f"`max_future_frames` must be some of 0, 1 and 2, "
                 f"but is {self.max_future_frames} instead."
+            )
+        if self.decoder_layers < 0:
+            raise ConfigError(
+                f"`decoder_layers` must be at least 0, but is {self.decoder_layers} instead."
+            )
+        if self.decoder_window < 4 or self.decoder_window % 4:
+            raise ConfigError(
+                "`decoder_window` must be a positive multiple of 4 frames (a group), "
+                f"but is {self.decoder_window} instead."
             )
         if self.tail_ms < 0 or self.tail_ms % 10:
             raise ConfigError(

@@ -21,10 +21,9 @@ from echostream.frontend.audio import clean
 from echostream.frontend.fbank import NUM_MEL_BINS, OnlineFbank
 from echostream.frontend.resample import StreamingResampler
 from echostream.model_folder import Model, load_model
-from echostream.models import CtcOutput
-from echostream.models.ctc_decode import CollapseState, collapse, init_collapse
-from echostream.policy import Counts, Policy, PolicyState, Write, decide
+from echostream.policy import Policy
 from echostream.streaming import GROUP_FRAMES, SAMPLE_RATE, state_nbytes
+from echostream.writer import Writer, Written, writer_nbytes
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +53,11 @@ class StreamingTranslator:
         stride_n: tokens by which both heads must grow before something is written.
         task: "st" writes the translation, "asr" each source word as soon as it is complete.
         transcript: also report source words. An output may then have source words and no `text`.
+        writer: "ctc" writes the tokens of the ST head, "decoder" those of the text decoder.
 
     Raises:
-        ValueError: if the model was not trained for this L, or an argument is out of its range.
+        ValueError: if the model was not trained for this L or has no decoder though one is asked
+            for, or if an argument is out of its range.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class StreamingTranslator:
         stride_n: int = 1,
         task: str = "st",
         transcript: bool = False,
+        writer: str = "ctc",
     ) -> None:
         if task not in TASKS:
             raise ValueError(f"`task` must be one of {', '.join(TASKS)}, but is {task!r} instead.")
@@ -76,7 +78,7 @@ class StreamingTranslator:
         self.max_future_frames = (
             min(model.network.max_future_frames) if max_future_frames is None else max_future_frames
         )
-        self._policy = Policy(lagging_k1, lagging_k2, stride_n)
+        self._writer = Writer(model.network, Policy(lagging_k1, lagging_k2, stride_n), writer)
         self._transcript = transcript
         self.reset()
 
@@ -93,17 +95,12 @@ class StreamingTranslator:
         self._device = next(network.parameters()).device
         with torch.inference_mode():
             self._state = network.init_state(1, self.max_future_frames)
-            self._asr_state: CollapseState = init_collapse(1, self._device)
-            self._st_state: CollapseState = init_collapse(1, self._device)
+            self._writer_state = self._writer.init_state()
         self._sample_rate: int | None = None
         self._resampler: StreamingResampler | None = None
         self._fbank = OnlineFbank()
         self._rest: NDArray[np.float32] = np.empty((0, NUM_MEL_BINS), np.float32)
         self._num_samples = 0
-        self._num_asr = 0
-        self._num_st = 0
-        self._policy_state = PolicyState()
-        self._unwritten: list[int] = []  # ST tokens that the policy holds back
         self._source = WordAssembler(self.model.source_tokenizer)
         self._target = WordAssembler(self.model.target_tokenizer)
         self._finished = False
@@ -117,7 +114,7 @@ class StreamingTranslator:
     @property
     def state_nbytes(self) -> int:
         """Bytes of the tensors carried from push to push; the same all through a stream."""
-        return sum(map(state_nbytes, (self._state, self._asr_state, self._st_state)))
+        return state_nbytes(self._state) + writer_nbytes(self._writer_state)
 
     def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> list[Output]:
         """The words that these samples bring out: at most one output, none if nothing is new.
@@ -141,8 +138,7 @@ class StreamingTranslator:
             self._sample_rate = rate
             self._resampler = StreamingResampler(rate, SAMPLE_RATE)
         self._num_samples += len(mono)
-        source, tokens = self._hear(self._resampler.push(mono))
-        return self._write(source, tokens, final=False)
+        return self._show(self._hear(self._resampler.push(mono)), final=False)
 
     def finish(self) -> list[Output]:
         """The words still owed, now that the source has ended; nothing the second time.
@@ -156,12 +152,12 @@ class StreamingTranslator:
         if self._resampler is None or self._num_samples == 0:
             return []
         silence = np.zeros(self.model.config.tail_ms * SAMPLE_RATE // 1000, np.float32)
-        source, tokens = self._hear(np.concatenate([self._resampler.finish(), silence]))
+        written = self._hear(np.concatenate([self._resampler.finish(), silence]))
         tail = torch.from_numpy(self._rest)[None].to(self._device) if len(self._rest) else None
         with torch.inference_mode():
             output, self._state = self.model.network.finish(self._state, tail)
-            last_source, last_tokens = self._decode(output)
-        return self._write(source + last_source, tokens + last_tokens, final=True)
+            last, self._writer_state = self._writer.finish(output, self._writer_state)
+        return self._show(_joined([written, last]), final=True)
 
     def _checked_rate(self, sample_rate: int) -> int:
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE or int(sample_rate) != sample_rate:
@@ -176,45 +172,34 @@ class StreamingTranslator:
             )
         return int(sample_rate)
 
-    def _hear(self, samples: NDArray[np.float32]) -> tuple[list[int], list[int]]:
-        """Encodes all groups that are complete; new source and target tokens."""
+    def _hear(self, samples: NDArray[np.float32]) -> Written:
+        """Encodes all groups that are complete; the tokens that they bring out."""
         frames = self.model.cmvn.apply(self._fbank.push(samples))  # (S,) -> (T, F)
         frames = np.concatenate([self._rest, frames])
         whole = len(frames) - len(frames) % GROUP_FRAMES
         self._rest = frames[whole:].copy()  # a view would keep the whole push alive
-        source: list[int] = []
-        target: list[int] = []
+        parts = []
         size = GROUP_FRAMES * MAX_GROUPS_PER_STEP
         with torch.inference_mode():
             for start in range(0, whole, size):
                 chunk = torch.from_numpy(frames[start : min(start + size, whole)])
                 chunk = chunk[None].to(self._device)  # (T, F) -> (1, T, F)
                 output, self._state = self.model.network.step(chunk, self._state)
-                new_source, new_target = self._decode(output)
-                source += new_source
-                target += new_target
-        return source, target
+                written, self._writer_state = self._writer.advance(output, self._writer_state)
+                parts.append(written)
+        return _joined(parts)
 
-    def _decode(self, output: CtcOutput) -> tuple[list[int], list[int]]:
-        source, _, self._asr_state = collapse(output.asr_logits, output.valid, self._asr_state)
-        target, _, self._st_state = collapse(output.st_logits, output.valid, self._st_state)
-        self._num_asr += len(source[0])
-        self._num_st += len(target[0])
-        return source[0], target[0]
-
-    def _write(self, source: list[int], tokens: list[int], final: bool) -> list[Output]:
-        source_text = _words(self._source, source, final)
-        if self.task == "asr":
-            text = source_text
-        else:
-            self._unwritten += tokens
-            counts = Counts(self._num_asr, self._num_st, source_finished=final)
-            action, self._policy_state = decide(counts, self._policy_state, self._policy)
-            size = action.num_tokens if isinstance(action, Write) else 0
-            written, self._unwritten = self._unwritten[:size], self._unwritten[size:]
-            text = _words(self._target, written, final)
+    def _show(self, written: Written, final: bool) -> list[Output]:
+        source_text = _words(self._source, written.source, final)
+        target_text = _words(self._target, written.target, final)
+        text = source_text if self.task == "asr" else target_text
         shown = source_text if self._transcript else ""
         return [Output(text, self.delay_ms, final, shown)] if text or shown else []
+
+
+def _joined(parts: list[Written]) -> Written:
+    source = [token for part in parts for token in part.source]
+    return Written(source, [token for part in parts for token in part.target])
 
 
 def _words(assembler: WordAssembler, ids: list[int], final: bool) -> str:

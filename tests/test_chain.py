@@ -17,8 +17,10 @@ from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import Model, load_model
+from echostream.models import CtcOutput
 from echostream.models.ctc_decode import collapse, init_collapse
 from echostream.translator import StreamingTranslator
+from echostream.writer import WriterState, Written
 
 Samples = NDArray[np.float32]
 Sizes = Callable[[np.random.Generator], int]
@@ -49,16 +51,16 @@ class Listener:
         self.session = StreamingTranslator(model, look_ahead)
         self.tokens = Tokens([], [])
         self.delays = Tokens([], [])
-        decode = self.session._decode
+        hear = self.session._writer._hear
 
-        def listen(output: object) -> tuple[list[int], list[int]]:
-            new = decode(output)  # type: ignore[arg-type]
+        def listen(group: CtcOutput, state: WriterState) -> tuple[Written, WriterState]:
+            new, state = hear(group, state)
             for tokens, delays, head in zip(self.tokens, self.delays, new, strict=True):
                 tokens.extend(head)
                 delays.extend([round(self.session.delay_ms)] * len(head))
-            return new
+            return new, state
 
-        monkeypatch.setattr(self.session, "_decode", listen)
+        monkeypatch.setattr(self.session._writer, "_hear", listen)
 
     def run(self, pieces: Iterable[Samples]) -> None:
         for piece in pieces:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from echostream import ZipformerEncoder
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.echostream import EchoStreamModel
+from echostream.models.text_decoder import DecoderState, TextDecoder
 from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
 from echostream.modules.attention import AttentionState, CTSelfAttention
 from echostream.modules.conv import CausalConvModule, ConvEmbed
@@ -129,11 +130,16 @@ def encoder(look_ahead: int) -> Streaming:
 def st_head() -> Streaming:
     module = randomised(StHead(WIDTH, HEADS, FFN, 2, 8, 5, 7))
     source = torch.randn(WIDTH, 5, dtype=torch.float64)
+
+    def step(x: Tensor, valid: Tensor, state: object) -> tuple[Tensor, object]:
+        logits, frames, state = module.step(x, x @ source, valid, state)
+        return torch.cat([logits, frames], dim=2), state
+
     return Streaming(
         module, WIDTH, 4, 4,
-        forward=lambda x, valid: module(x, x @ source, valid),
+        forward=lambda x, valid: torch.cat(module(x, x @ source, valid), dim=2),
         init_state=module.init_state,
-        step=lambda x, valid, state: module.step(x, x @ source, valid, state),
+        step=step,
         context=4,
     )  # fmt: skip
 
@@ -158,12 +164,42 @@ def model(look_ahead: int) -> Streaming:
     )  # fmt: skip
 
 
+def text_decoder() -> Streaming:
+    """One token after each group, whatever the decoder would have written: token i is i mod 5."""
+    decoder = TextDecoder(WIDTH, HEADS, FFN, 2, 5, left_tokens=3, window=8, memory_size=2)
+    module = randomised(decoder)
+
+    def forward(x: Tensor, valid: Tensor) -> Tensor:
+        groups = torch.arange(x.shape[1] // 4).expand(len(x), -1)
+        return module(x, valid, groups % 5, groups + 1)
+
+    def init_state(batch_size: int) -> tuple[DecoderState, Tensor]:
+        return module.init_state(batch_size), torch.zeros(batch_size, dtype=torch.int64)
+
+    def step(
+        x: Tensor, valid: Tensor, state: tuple[DecoderState, Tensor]
+    ) -> tuple[Tensor, tuple[DecoderState, Tensor]]:
+        decoder, count = state
+        logits = []
+        for start in range(0, x.shape[1], 4):
+            group = slice(start, start + 4)
+            decoder = module.observe(x[:, group], valid[:, group], decoder)
+            decoder = decoder._replace(last_token=count % 5)
+            found, layers = module._next(decoder)
+            decoder, count = decoder._replace(layers=layers), count + 1
+            logits.append(found)
+        return torch.stack(logits, dim=1), (decoder, count)
+
+    return Streaming(module, WIDTH, 4, 1, forward, init_state, step, context=3 + 8 * 3)
+
+
 CASES: dict[str, Callable[[], Streaming]] = {
     "embed": embed,
     "conv": conv,
     "transformer": transformer,
     "memory_bank": memory_bank,
     "st_head": st_head,
+    "text_decoder": text_decoder,
 }
 for L in (0, 1, 2):
     CASES[f"attention L={L}"] = lambda L=L: attention(L)

@@ -15,17 +15,17 @@ FLOORS = (
     ("echostream._version", "echostream.device", "echostream.streaming", "echostream.config"),
     ("echostream.modules",),
     ("echostream.frontend", "echostream.tokenizer", "echostream.detokenizer", "echostream.models"),
-    ("echostream.policy", "echostream.model_folder", "echostream.translator"),
+    ("echostream.policy", "echostream.writer", "echostream.model_folder", "echostream.translator"),
     ("echostream.data", "echostream.training", "echostream.scoring"),
     ("echostream", "echostream.cli"),  # `echostream` itself only passes names on
-    ("echostream.agents",),
+    ("echostream.agents", "echostream.simulstream"),
     ("agents",),
     ("eval",),
 )
 ORDER = {part: rank for rank, part in enumerate(part for floor in FLOORS for part in floor)}
 
 FORBIDDEN = {"torchaudio", "fairseq"}
-HOME_OF = {"simuleval": "echostream.agents"}
+HOME_OF = {"simuleval": "echostream.agents", "simulstream": "echostream.simulstream"}
 
 PRODUCT = sorted(
     path for top in ("echostream", "agents", "eval") for path in ROOT.glob(f"{top}/**/*.py")

@@ -32,6 +32,8 @@ SAID = (
 class Parrot:
     """In place of a network: says the text whose number is in the first frame of a recording."""
 
+    decoder = None
+
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.look_aheads: list[int] = []
@@ -46,7 +48,7 @@ class Parrot:
         valid = torch.arange(num_outputs)[None] < lengths[:, None] // 4
         ids[~valid] = self.tokenizer.encode("mange")[0]  # noise that must not be read
         logits = functional.one_hot(ids, self.tokenizer.vocab_size).float()
-        return CtcOutput(logits, logits, valid)
+        return CtcOutput(logits, logits, valid, logits)
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ def test_training_on_text_lowers_the_loss_on_other_text(imagine: ImaginedSpeech)
         frames = held_out.asr_logits.shape[1]
         valid = torch.arange(frames)[None] < held_out.lengths[:, None]
         with torch.no_grad():
-            output = head(torch.zeros(40, frames, 16), held_out.asr_logits, valid)
+            output, _ = head(torch.zeros(40, frames, 16), held_out.asr_logits, valid)
         return ctc_loss(output, held_out.lengths, held_out.target, held_out.target_lengths).item()
 
     before = loss()

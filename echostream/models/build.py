@@ -5,6 +5,7 @@ from __future__ import annotations
 from echostream.config import EncoderConfig, ModelConfig
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.echostream import EchoStreamModel
+from echostream.models.text_decoder import TextDecoder
 from echostream.models.zipformer import ZipformerEncoder
 
 
@@ -19,6 +20,20 @@ def build_encoder(config: EncoderConfig) -> ZipformerEncoder:
         memory_size=config.memory_size,
         conv_kernel=config.conv_kernel,
         left_context=config.left_context,
+    )
+
+
+def build_decoder(config: ModelConfig) -> TextDecoder:
+    """The text decoder that a configuration describes, with fresh weights."""
+    return TextDecoder(
+        dim=config.encoder.embed_dim,
+        num_heads=config.encoder.num_heads,
+        ffn_dim=config.decoder_ffn_dim,
+        num_layers=config.decoder_layers,
+        vocab_size=config.target_vocab_size,
+        left_tokens=config.decoder_left_tokens,
+        window=config.decoder_window,
+        memory_size=config.encoder.memory_size,
     )
 
 
@@ -38,4 +53,5 @@ def build_model(config: ModelConfig) -> EchoStreamModel:
             config.target_vocab_size,
         ),
         config.max_future_frames,
+        build_decoder(config) if config.decoder_layers else None,
     )

@@ -62,22 +62,23 @@ class StHead(nn.Module):
         """The state of `batch_size` new streams."""
         return tuple(layer.init_state(batch_size) for layer in self._layers)
 
-    def forward(self, x: Tensor, asr_logits: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, x: Tensor, asr_logits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and the frames `(B, T, D)` that they are made of."""
         x = self._join(x, asr_logits)
         for layer in self._layers:
             x = layer(x, valid)
-        return self._close(x)
+        return self._close(x), x
 
     def step(
         self, x: Tensor, asr_logits: Tensor, valid: Tensor, state: tuple[AttentionState, ...]
-    ) -> tuple[Tensor, tuple[AttentionState, ...]]:
-        """One chunk of whole groups."""
+    ) -> tuple[Tensor, Tensor, tuple[AttentionState, ...]]:
+        """One chunk of whole groups: logits, frames, state."""
         x = self._join(x, asr_logits)
         states = []
         for layer, layer_state in zip(self._layers, state, strict=True):
             x, layer_state = layer.step(x, valid, layer_state)
             states.append(layer_state)
-        return self._close(x), tuple(states)
+        return self._close(x), x, tuple(states)
 
     @property
     def _layers(self) -> Sequence[TransformerLayer]:

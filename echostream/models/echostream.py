@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.models.ctc import AsrHead, StHead
+from echostream.models.text_decoder import TextDecoder
 from echostream.models.zipformer import EncoderState, ZipformerEncoder
 from echostream.modules.attention import AttentionState
 from echostream.modules.masks import length_mask
@@ -16,11 +17,12 @@ from echostream.streaming.clock import GROUP_FRAMES, GROUP_OUTPUTS
 
 
 class CtcOutput(NamedTuple):
-    """The logits of both heads at 25 Hz, and which frames are real."""
+    """The logits of both heads at 25 Hz, which frames are real, and what the decoder reads."""
 
     asr_logits: Tensor  # (B, T, V source)
     st_logits: Tensor  # (B, T, V target)
     valid: Tensor  # (B, T) bool
+    st_frames: Tensor  # (B, T, D) what `st_logits` are made of
 
 
 class ModelState(NamedTuple):
@@ -31,9 +33,10 @@ class ModelState(NamedTuple):
 
 
 class EchoStreamModel(nn.Module):
-    """Encoder and CTC heads, `(B, T, F)` fbank frames to 25 Hz logits.
+    """Encoder and CTC heads, `(B, T, F)` fbank frames to 25 Hz logits, and the text decoder.
 
     `max_future_frames` are the look-aheads that the network was trained for; others are refused.
+    The decoder is called by who writes, token by token: `step` ends at the CTC heads.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class EchoStreamModel(nn.Module):
         asr_head: AsrHead,
         st_head: StHead,
         max_future_frames: tuple[int, ...] = (0, 1, 2),
+        decoder: TextDecoder | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.asr_head = asr_head
         self.st_head = st_head
         self.max_future_frames = max_future_frames
+        self.decoder = decoder
 
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> ModelState:
         """The state of `batch_size` new streams with look-ahead L.
@@ -70,8 +75,9 @@ class EchoStreamModel(nn.Module):
         y = encoded.encoder_out
         valid = length_mask(encoded.encoder_lengths, y.shape[1])
         asr_logits = self.asr_head(y)
-        st_logits = self.st_head(y, asr_logits, valid)
-        return CtcOutput(*(output[:, :num_outputs] for output in (asr_logits, st_logits, valid)))
+        st_logits, st_frames = self.st_head(y, asr_logits, valid)
+        output = CtcOutput(asr_logits, st_logits, valid, st_frames)
+        return CtcOutput(*(field[:, :num_outputs] for field in output))
 
     def step(self, x: Tensor, state: ModelState) -> tuple[CtcOutput, ModelState]:
         """One chunk of whole groups, `(B, 16 g, F)` to logits `(B, 4 g, V)`.
@@ -95,14 +101,14 @@ class EchoStreamModel(nn.Module):
         """`step` with a valid mask `(B, 16 g)`."""
         y, valid, encoder = self.encoder.advance(x, valid, state.encoder)
         asr_logits = self.asr_head(y)
-        st_logits, st_head = self.st_head.step(y, asr_logits, valid, state.st_head)
-        return CtcOutput(asr_logits, st_logits, valid), ModelState(encoder, st_head)
+        st_logits, st_frames, st_head = self.st_head.step(y, asr_logits, valid, state.st_head)
+        return CtcOutput(asr_logits, st_logits, valid, st_frames), ModelState(encoder, st_head)
 
     def _nothing(self, x: Tensor) -> CtcOutput:
         """The output for no frames at all."""
         none = x.new_zeros(x.shape[0], 0, self.encoder.embed_dim)
-        logits = self.asr_head(none), self.st_head.project(none)
-        return CtcOutput(*logits, torch.zeros(none.shape[:2], dtype=torch.bool, device=x.device))
+        valid = torch.zeros(none.shape[:2], dtype=torch.bool, device=x.device)
+        return CtcOutput(self.asr_head(none), self.st_head.project(none), valid, none)
 
     def _resolve(self, max_future_frames: int | None) -> int:
         look_ahead = self.max_future_frames[0] if max_future_frames is None else max_future_frames

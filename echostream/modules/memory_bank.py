@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from echostream.modules.attention import AttentionState, CTSelfAttention, Memory
 from echostream.modules.norm import BiasNorm
-
-SEGMENT_GROUPS = 8  # groups in a memory segment: 1.28 s
+from echostream.modules.summaries import SummaryState, init_summaries, summarise
 
 
 class MemoryBankState(NamedTuple):
@@ -46,15 +43,9 @@ class MemoryBank(nn.Module):
 
     def init_state(self, batch_size: int) -> MemoryBankState:
         """The state of `batch_size` new streams: an empty bank."""
-        weight = self.summarise.weight
         return MemoryBankState(
-            bank=weight.new_zeros(batch_size, self.memory_size, self.dim),
-            filled=torch.zeros(
-                batch_size, self.memory_size, dtype=torch.bool, device=weight.device
-            ),
-            partial=weight.new_zeros(batch_size, self.dim),
-            num_groups=torch.zeros(batch_size, dtype=torch.int64, device=weight.device),
-            attention=self.attention.init_state(batch_size),
+            *init_summaries(batch_size, self.memory_size, self.summarise.weight),
+            self.attention.init_state(batch_size),
         )
 
     def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,37 +67,7 @@ class MemoryBank(nn.Module):
         self, x: Tensor, valid: Tensor, state: MemoryBankState
     ) -> tuple[Memory, MemoryBankState]:
         """What each frame may see of the bank, and the bank after the last frame."""
-        # Streams of one batch may be at different places in their segments, so places are counted
-        # from the open segment of each stream, in groups that hold a valid frame.
-        present = valid.reshape(len(valid), -1, self.group).any(2)  # (B, G)
-        place = state.num_groups[:, None] + present.cumsum(1) - 1
-        segment = place.clamp(min=0).div(SEGMENT_GROUPS, rounding_mode="floor")  # (B, G)
-        segment = segment.repeat_interleave(self.group, dim=1)  # (B, T)
-        num_segments = (SEGMENT_GROUPS - 1 + present.shape[1]) // SEGMENT_GROUPS + 1
-
-        member = functional.one_hot(segment, num_segments) * valid[..., None]  # (B, T, N)
-        sums = member.to(x.dtype).transpose(1, 2) @ x.masked_fill(~valid[..., None], 0.0)
-        sums = sums + functional.pad(
-            state.partial[:, None], (0, 0, 0, num_segments - 1)
-        )  # (B, N, D)
-        counted = state.num_groups + present.sum(1)
-        num_complete = counted.div(SEGMENT_GROUPS, rounding_mode="floor")  # (B,)
-        new = self.summarise(sums / (SEGMENT_GROUPS * self.group))
-        complete = torch.arange(num_segments, device=x.device) < num_complete[:, None]  # (B, N)
-
-        slots = torch.cat([state.bank, new], dim=1)  # (B, M+N, D)
-        filled = torch.cat([state.filled, complete], dim=1)
-        # Segment s of this chunk comes right after slot M+s-1: it sees the M slots from s on.
-        age = torch.arange(slots.shape[1], device=x.device) - segment[..., None]  # (B, T, M+N)
-        visible = (age >= 0) & (age < self.memory_size) & filled[:, None, :]
-
-        kept = num_complete[:, None] + torch.arange(self.memory_size, device=x.device)  # (B, M)
-        still_open = num_complete[:, None, None].expand(-1, 1, self.dim)
-        bank = MemoryBankState(
-            bank=slots.gather(1, kept[..., None].expand(-1, -1, self.dim)),
-            filled=filled.gather(1, kept),
-            partial=sums.gather(1, still_open)[:, 0],
-            num_groups=counted - SEGMENT_GROUPS * num_complete,
-            attention=state.attention,
-        )
-        return Memory(slots, visible), bank
+        found, summaries = summarise(self.summarise, x, valid, self.group, SummaryState(*state[:4]))
+        seen = found.visible(found.before, self.memory_size)  # (B, G, M+N)
+        memory = Memory(found.slots, seen.repeat_interleave(self.group, dim=1))
+        return memory, MemoryBankState(*summaries, state.attention)

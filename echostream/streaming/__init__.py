@@ -1,11 +1,18 @@
 """What a stream is: its clock, and its state as a value."""
 
-from echostream.streaming.clock import GROUP_FRAMES, GROUP_MS, HOP_LENGTH, SAMPLE_RATE
+from echostream.streaming.clock import (
+    GROUP_FRAMES,
+    GROUP_MS,
+    GROUP_OUTPUTS,
+    HOP_LENGTH,
+    SAMPLE_RATE,
+)
 from echostream.streaming.state import map_state, named_leaves, select_rows, state_nbytes
 
 __all__ = [
     "GROUP_FRAMES",
     "GROUP_MS",
+    "GROUP_OUTPUTS",
     "HOP_LENGTH",
     "SAMPLE_RATE",
     "map_state",

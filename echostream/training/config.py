@@ -18,12 +18,20 @@ class DataConfig:
     reuse: int = 4  # rounds in which an utterance takes part
     num_workers: int = 1  # processes that make utterances and batches; 0: the training itself
     batch_seconds: float = 72.0  # audio in a batch, padding included
+    join_probability: float = 0.0  # of an example being several utterances, one after the other
+    join_utterances: int = 4  # how many at most
     dev_utterances: int = 120
     seed: int = 1
 
     def __post_init__(self) -> None:
         _check(self, "data.", 1, "block_size", "reuse", "dev_utterances")
         _check(self, "data.", 0, "num_workers", "seed")
+        _check(self, "data.", 2, "join_utterances")
+        if not 0 <= self.join_probability <= 1:
+            raise ConfigError(
+                "`data.join_probability` must be from 0 to 1, "
+                f"but is {self.join_probability} instead."
+            )
         if not self.batch_seconds > 0:
             raise ConfigError(
                 f"`data.batch_seconds` must be positive, but is {self.batch_seconds} instead."
@@ -42,6 +50,10 @@ class NetworkConfig:
     st_layers: int = 2
     st_ffn_dim: int = 1024
     st_left_context: int = 128
+    decoder_layers: int = 0  # 0: no text decoder
+    decoder_ffn_dim: int = 1024
+    decoder_left_tokens: int = 64
+    decoder_window: int = 128
     max_future_frames: tuple[int, ...] = (0, 1, 2)  # L is drawn from these for each batch
     tail_ms: int = 640
 
@@ -54,6 +66,9 @@ class LossConfig:
     st: float = 1.0
     align_steps: int = 600  # cross-entropy on known word times fades out over these steps
     align_blank_weight: float = 0.1
+    decoder: float = 1.0
+    decoder_max_lag: int = 3  # lagging_k1 is drawn from 0 to this for each batch
+    decoder_label_smoothing: float = 0.1
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from echostream.data.utterance import Utterance
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 from echostream.training.batch import Batch, Place, collate
 from echostream.training.example import Example, ExampleMaker
+from echostream.training.join import join
 
 NICENESS = 10
 
@@ -47,6 +48,8 @@ class Feed(IterableDataset[Batch]):
         seed: int,
         places: Sequence[Place],
         turn: int = 0,
+        join_probability: float = 0.0,
+        join_utterances: int = 4,
     ) -> None:
         self.speech = speech
         self.make = make
@@ -56,6 +59,8 @@ class Feed(IterableDataset[Batch]):
         self.seed = seed
         self.places = places
         self.turn = turn
+        self.join_probability = join_probability
+        self.join_utterances = join_utterances
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
@@ -91,10 +96,29 @@ class Feed(IterableDataset[Batch]):
             place = Place(current, 0)
 
     def _block(self, number: int) -> Iterator[Example]:
+        rng = np.random.default_rng([self.seed, number, 1])
+        joined: list[Example] = []
+        wanted = self._draw_size(rng)
         for index in range(number * self.block_size, (number + 1) * self.block_size):
             example = self.make(self.speech.utterance(index))
             if example is not None:
-                yield example
+                joined.append(example)
+            if len(joined) == wanted:
+                yield self._join(joined, rng)
+                joined, wanted = [], self._draw_size(rng)
+        if joined:
+            yield self._join(joined, rng)
+
+    def _draw_size(self, rng: np.random.Generator) -> int:
+        """Of how many utterances the next example is made."""
+        if rng.random() >= self.join_probability:
+            return 1
+        return int(rng.integers(2, self.join_utterances + 1))
+
+    def _join(self, examples: list[Example], rng: np.random.Generator) -> Example:
+        """The examples as one, with a part of the closing silence between them."""
+        silence = len(self.make.tail) // HOP_LENGTH
+        return join(examples, [int(cut) for cut in rng.integers(0, silence + 1, len(examples) - 1)])
 
     def _batches(self, pool: list[Example], number: int) -> list[list[int]]:
         """The examples of a round by about equal length, the batches in random order."""

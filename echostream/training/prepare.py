@@ -106,6 +106,10 @@ def _model_config(network: NetworkConfig, source: Tokenizer, target: Tokenizer) 
         st_layers=network.st_layers,
         st_ffn_dim=network.st_ffn_dim,
         st_left_context=network.st_left_context,
+        decoder_layers=network.decoder_layers,
+        decoder_ffn_dim=network.decoder_ffn_dim,
+        decoder_left_tokens=network.decoder_left_tokens,
+        decoder_window=network.decoder_window,
         max_future_frames=network.max_future_frames,
         tail_ms=network.tail_ms,
     )

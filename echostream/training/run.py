@@ -21,7 +21,7 @@ from echostream.training.prepare import Prepared
 from echostream.training.readme import model_readme
 from echostream.training.schedule import learning_rate
 from echostream.training.sources import Speech, random_pair
-from echostream.training.trainer import Trainer
+from echostream.training.trainer import StepReport, Trainer
 from echostream.training.validate import Scores, validate
 from echostream.training.warm_start import warm_start
 
@@ -89,6 +89,8 @@ class Run:
             data.seed,
             places,
             turn=step % len(places),  # every step so far took one batch from one worker
+            join_probability=data.join_probability,
+            join_utterances=data.join_utterances,
         )
         return iter(make_loader(feed, data.num_workers))
 
@@ -98,7 +100,7 @@ class Run:
         """Trains from step `first` to `stop`; returns the places of the feed after it."""
         places = list(places)
         started, audio = time.perf_counter(), 0.0
-        sums = torch.zeros(3)
+        sums = torch.zeros(len(StepReport._fields))
         for step in range(first, stop):
             batch = next(batches)
             report = self.trainer.step(step, batch)
@@ -106,13 +108,11 @@ class Run:
             sums += torch.tensor(report)
             audio += float(batch.frame_lengths.sum()) / 100
             log.advance(report.asr_loss + report.st_loss, audio / (time.perf_counter() - started))
-        asr, st, norm = (sums / (stop - first)).tolist()
+        means = StepReport(*(sums / (stop - first)).tolist())
         log.write(
             "train",
             stop,
-            asr_loss=asr,
-            st_loss=st,
-            gradient_norm=norm,
+            **means._asdict(),
             learning_rate=learning_rate(stop - 1, self.config.steps, self.config.optim),
             audio_seconds=audio,
             audio_rate=audio / (time.perf_counter() - started),
@@ -151,7 +151,7 @@ class Run:
                 look_ahead,
                 self.trainer.device,
             )
-            log.write(f"{kind}_L{look_ahead}", step, **scores[look_ahead]._asdict())
+            log.write(f"{kind}_L{look_ahead}", step, **scores[look_ahead].known())
         said = "; ".join(f"L={look_ahead} {score}" for look_ahead, score in scores.items())
         log.say(f"step {step} {kind}: {said}")
         return scores

@@ -11,15 +11,17 @@ from echostream.models.echostream import EchoStreamModel
 from echostream.training.augment import spec_augment
 from echostream.training.batch import Batch
 from echostream.training.config import TrainConfig
+from echostream.training.decoder_loss import decoder_loss
 from echostream.training.losses import alignment_loss, ctc_loss
 from echostream.training.schedule import alignment_weight, learning_rate
 
 
 class StepReport(NamedTuple):
-    """What a step found: CTC losses a token, and the length of the gradient before clipping."""
+    """What a step found: losses a token, and the length of the gradient before clipping."""
 
     asr_loss: float
     st_loss: float
+    decoder_loss: float  # 0 without a decoder
     gradient_norm: float
 
 
@@ -58,10 +60,10 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.config.steps, self.config.optim)
+        lag = int(torch.randint(self.config.loss.decoder_max_lag + 1, (), generator=generator))
         self.model.train()
-        loss, asr, st = self._loss(
-            batch._replace(frames=frames), look_ahead, alignment_weight(step, self.config.loss)
-        )
+        early = alignment_weight(step, self.config.loss)
+        loss, asr, st, decoder = self._losses(batch._replace(frames=frames), look_ahead, lag, early)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
@@ -70,10 +72,12 @@ class Trainer:
                 f"the gradient of step {step} is {norm.item()}; the last checkpoint is sound."
             )
         self.optimizer.step()
-        return StepReport(asr.item(), st.item(), norm.item())
+        return StepReport(asr.item(), st.item(), decoder.item(), norm.item())
 
-    def _loss(self, batch: Batch, look_ahead: int, early: float) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of a batch, and the CTC losses of the ASR and the ST head in it."""
+    def _losses(
+        self, batch: Batch, look_ahead: int, lag: int, early: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss of a batch; in it, the CTC losses of both heads and the decoder's loss."""
         weights = self.config.loss
         output = self.model(
             batch.frames.to(self.device), batch.frame_lengths.to(self.device), look_ahead
@@ -81,10 +85,16 @@ class Trainer:
         lengths = output.valid.sum(1).cpu()
         asr = ctc_loss(output.asr_logits, lengths, batch.source, batch.source_lengths)
         st = ctc_loss(output.st_logits, lengths, batch.target, batch.target_lengths)
-        loss = weights.asr * asr + weights.st * st
+        decoder = st.new_zeros(())
+        if self.model.decoder is not None:
+            smoothing = weights.decoder_label_smoothing
+            decoder = decoder_loss(
+                self.model.decoder, output, batch.target, batch.target_lengths, lag, smoothing
+            )
+        loss = weights.asr * asr + weights.st * st + weights.decoder * decoder
         if early > 0:
             blank = weights.align_blank_weight
             asr_due = alignment_loss(output.asr_logits, batch.source_labels.to(self.device), blank)
             st_due = alignment_loss(output.st_logits, batch.target_labels.to(self.device), blank)
             loss = loss + early * (weights.asr * asr_due + weights.st * st_due)
-        return loss, asr, st
+        return loss, asr, st, decoder

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from echostream.models.ctc import BLANK_ID
-from echostream.models.echostream import EchoStreamModel
+from echostream.models.echostream import CtcOutput, EchoStreamModel
+from echostream.policy import Policy
 from echostream.tokenizer import Tokenizer
 from echostream.training.batch import collate
 from echostream.training.example import Example
+from echostream.writer import Writer
 
 
 class Scores(NamedTuple):
@@ -22,9 +24,18 @@ class Scores(NamedTuple):
     wer: float
     bleu: float
     exact: float  # sentences that are the reference
+    decoder_bleu: float | None = None  # with the text decoder as the writer, if there is one
+    decoder_exact: float | None = None
 
     def __str__(self) -> str:
-        return f"BLEU {self.bleu:.1f} WER {self.wer:.1f} exact {self.exact:.0f} %"
+        said = f"BLEU {self.bleu:.1f} WER {self.wer:.1f} exact {self.exact:.0f} %"
+        if self.decoder_bleu is None:
+            return said
+        return f"{said}, decoder BLEU {self.decoder_bleu:.1f} exact {self.decoder_exact:.0f} %"
+
+    def known(self) -> dict[str, float]:
+        """The scores that there are, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 @torch.inference_mode()
@@ -41,6 +52,8 @@ def validate(
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].frames))
     sources: dict[int, str] = {}
     targets: dict[int, str] = {}
+    decoded: dict[int, str] = {}
+    writer = None if model.decoder is None else Writer(model, Policy(), "decoder")
     for start in range(0, len(order), batch_size):
         members = order[start : start + batch_size]
         batch = collate([examples[i] for i in members])
@@ -52,17 +65,35 @@ def validate(
             targets[index] = target_tokenizer.decode(
                 _greedy(output.st_logits[row], output.valid[row])
             )
+            if writer is not None:
+                decoded[index] = target_tokenizer.decode(_written(writer, output, row))
     source_refs = [source_tokenizer.decode(e.source) for e in examples]
     target_refs = [target_tokenizer.decode(e.target) for e in examples]
-    target_hyps = [targets[i] for i in range(len(examples))]
+    bleu, exact = _quality(targets, target_refs)
+    decoder_bleu, decoder_exact = _quality(decoded, target_refs) if decoded else (None, None)
     edits = sum(_edits(r.split(), sources[i].split()) for i, r in enumerate(source_refs))
     return Scores(
         wer=100 * edits / sum(len(r.split()) for r in source_refs),
-        bleu=sacrebleu.corpus_bleu(target_hyps, [target_refs]).score,
-        exact=100
-        * sum(h == r for h, r in zip(target_hyps, target_refs, strict=True))
-        / len(examples),
+        bleu=bleu,
+        exact=exact,
+        decoder_bleu=decoder_bleu,
+        decoder_exact=decoder_exact,
     )
+
+
+def _quality(said: dict[int, str], references: list[str]) -> tuple[float, float]:
+    """BLEU, and how many of 100 sentences are the reference."""
+    hypotheses = [said[index] for index in range(len(references))]
+    right = sum(h == r for h, r in zip(hypotheses, references, strict=True))
+    bleu = sacrebleu.corpus_bleu(hypotheses, [references]).score
+    return bleu, 100 * right / len(references)
+
+
+def _written(writer: Writer, output: CtcOutput, row: int) -> list[int]:
+    """What a stream writes that has heard the recording of one row."""
+    length = int(output.valid[row].sum())
+    heard = CtcOutput(*(field[row : row + 1, :length] for field in output))
+    return writer.finish(heard, writer.init_state())[0].target
 
 
 def _greedy(logits: Tensor, valid: Tensor) -> list[int]:

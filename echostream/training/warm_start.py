@@ -42,7 +42,7 @@ def warm_start(
         heard = imagine([text(rng) for _ in range(config.batch_sentences)], rng)
         valid = torch.arange(heard.asr_logits.shape[1])[None] < heard.lengths[:, None]
         x = torch.zeros(*heard.asr_logits.shape[:2], head.dim)
-        output = head(x.to(device), heard.asr_logits.to(device), valid.to(device))
+        output, _ = head(x.to(device), heard.asr_logits.to(device), valid.to(device))
         loss = ctc_loss(output, heard.lengths, heard.target, heard.target_lengths)
         early = max(0.0, 1.0 - step / (0.5 * steps))
         due = alignment_loss(output, heard.target_labels.to(device), align_blank_weight)

@@ -1,0 +1,46 @@
+"""Transformer layer of a decoder: self-attention, cross-attention, feed-forward."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from echostream.modules.attention import AttentionState, CTSelfAttention
+from echostream.modules.cross_attention import CrossAttention, Source
+from echostream.modules.feed_forward import FeedForward
+from echostream.modules.norm import BiasNorm
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm decoder layer over target tokens, `(B, U, D)` to `(B, U, D)`.
+
+    A token sees itself and the `left_tokens` before it, and of the source what `Source` says.
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, ffn_dim: int, left_tokens: int, window: int
+    ) -> None:
+        super().__init__()
+        self.self_norm = BiasNorm(dim)
+        self.self_attention = CTSelfAttention(dim, num_heads, 1, left_tokens)
+        self.cross_norm = BiasNorm(dim)
+        self.cross_attention = CrossAttention(dim, num_heads, window)
+        self.feed_forward_norm = BiasNorm(dim)
+        self.feed_forward = FeedForward(dim, ffn_dim)
+
+    def init_state(self, batch_size: int) -> AttentionState:
+        """The state of `batch_size` new streams: no token."""
+        return self.self_attention.init_state(batch_size)
+
+    def forward(self, x: Tensor, valid: Tensor, source: Source) -> Tensor:
+        return self._attend(x + self.self_attention(self.self_norm(x), valid), source)
+
+    def step(
+        self, x: Tensor, valid: Tensor, source: Source, state: AttentionState
+    ) -> tuple[Tensor, AttentionState]:
+        """Some tokens more."""
+        y, state = self.self_attention.step(self.self_norm(x), valid, state)
+        return self._attend(x + y, source), state
+
+    def _attend(self, x: Tensor, source: Source) -> Tensor:
+        x = x + self.cross_attention(self.cross_norm(x), source)
+        return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
