@@ -57,6 +57,30 @@ def feed_of(
     return Feed(Counting(), make, BLOCK, REUSE, 2.0, seed, places or [Place(0, 0)], turn)
 
 
+@pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])
+def test_joined_or_not_a_block_gives_each_utterance_once_and_in_order(
+    make: ExampleMaker, probability: float
+) -> None:
+    feed = Feed(
+        Counting(), make, 200, 1, 2.0, 5, [Place(0, 0)],
+        join_probability=probability, join_utterances=3,
+    )  # fmt: skip
+    examples = list(feed._block(1))
+    spoken = [make.source_tokenizer.decode(e.source).split() for e in examples]
+    sizes = Counter(len(words) // 3 for words in spoken)
+    said = [word for words in spoken for word in words]
+    wanted = [word for n in range(200, 400) if n % 7 != 3 for word in spell(n).split()]
+    assert said == wanted
+    if probability == 0.0:
+        assert set(sizes) == {1}
+    elif probability == 1.0:
+        assert sizes[2] > 20 and sizes[3] > 20 and sizes[1] <= 1
+    else:
+        assert sizes[1] > sizes[2] > 5 and sizes[3] > 5
+    again = list(feed._block(1))
+    assert all(np.array_equal(a.frames, b.frames) for a, b in zip(examples, again, strict=True))
+
+
 def indices(batch: Batch, make: ExampleMaker) -> list[int]:
     """The utterances of a batch, read off its text."""
     texts = [

@@ -56,6 +56,8 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> tuple[Batch, ModelConfig]:
         network.st_layers,
         network.st_ffn_dim,
         network.st_left_context,
+        decoder_layers=1,
+        decoder_ffn_dim=32,
     )
     return collate(examples), model
 
@@ -66,7 +68,7 @@ def test_a_tiny_network_learns_four_utterances_by_heart(four: tuple[Batch, Model
         output="",
         steps=60,
         network=tiny_network(),
-        loss=LossConfig(asr=1.0, align_steps=30),
+        loss=LossConfig(asr=1.0, align_steps=30, decoder_label_smoothing=0.0),
         optim=OptimConfig(lr=2e-2, warmup_steps=5),
         augment=AugmentConfig(frequency_masks=0),
     )
@@ -74,6 +76,7 @@ def test_a_tiny_network_learns_four_utterances_by_heart(four: tuple[Batch, Model
     reports = [trainer.step(step, batch) for step in range(config.steps)]
     assert reports[-1].asr_loss < reports[0].asr_loss / 10
     assert reports[-1].st_loss < reports[0].st_loss / 10
+    assert reports[-1].decoder_loss < reports[0].decoder_loss / 3
 
 
 def test_a_step_repeats_from_its_number_alone(four: tuple[Batch, ModelConfig]) -> None:

@@ -43,7 +43,9 @@ def babble(seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) -> NDArray
     return (loudness * (np.sin(2 * np.pi * pitch * time) + 0.2 * noise) / 2).astype(np.float32)
 
 
-def tiny_config(source_vocab_size: int, target_vocab_size: int, tail_ms: int = 640) -> ModelConfig:
+def tiny_config(
+    source_vocab_size: int, target_vocab_size: int, tail_ms: int = 640, decoder_layers: int = 0
+) -> ModelConfig:
     """All parts of the real model, in narrow."""
     encoder = EncoderConfig(
         embed_dim=16,
@@ -61,6 +63,10 @@ def tiny_config(source_vocab_size: int, target_vocab_size: int, tail_ms: int = 6
         st_layers=1,
         st_ffn_dim=32,
         st_left_context=16,
+        decoder_layers=decoder_layers,
+        decoder_ffn_dim=32,
+        decoder_left_tokens=4,
+        decoder_window=16,
         tail_ms=tail_ms,
     )
 
@@ -84,15 +90,20 @@ def make_network(
             project.bias.sub_(mean).div_(std)
             project.weight.div_(std[:, None])
             project.bias[[0, *starts[name]]] += 0.7
+        if network.decoder is not None:
+            network.decoder.project.weight.normal_()
+            network.decoder.project.bias[0] -= 3  # it has something to say, most of the time
+            for layer in network.decoder.layers:
+                layer.cross_attention.position_bias.normal_()
     return network
 
 
-def make_model_folder(path: Path, tail_ms: int = 640) -> Path:
+def make_model_folder(path: Path, tail_ms: int = 640, decoder_layers: int = 0) -> Path:
     """A complete model folder, written by `save_model`."""
     path.mkdir(parents=True, exist_ok=True)
     source = Tokenizer.train(SOURCE_TEXT, 24, path / "spm_src.model")
     target = Tokenizer.train(TARGET_TEXT, 24, path / "spm_tgt.model")
-    config = tiny_config(source.vocab_size, target.vocab_size, tail_ms)
+    config = tiny_config(source.vocab_size, target.vocab_size, tail_ms, decoder_layers)
     frames = fbank(babble(20, seed=99))
     cmvn = GlobalCmvn(frames.mean(0), frames.std(0))
     starts = {

@@ -1,0 +1,75 @@
+"""The loss of the decoder: each token with what is heard when the head has counted so far."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from echostream.models.echostream import CtcOutput
+from echostream.models.text_decoder import TextDecoder
+from echostream.training.decoder_loss import decoder_loss, horizons
+
+WIDTH, VOCAB = 8, 6
+
+
+def output_of(lengths: list[int], num_frames: int, seed: int = 0) -> CtcOutput:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(len(lengths), num_frames, VOCAB, generator=generator)
+    logits[..., 0] += 1.0  # blanks are frequent
+    frames = torch.randn(len(lengths), num_frames, WIDTH, generator=generator)
+    valid = torch.arange(num_frames)[None] < torch.tensor(lengths)[:, None]
+    return CtcOutput(logits, logits, valid, frames)
+
+
+def slow_horizons(ids: list[int], num_tokens: int, lag: int) -> list[int]:
+    """`ids` are the best ids of the valid frames of one recording."""
+    all_groups = -(-len(ids) // 4)
+    found = [i for i, token in enumerate(ids) if token and (i == 0 or ids[i - 1] != token)]
+    wanted = range(lag, lag + num_tokens)
+    return [found[n] // 4 + 1 if n < len(found) else all_groups for n in wanted]
+
+
+@pytest.mark.parametrize("lag", [0, 1, 3])
+@pytest.mark.parametrize("num_tokens", [1, 4, 40])
+def test_horizons_are_those_of_a_loop_over_the_frames(num_tokens: int, lag: int) -> None:
+    lengths = [1, 4, 5, 27, 28, 29, 32]
+    output = output_of(lengths, 33)
+    found = horizons(output.st_logits, output.valid, num_tokens, lag)
+    for row, length in enumerate(lengths):
+        ids = output.st_logits[row, :length].argmax(-1).tolist()
+        assert found[row].tolist() == slow_horizons(ids, num_tokens, lag)
+
+
+def decoder() -> TextDecoder:
+    torch.manual_seed(1)
+    return TextDecoder(WIDTH, 2, 16, 1, VOCAB, left_tokens=4, window=8, memory_size=1)
+
+
+def test_the_loss_is_the_mean_over_all_tokens_and_one_end_a_row() -> None:
+    module, output = decoder(), output_of([20, 13, 32], 32)
+    texts = [[3, 4, 1], [2], [5, 5]]
+    tokens = torch.tensor([token for text in texts for token in text])
+    lengths = torch.tensor([len(text) for text in texts])
+    total, count = torch.zeros(()), 0
+    for row, text in enumerate(texts):
+        alone = CtcOutput(*(f[row : row + 1, : int(output.valid[row].sum())] for f in output))
+        due = horizons(alone.st_logits, alone.valid, len(text) + 1, 1)
+        before = torch.tensor([[0, *text]])
+        logits = module(alone.st_frames, alone.valid, before, due)[0]
+        total = total + functional.cross_entropy(
+            logits, torch.tensor([*text, 0]), reduction="sum", label_smoothing=0.1
+        )
+        count += len(text) + 1
+    found = decoder_loss(module, output, tokens, lengths, lag=1, label_smoothing=0.1)
+    torch.testing.assert_close(found, total / count)
+
+
+def test_the_loss_reaches_the_frames_and_every_weight() -> None:
+    module, output = decoder(), output_of([32, 90], 92)
+    frames = output.st_frames.requires_grad_()
+    tokens, lengths = torch.tensor([1, 2, 3, 4]), torch.tensor([3, 1])
+    loss = decoder_loss(module, output._replace(st_frames=frames), tokens, lengths, 40, 0.1)
+    loss.backward()
+    assert frames.grad is not None and frames.grad[0].abs().sum() > 0
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())

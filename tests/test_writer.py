@@ -1,0 +1,232 @@
+"""What the writers write: at every group, never taken back, whatever the chunks are."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny_model import SAMPLE_RATE, babble, make_model_folder
+
+from echostream.frontend.fbank import fbank
+from echostream.model_folder import Model, load_model
+from echostream.models import CtcOutput
+from echostream.models.ctc_decode import collapse, init_collapse
+from echostream.models.text_decoder import BOUNDARY_ID
+from echostream.policy import Counts, Policy, PolicyState, decide
+from echostream.streaming import state_nbytes
+from echostream.translator import StreamingTranslator
+from echostream.writer import MAX_EXTRA_TOKENS, Writer, WriterState, writer_nbytes
+
+POLICIES = [Policy(), Policy(lagging_k1=2), Policy(stride_n=3), Policy(1, 2, 2)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_model(make_model_folder(tmp_path_factory.mktemp("model"), decoder_layers=2))
+
+
+@pytest.fixture
+def own_model(tmp_path: Path) -> Model:
+    """A model that a test may change."""
+    return load_model(make_model_folder(tmp_path, decoder_layers=1))
+
+
+def hear(model: Model, seconds: float, seed: int = 0, look_ahead: int = 0) -> CtcOutput:
+    """What the network says of a recording in one pass, cut to whole groups."""
+    frames = torch.from_numpy(model.cmvn.apply(fbank(babble(seconds, seed))))[None]
+    frames = frames[:, : frames.shape[1] // 16 * 16]
+    with torch.inference_mode():
+        return model.network(frames, torch.tensor([frames.shape[1]]), look_ahead)
+
+
+def part(output: CtcOutput, start: int, stop: int) -> CtcOutput:
+    """The groups from `start` to `stop`."""
+    return CtcOutput(*(field[:, 4 * start : 4 * stop] for field in output))
+
+
+@torch.inference_mode()
+def slow_decoder(model: Model, output: CtcOutput, policy: Policy) -> list[tuple[int, int]]:
+    """Each token with the group after which it is written, all of the past anew each time."""
+    decoder = model.network.decoder
+    assert decoder is not None
+    num_groups = output.valid.shape[1] // 4
+    tokens, horizons, state = [BOUNDARY_ID], list[int](), PolicyState()
+    for group in [*range(1, num_groups + 1), num_groups + 1]:  # once more at the end
+        finished = group > num_groups
+        heard = part(output, 0, min(group, num_groups))
+        num_asr, num_st = (
+            len(collapse(logits, heard.valid, init_collapse(1))[0][0])
+            for logits in (heard.asr_logits, heard.st_logits)
+        )
+        _, state = decide(Counts(num_asr, num_st, finished), state, policy)
+        allowed = state.num_written + (MAX_EXTRA_TOKENS if finished else 0)
+        while len(horizons) < allowed:
+            asked = torch.tensor([[*horizons, min(group, num_groups)]])
+            logits = decoder(output.st_frames, output.valid, torch.tensor([tokens]), asked)
+            best = int(logits[0, -1].argmax())
+            if best == BOUNDARY_ID:
+                break
+            tokens.append(best)
+            horizons.append(min(group, num_groups))
+    return list(zip(tokens[1:], horizons, strict=True))
+
+
+@torch.inference_mode()
+def write(writer: Writer, output: CtcOutput, cuts: list[int]) -> list[tuple[int, int]]:
+    """Each target token with the last group of the chunk after which it came out."""
+    state, written, num_groups = writer.init_state(), [], output.valid.shape[1] // 4
+    for start, stop in pairwise([0, *cuts, num_groups]):
+        found, state = writer.advance(part(output, start, stop), state)
+        written += [(token, stop) for token in found.target]
+    found, state = writer.finish(part(output, num_groups, num_groups), state)
+    return written + [(token, num_groups) for token in found.target]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("look_ahead", [0, 2])
+def test_the_decoder_writes_what_recomputing_everything_gives(
+    model: Model, policy: Policy, look_ahead: int
+) -> None:
+    output = hear(model, 5.0, seed=3, look_ahead=look_ahead)
+    wanted = slow_decoder(model, output, policy)
+    every_group = list(range(1, output.valid.shape[1] // 4))
+    assert write(Writer(model.network, policy, "decoder"), output, every_group) == wanted
+    assert len(wanted) > 8 and len({token for token, _ in wanted}) > 3  # the test says something
+    assert len({group for _, group in wanted}) > 3
+
+
+@pytest.mark.parametrize("kind", ["ctc", "decoder"])
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_chunks_change_when_a_token_is_shown_and_never_which(
+    model: Model, kind: str, policy: Policy
+) -> None:
+    output = hear(model, 6.0, seed=4)
+    writer = Writer(model.network, policy, kind)
+    num_groups = output.valid.shape[1] // 4
+    by_group = write(writer, output, list(range(1, num_groups)))
+    for size in (2, 3, 5, num_groups):
+        cuts = list(range(size, num_groups, size))
+        shown = [(t, min(num_groups, -(-group // size) * size)) for t, group in by_group]
+        assert write(writer, output, cuts) == shown
+
+
+@pytest.mark.parametrize("kind", ["ctc", "decoder"])
+@pytest.mark.parametrize("look_ahead", [0, 1])
+def test_how_samples_are_cut_does_not_change_the_text_and_nothing_is_taken_back(
+    model: Model, kind: str, look_ahead: int
+) -> None:
+    samples = babble(4, seed=5)
+    session = StreamingTranslator(model, look_ahead, writer=kind)
+
+    def said(size: int) -> list[str]:
+        session.reset()
+        words: list[str] = []
+        for start in range(0, len(samples), size):
+            for output in session.push(samples[start : start + size], SAMPLE_RATE):
+                words += output.text.split()
+        return words + [w for output in session.finish() for w in output.text.split()]
+
+    whole = said(len(samples))
+    assert len(whole) > 3
+    assert said(160) == said(5120) == said(7001) == whole
+
+
+def test_sessions_with_both_writers_may_share_a_model_and_be_interleaved(model: Model) -> None:
+    samples = [babble(3, seed=6), babble(3, seed=7)]
+
+    def alone(kind: str, mine: NDArray[np.float32]) -> list[str]:
+        session = StreamingTranslator(model, writer=kind)
+        outputs = session.push(mine, SAMPLE_RATE) + session.finish()
+        return [word for output in outputs for word in output.text.split()]
+
+    sessions = [StreamingTranslator(model, writer=kind) for kind in ("decoder", "ctc")]
+    words: list[list[str]] = [[], []]
+    for start in range(0, 3 * SAMPLE_RATE, 4000):
+        for session, mine, said in zip(sessions, samples, words, strict=True):
+            for output in session.push(mine[start : start + 4000], SAMPLE_RATE):
+                said.extend(output.text.split())
+    for session, said in zip(sessions, words, strict=True):
+        said.extend(word for output in session.finish() for word in output.text.split())
+    assert words == [alone("decoder", samples[0]), alone("ctc", samples[1])]
+
+
+def forbid(model: Model, by: float) -> None:
+    """Makes the boundary likelier (or less likely, if negative) than all tokens."""
+    assert model.network.decoder is not None
+    with torch.no_grad():
+        model.network.decoder.project.bias[BOUNDARY_ID] += by
+
+
+def test_a_decoder_that_has_nothing_to_say_is_asked_again_and_says_nothing(
+    own_model: Model,
+) -> None:
+    forbid(own_model, 1e4)
+    assert write(Writer(own_model.network, Policy(), "decoder"), hear(own_model, 4.0), [5]) == []
+
+
+def test_a_decoder_that_was_silent_may_speak_when_it_has_heard_more(own_model: Model) -> None:
+    writer = Writer(own_model.network, Policy(), "decoder")
+    output = hear(own_model, 5.0, seed=8)
+    before, after = part(output, 0, 12), part(output, 12, 25)
+    with torch.inference_mode():
+        forbid(own_model, 1e4)
+        silent, state = writer.advance(before, writer.init_state())
+        forbid(own_model, -2e4)
+        spoken, state = writer.advance(part(after, 0, 1), state)
+    assert silent.target == [] and state.policy.num_written > 1
+    assert len(spoken.target) == state.policy.num_written
+
+
+def test_a_decoder_that_never_ends_is_stopped(own_model: Model) -> None:
+    forbid(own_model, -1e4)
+    output = hear(own_model, 4.0)
+    tokens, _, _ = collapse(output.st_logits, output.valid, init_collapse(1))
+    written = write(Writer(own_model.network, Policy(), "decoder"), output, [7])
+    assert len(written) == len(tokens[0]) + MAX_EXTRA_TOKENS
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_never_more_is_written_than_the_counts_allow(model: Model, policy: Policy) -> None:
+    writer = Writer(model.network, policy, "decoder")
+    output = hear(model, 6.0, seed=9)
+    state, num_written = writer.init_state(), 0
+    with torch.inference_mode():
+        for group in range(output.valid.shape[1] // 4):
+            written, state = writer.advance(part(output, group, group + 1), state)
+            num_written += len(written.target)
+            assert num_written == state.num_decoded
+            assert num_written <= max(0, state.num_st - policy.lagging_k1)
+
+
+def test_nothing_is_written_of_nothing_heard(model: Model) -> None:
+    nothing = part(hear(model, 1.0), 0, 0)
+    for kind in ("ctc", "decoder"):
+        writer = Writer(model.network, Policy(), kind)
+        assert writer.finish(nothing, writer.init_state())[0] == ([], [])
+
+
+def test_the_state_of_a_writer_keeps_its_size(model: Model) -> None:
+    writer = Writer(model.network, Policy(), "decoder")
+    fresh = writer.init_state()
+    with torch.inference_mode():
+        _, late = writer.advance(hear(model, 20.0, seed=10), fresh)
+    assert fresh.decoder is not None and state_nbytes(fresh.decoder) > 0
+    assert writer_nbytes(fresh) == writer_nbytes(late)
+    with torch.inference_mode():  # and a state is a value: the old one is what it was
+        assert _ids(writer, fresh, model) == _ids(writer, writer.init_state(), model)
+
+
+def _ids(writer: Writer, state: WriterState, model: Model) -> list[int]:
+    return writer.advance(hear(model, 3.0, seed=11), state)[0].target
+
+
+def test_a_writer_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
+    plain = load_model(make_model_folder(tmp_path))
+    with pytest.raises(ValueError, match=r"`writer` must be ctc for this model.*'decoder' instead"):
+        StreamingTranslator(plain, writer="decoder")
+    with pytest.raises(ValueError, match="`writer` must be one of ctc, decoder, but is 'beam'"):
+        StreamingTranslator(plain, writer="beam")
