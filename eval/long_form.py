@@ -1,0 +1,141 @@
+"""How well a model does when sentences follow each other in one stream.
+
+    python eval/long_form.py            # the demo model on the example recordings
+    python eval/long_form.py --model-path MODEL --source LIST --target LIST --joined 1 8 32
+
+Consecutive recordings are joined with a pause between them and go through one session, 320 ms at a
+time, without a reset. Quality is BLEU over all streams, with as many sentences in each reference. A
+model that only ever heard single sentences does well at 1 and badly at 16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sacrebleu
+from numpy.typing import NDArray
+
+if __package__ in (None, ""):
+    # Run as a script: its own folder is first on the path, and must give way to the root.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from echostream.frontend.audio import clean, read_audio
+from echostream.frontend.resample import resample
+from echostream.model_folder import Model, load_model
+from echostream.streaming import SAMPLE_RATE
+from echostream.translator import StreamingTranslator
+from eval.inputs import InputError, read_test_set
+
+PUSH = SAMPLE_RATE * 320 // 1000  # samples
+
+
+@dataclass(frozen=True)
+class LongForm:
+    """The result for one writer and one number of sentences in a stream."""
+
+    writer: str
+    joined: int
+    num_streams: int
+    bleu: float
+    length_ratio: float  # words written for each word of the references
+
+
+def measure(
+    model: Model,
+    recordings: Sequence[NDArray[np.float32]],
+    references: Sequence[str],
+    joined: int,
+    writer: str,
+    max_future_frames: int,
+    pause_ms: int,
+) -> LongForm:
+    """Translates streams of `joined` recordings (S,) at 16 kHz each; the last may have fewer."""
+    session = StreamingTranslator(model, max_future_frames, writer=writer)
+    pause = np.zeros(SAMPLE_RATE * pause_ms // 1000, np.float32)
+    said, wanted = [], []
+    for start in range(0, len(recordings), joined):
+        parts = [
+            part for samples in recordings[start : start + joined] for part in (samples, pause)
+        ]
+        said.append(_translate(session, np.concatenate(parts[:-1])))
+        wanted.append(" ".join(references[start : start + joined]))
+    num_words = sum(len(text.split()) for text in said)
+    ratio = num_words / sum(len(text.split()) for text in wanted)
+    bleu = sacrebleu.corpus_bleu(said, [wanted]).score
+    return LongForm(writer, joined, len(said), bleu, ratio)
+
+
+def table(results: Sequence[LongForm]) -> str:
+    """The results as a Markdown table."""
+    lines = ["| sentences in a stream | streams | writer | BLEU | words / reference words |"]
+    lines.append("|---:|---:|---|---:|---:|")
+    for r in results:
+        lines.append(
+            f"| {r.joined} | {r.num_streams} | {r.writer} | {r.bleu:.1f} | {r.length_ratio:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table; 2 for bad arguments or inputs."""
+    args = _parser().parse_args(argv)
+    try:
+        test_set = read_test_set(args.source, args.target)
+        model = load_model(args.model_path)
+        writers = args.writers or (["ctc"] if model.network.decoder is None else ["ctc", "decoder"])
+        recordings = [_load(path) for path in test_set.recordings]
+        results = [
+            measure(
+                model,
+                recordings,
+                test_set.references,
+                joined,
+                writer,
+                args.max_future_frames,
+                args.pause_ms,
+            )
+            for joined in args.joined
+            for writer in writers
+        ]
+    except (InputError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(results))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="long_form.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model-path", type=Path, default=Path("models/fr-en-demo"))
+    add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"))
+    add("--target", type=Path, default=Path("examples/fr-en/target.txt"))
+    add("--joined", type=int, nargs="+", default=[1, 4, 16], help="sentences in a stream")
+    add("--writers", nargs="+", choices=("ctc", "decoder"), help="default: those of the model")
+    add("--max-future-frames", type=int, default=0)
+    add("--pause-ms", type=int, default=400, help="silence between two sentences")
+    return parser
+
+
+def _load(path: Path) -> NDArray[np.float32]:
+    samples, sample_rate = read_audio(path)
+    return resample(clean(samples)[0], sample_rate, SAMPLE_RATE)
+
+
+def _translate(session: StreamingTranslator, samples: NDArray[np.float32]) -> str:
+    session.reset()
+    outputs = []
+    for start in range(0, len(samples), PUSH):
+        outputs += session.push(samples[start : start + PUSH], SAMPLE_RATE)
+    return " ".join(output.text for output in outputs + session.finish())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Streams of several sentences: joined by one they are the sentences, by more they are one text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from tiny_model import SAMPLE_RATE, TARGET_TEXT, babble, make_model_folder
+
+from echostream.model_folder import load_model
+from echostream.translator import StreamingTranslator
+from eval.long_form import main, measure
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with both writers, and two lists of five recordings."""
+    path = make_model_folder(tmp_path_factory.mktemp("model"), decoder_layers=1)
+    for index in range(5):
+        soundfile.write(path / f"{index}.wav", babble(1.5, seed=index), SAMPLE_RATE)
+    names = "".join(f"{path / str(index)}.wav\n" for index in range(5))
+    (path / "wav_list.txt").write_text(names, encoding="utf-8")
+    (path / "target.txt").write_text("\n".join(TARGET_TEXT) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("joined", [1, 2, 5, 9])
+def test_a_stream_is_its_recordings_with_pauses_between(folder: Path, joined: int) -> None:
+    model = load_model(folder)
+    recordings = [babble(1.5, seed=index) for index in range(5)]
+    result = measure(model, recordings, TARGET_TEXT, joined, "ctc", 1, pause_ms=250)
+    session, num_words = StreamingTranslator(model, 1), 0
+    for start in range(0, 5, joined):
+        session.reset()
+        parts: list[np.ndarray] = []
+        for samples in recordings[start : start + joined]:
+            parts += [np.zeros(4000 if parts else 0, np.float32), samples]
+        outputs = session.push(np.concatenate(parts), SAMPLE_RATE) + session.finish()
+        num_words += sum(len(output.text.split()) for output in outputs)
+    assert result.num_streams == -(-5 // joined)
+    assert result.length_ratio == num_words / sum(len(text.split()) for text in TARGET_TEXT)
+
+
+def test_the_table_has_a_row_for_each_writer_and_length(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = ["--source", str(folder / "wav_list.txt"), "--target", str(folder / "target.txt")]
+    assert main(["--model-path", str(folder), *lists, "--joined", "1", "3"]) == 0
+    rows = [line.split("|")[1:4] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["1", "5", "ctc"],
+        ["1", "5", "decoder"],
+        ["3", "2", "ctc"],
+        ["3", "2", "decoder"],
+    ]
+
+
+def test_a_writer_that_the_model_lacks_is_named(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = make_model_folder(tmp_path / "plain")
+    lists = ["--source", str(folder / "wav_list.txt"), "--target", str(folder / "target.txt")]
+    assert main(["--model-path", str(plain), *lists, "--writers", "decoder"]) == 2
+    assert "no text decoder" in capsys.readouterr().err
