@@ -1,0 +1,120 @@
+"""StreamSpeech's `--data-bin` folder, read as it is: a YAML, feature statistics, vocabularies.
+
+A model folder is complete by itself, so nothing of such a folder is needed. Its feature statistics
+replace those of the model when `--cmvn data-bin` asks for it; the rest is compared and reported.
+"""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from echostream.agents.foreign_vocabulary import ForeignVocabulary, read_vocabularies
+from echostream.frontend.cmvn import GlobalCmvn
+from echostream.model_folder import Model
+
+logger = logging.getLogger(__name__)
+
+STATISTICS = "gcmvn.npz"
+
+
+class ForeignFolderError(ValueError):
+    """A `--data-bin` that cannot be used; the message names the flag or the file."""
+
+
+@dataclass(frozen=True)
+class DataBin:
+    """What there is in a `--data-bin`; without feature statistics the first two are None."""
+
+    statistics: Path | None
+    cmvn: GlobalCmvn | None
+    vocabularies: tuple[ForeignVocabulary, ...]
+
+
+def apply_data_bin(model: Model, args: Namespace) -> Model:
+    """The model as `--data-bin`, `--config-yaml` and `--cmvn` of a command line want it.
+
+    Without `--cmvn data-bin` this is `model` itself. The folder is read all the same, and a line
+    of the log says what in it differs from the model, or why it cannot be read.
+
+    Raises `ForeignFolderError` if statistics are asked for that are not there, and `ValueError`
+    naming the file if something in the folder is damaged.
+    """
+    wanted = args.cmvn == "data-bin"
+    if args.data_bin is None:
+        if wanted:
+            raise ForeignFolderError("`--cmvn data-bin` needs `--data-bin`, which is not given.")
+        return model
+    try:
+        found = read_data_bin(Path(args.data_bin), args.config_yaml)
+    except (ValueError, OSError) as error:
+        if wanted:
+            raise
+        logger.warning("Nothing of `--data-bin` is used, all comes from the model: %s", error)
+        return model
+    foreign = [
+        str(vocabulary.path)
+        for vocabulary in found.vocabularies
+        if not any(map(vocabulary.fits, (model.source_tokenizer, model.target_tokenizer)))
+    ]
+    if found.cmvn is not None and not wanted and not _same(found.cmvn, model.cmvn):
+        foreign.append(f"{found.statistics} (`--cmvn data-bin` would take it)")
+    if foreign:
+        logger.info("The model has its own instead of %s.", ", ".join(foreign))
+    if not wanted:
+        return model
+    if found.cmvn is None:
+        raise ForeignFolderError(
+            f"`--cmvn data-bin` needs {STATISTICS} in {args.data_bin}, or a YAML there that names "
+            f"another, but `--config-yaml` is {args.config_yaml} and leads to none."
+        )
+    logger.info("Features are normalised with %s, as `--cmvn data-bin` asks.", found.statistics)
+    return replace(model, cmvn=found.cmvn)
+
+
+def read_data_bin(data_bin: Path, config_yaml: str | None) -> DataBin:
+    """Reads a `--data-bin`; `config_yaml` is the name of the YAML in it, None if none was named.
+
+    The statistics are those of `global_cmvn.stats_npz_path` in the YAML, where a relative path
+    counts from the folder. If there is no such file (the path is often that of another machine),
+    they are `gcmvn.npz` in the folder. A YAML that was named and does not exist is warned of.
+
+    Raises `ForeignFolderError` for a folder that does not exist and a YAML that is none,
+    `VocabularyError` for a vocabulary, and `ValueError` naming the path for damaged statistics.
+    """
+    if not data_bin.is_dir():
+        raise ForeignFolderError(f"`--data-bin` must be a folder, but {data_bin} is none.")
+    inside = data_bin / STATISTICS
+    named = inside if config_yaml is None else _named_statistics(data_bin, config_yaml)
+    statistics = next((path for path in (named, inside) if path.is_file()), None)
+    cmvn = None if statistics is None else GlobalCmvn.load(statistics)
+    return DataBin(statistics, cmvn, read_vocabularies(data_bin))
+
+
+def _named_statistics(data_bin: Path, config_yaml: str) -> Path:
+    path = data_bin / config_yaml
+    if not path.is_file():
+        logger.warning("%s does not exist; looking for %s beside it.", path, STATISTICS)
+        return data_bin / STATISTICS
+    try:
+        # As StreamSpeech does: every scalar is text, and nothing in a foreign file is converted.
+        config: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ForeignFolderError(f"{path} is not YAML: {error}") from error
+    section = config.get("global_cmvn", {}) if isinstance(config, dict) else None
+    if not isinstance(section, dict) or not isinstance(section.get("stats_npz_path", ""), str):
+        raise ForeignFolderError(
+            f"{path}: `global_cmvn` must be a mapping with a path as `stats_npz_path`, "
+            f"but the file holds {config!r}."
+        )
+    return data_bin / (section.get("stats_npz_path") or STATISTICS)
+
+
+def _same(one: GlobalCmvn, other: GlobalCmvn) -> bool:
+    return bool(np.allclose(one.mean, other.mean) and np.allclose(one.std, other.std))

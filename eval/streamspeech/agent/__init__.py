@@ -1,0 +1,1 @@
+"""What `--user-dir` and `--agent-dir` of StreamSpeech's scripts point to; nothing to register."""

@@ -1,0 +1,1 @@
+"""What `--user-dir` of StreamSpeech's README points to; nothing to register."""
