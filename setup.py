@@ -29,7 +29,7 @@ def read_long_description() -> str:
 
 
 TRAIN = ["tensorboard>=2.14,<3", "tqdm>=4.64,<5"]
-EVAL = ["matplotlib>=3.8,<4"]
+EVAL = ["matplotlib>=3.8,<4", "OmniSTEval>=0.1.10,<0.2"]
 
 setup(
     name="echostream",

@@ -1,17 +1,20 @@
-"""The command line: `echostream translate | train | corpus`."""
+"""The command line: `echostream translate | score | doctor | train | corpus`."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from echostream.data.synthetic import Split
+    from echostream.scoring.run_folder import Options
     from echostream.translator import Output, StreamingTranslator
 
 # Each command imports what it needs when it runs: `echostream --help` should not load torch.
@@ -49,6 +52,33 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument("--segment-ms", type=int, default=320, help="audio heard at a time")
     translate.add_argument("--device", default="cpu", help="cpu, cuda or gpu")
     translate.set_defaults(run=_translate)
+
+    score = commands.add_parser(
+        "score",
+        help="score runs of SimulEval from their instances.log",
+        description="Prints a table of quality and latency and writes echostream_scores.json and "
+        ".tsv into each run folder. Ends with 1 when a run, or a line of one, could not be scored.",
+    )
+    score.add_argument("runs", nargs="+", metavar="RUN_DIR", help="folder with an instances.log")
+    score.add_argument("--output", metavar="DIR", help="folder for the table of all runs as well")
+    score.add_argument(
+        "--task", choices=("st", "asr"), default="st", help="asr: also the word error rate"
+    )
+    score.add_argument(
+        "--target-spm",
+        metavar="MODEL",
+        help="SentencePiece model of the output, for logs that count pieces and do not hold them",
+    )
+    score.set_defaults(run=_score)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="say which SimulEval is installed and which of its columns can be trusted",
+        description="Runs the SimulEval of this Python on small cases and looks at what it does. "
+        "Ends with 0 when all of it can be trusted or EchoStream works around it, with 1 when "
+        "something is missing, broken or not what a command on the PATH would run.",
+    )
+    doctor.set_defaults(run=_doctor)
 
     train = commands.add_parser("train", help="train a model, or go on with a run that was stopped")
     train.add_argument("config", help="YAML file, as in configs/train/")
@@ -107,6 +137,77 @@ def _translate_file(session: StreamingTranslator, path: str, segment_ms: int) ->
 def _show(outputs: Sequence[Output]) -> None:
     for output in outputs:
         print(f"{output.delay_ms / 1000:7.2f} s  {output.text}", flush=True)
+
+
+def _score(args: argparse.Namespace) -> int:
+    from echostream.scoring.instances import ScoringError
+    from echostream.scoring.report import markdown
+    from echostream.scoring.run_folder import RunScores, find_log, score_run
+    from echostream.scoring.score_files import STEM, to_tsv, write_scores, write_whole
+
+    options = _scoring_options(args)
+    scored: dict[str, RunScores] = {}
+    is_whole = True
+    for run in args.runs:
+        try:
+            scored[run] = score_run(find_log(Path(run)), options)
+            is_whole = is_whole and not scored[run].log.left_out
+            write_scores(scored[run])
+        except ScoringError as error:  # names the file
+            _complain(args, str(error))
+            is_whole = False
+        except OSError as error:
+            _complain(args, f"{run}: its scores cannot be written: {error}")
+            is_whole = False
+    if not scored:
+        return 1
+    page = markdown(scored, has_yaal=options.omnisteval is not None)
+    print(page, end="")
+    if args.output is not None:
+        folder = Path(args.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{STEM}.md", page)
+        write_whole(folder / f"{STEM}.tsv", to_tsv(scored))
+    return 0 if is_whole else 1
+
+
+def _scoring_options(args: argparse.Namespace) -> Options:
+    from echostream.scoring.run_folder import Options
+    from echostream.scoring.words import load_pieces
+    from echostream.scoring.yaal import find_omnisteval
+
+    processor = None if args.target_spm is None else load_pieces(Path(args.target_spm))
+    try:
+        omnisteval = find_omnisteval()
+    except ImportError as error:
+        _complain(args, f"no YAAL: OmniSTEval is installed, but cannot be imported: {error}")
+        omnisteval = None
+    return Options(args.task, processor, omnisteval)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    # SimulEval is imported by the agents alone, which stand above the command line. What comes
+    # first on the path must be what comes first for `simuleval`: not the working directory, and
+    # EchoStream's own place last.
+    root = str(Path(__file__).resolve().parent.parent)
+    script = (
+        "import sys\n"
+        f"sys.path[:] = [*filter(None, sys.path), {root!r}]\n"
+        "from echostream.agents.doctor import main\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE, text=True
+    )
+    print(done.stdout, end="")
+    if not done.stdout:
+        _complain(
+            args,
+            f"SimulEval, or EchoStream's agents, cannot be run by {sys.executable}; "
+            "the last line above says why. `pip install simuleval==1.1.4` installs SimulEval.",
+        )
+        return 1
+    return done.returncode
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ FLOORS = (
     ("echostream.modules",),
     ("echostream.frontend", "echostream.tokenizer", "echostream.detokenizer", "echostream.models"),
     ("echostream.policy", "echostream.writer", "echostream.model_folder", "echostream.translator"),
-    ("echostream.data", "echostream.training", "echostream.scoring"),
+    ("echostream.data", "echostream.scoring", "echostream.training"),
     ("echostream", "echostream.cli"),  # `echostream` itself only passes names on
     ("echostream.agents", "echostream.simulstream"),
     ("agents",),

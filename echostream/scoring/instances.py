@@ -10,30 +10,28 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
+from echostream.scoring.latency import LATENCY_METRICS
+from echostream.scoring.quality import quality
 
-from echostream.scoring.latency import (
-    average_lagging,
-    average_proportion,
-    differentiable_average_lagging,
-    length_adaptive_average_lagging,
-)
+__all__ = [
+    "LATENCY_METRICS",
+    "LoggedUtterance",
+    "Scores",
+    "ScoringError",
+    "compare_with_simuleval",
+    "compute_rtf",
+    "read_instances",
+    "score",
+    "signatures",
+]
 
 # SimulEval rounds its columns to three decimals.
 SIMULEVAL_TOLERANCE = 1e-3
-
-LATENCY_METRICS: dict[str, Callable[[Sequence[float], float, int], float]] = {
-    "AL": average_lagging,
-    "LAAL": length_adaptive_average_lagging,
-    "AP": average_proportion,
-    "DAL": differentiable_average_lagging,
-}
 
 
 class ScoringError(ValueError):
@@ -105,14 +103,13 @@ def score(utterances: Sequence[LoggedUtterance]) -> Scores:
     """Score one run. Raises ValueError when there is no utterance."""
     if not utterances:
         raise ValueError("`utterances` must hold at least one utterance, but is empty instead.")
-    predictions = [utterance.prediction for utterance in utterances]
-    references = [[utterance.reference for utterance in utterances]]
+    found = quality([u.prediction for u in utterances], [u.reference for u in utterances])
     spoken = [utterance for utterance in utterances if utterance.delays_ms]
     return Scores(
         num_utterances=len(utterances),
         num_empty=len(utterances) - len(spoken),
-        BLEU=float(BLEU().corpus_score(predictions, references).score),
-        chrF=float(CHRF().corpus_score(predictions, references).score),
+        BLEU=found.BLEU,
+        chrF=found.chrF,
         compute_rtf=compute_rtf(spoken),
         **_latency(spoken),
     )
@@ -132,13 +129,8 @@ def compute_rtf(utterances: Sequence[LoggedUtterance]) -> float:
 
 def signatures(utterances: Sequence[LoggedUtterance]) -> dict[str, str]:
     """sacrebleu's signatures of the two quality metrics, which say how they were computed."""
-    references = [[utterance.reference for utterance in utterances]]
     predictions = [utterance.prediction for utterance in utterances]
-    found = {}
-    for name, metric in (("BLEU", BLEU()), ("chrF", CHRF())):
-        metric.corpus_score(predictions, references)  # the signature is only known after a score
-        found[name] = str(metric.get_signature())
-    return found
+    return quality(predictions, [utterance.reference for utterance in utterances]).signatures
 
 
 def compare_with_simuleval(scores: Scores, path: Path) -> None:

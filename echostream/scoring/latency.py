@@ -14,7 +14,7 @@ numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 def average_lagging(times: Sequence[float], source_ms: float, reference_words: int) -> float:
@@ -54,6 +54,14 @@ def differentiable_average_lagging(
             paced = max(time, paced + share)
         total += paced - i * share
     return total / len(times)
+
+
+LATENCY_METRICS: dict[str, Callable[[Sequence[float], float, int], float]] = {
+    "AL": average_lagging,
+    "LAAL": length_adaptive_average_lagging,
+    "AP": average_proportion,
+    "DAL": differentiable_average_lagging,
+}
 
 
 def _mean_lag(times: Sequence[float], source_ms: float, target_words: int) -> float:

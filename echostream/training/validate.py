@@ -12,6 +12,7 @@ from torch import Tensor
 from echostream.models.ctc import BLANK_ID
 from echostream.models.echostream import CtcOutput, EchoStreamModel
 from echostream.policy import Policy
+from echostream.scoring.wer import word_error_rate
 from echostream.tokenizer import Tokenizer
 from echostream.training.batch import collate
 from echostream.training.example import Example
@@ -71,9 +72,8 @@ def validate(
     target_refs = [target_tokenizer.decode(e.target) for e in examples]
     bleu, exact = _quality(targets, target_refs)
     decoder_bleu, decoder_exact = _quality(decoded, target_refs) if decoded else (None, None)
-    edits = sum(_edits(r.split(), sources[i].split()) for i, r in enumerate(source_refs))
     return Scores(
-        wer=100 * edits / sum(len(r.split()) for r in source_refs),
+        wer=word_error_rate(source_refs, [sources[i] for i in range(len(examples))]),
         bleu=bleu,
         exact=exact,
         decoder_bleu=decoder_bleu,
@@ -99,13 +99,3 @@ def _written(writer: Writer, output: CtcOutput, row: int) -> list[int]:
 def _greedy(logits: Tensor, valid: Tensor) -> list[int]:
     ids = torch.unique_consecutive(logits[valid].argmax(-1))
     return [int(i) for i in ids if i != BLANK_ID]
-
-
-def _edits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """Levenshtein distance in words."""
-    row = list(range(len(hypothesis) + 1))
-    for i, r in enumerate(reference, start=1):
-        diagonal, row[0] = row[0], i
-        for j, h in enumerate(hypothesis, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (r != h))
-    return row[-1]

@@ -1,0 +1,158 @@
+"""Which columns of the installed SimulEval are right: each beside the value worked out by us.
+
+A column is right when it is what its metric says of the times in the log: without compute in a
+plain column, with compute in one whose name ends in `_CA`. Each metric is run by itself, because
+one that breaks off takes all others with it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from echostream.agents.build import (
+    SPEECH_MS,
+    WORDS,
+    Outcome,
+    SpeechProbe,
+    TextProbe,
+    evaluate,
+)
+from echostream.scoring.atd import text_token_delay
+from echostream.scoring.instances import SIMULEVAL_TOLERANCE
+from echostream.scoring.measures import AWARE, heard, measure
+from echostream.scoring.quality import quality
+from echostream.scoring.timeline import Timeline
+
+TIMED = ("AL", "LAAL", "AP", "DAL", "ATD", "StartOffset", "EndOffset", "RTF")
+COUNTED = ("NumChunks",)  # the same with and without compute
+OF_SPEECH = ("DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum")
+QUALITY = "BLEU"
+STOPS = "scoring stops with "  # how the fault of a column begins that no run can have
+
+
+class Column(NamedTuple):
+    """One column of a run's scores.tsv, and what is wrong with it, if anything is."""
+
+    name: str
+    computation_aware: bool  # the run was made with that flag
+    fault: str | None
+
+
+def text_columns() -> list[Column]:
+    """All columns of runs with text output."""
+    columns = []
+    for flag in (False, True):
+        for metric in (*TIMED, *COUNTED):
+            outcome = evaluate(TextProbe, [metric], flag)
+            if metric == TIMED[0]:
+                columns.append(Column(QUALITY, flag, _fault_of_quality(outcome)))
+            columns += _of_metric(outcome, metric, flag)
+    return columns
+
+
+def speech_columns() -> list[Column]:
+    """All columns of latency of runs with speech output."""
+    return [
+        column
+        for flag in (False, True)
+        for metric in (*TIMED, *COUNTED, *OF_SPEECH)
+        for column in _of_metric(evaluate(SpeechProbe, [metric], flag), metric, flag)
+    ]
+
+
+def log_faults() -> list[str]:
+    """What is wrong with the times in instances.log, of which everything else is worked out."""
+    faults = []
+    text = evaluate(TextProbe, [TIMED[0]], False).logged
+    if text.get("delays") != [time for time, words in WORDS.items() for _ in words]:
+        faults.append("the delays of text are not the times at which it was written")
+    if not all(map(operator.lt, text.get("delays", ()), text.get("elapsed", ()))):
+        faults.append("the times of text with compute hold no compute")
+    speech = evaluate(SpeechProbe, [TIMED[0]], False).logged
+    if speech.get("delays") != list(SPEECH_MS) or speech.get("durations") != list(
+        SPEECH_MS.values()
+    ):
+        faults.append("the delays and durations of speech are not those of its writes")
+    if not speech.get("elapsed"):
+        faults.append("speech has no times with compute (`elapsed` is empty)")
+    return faults
+
+
+def _of_metric(outcome: Outcome, metric: str, flag: bool) -> Iterator[Column]:
+    yield Column(metric, flag, _fault(outcome, metric, metric))
+    if flag and metric in TIMED:
+        yield Column(metric + AWARE, flag, _fault(outcome, metric, metric + AWARE))
+
+
+def _fault(outcome: Outcome, metric: str, column: str) -> str | None:
+    if outcome.error is not None:
+        return STOPS + outcome.error
+    if column not in outcome.scores:
+        return "it is not in scores.tsv"
+    value = outcome.scores[column]
+    expected = _expected(outcome)
+    is_speech = "durations" in outcome.logged
+    if column != metric and is_speech:
+        # The log has no times with compute: all that can be told is whether it was counted.
+        return None if value > expected[metric] else "compute is not counted"
+    if _equal(value, expected[column]):
+        return None
+    if column == metric and _equal(value, expected.get(metric + AWARE)):
+        return (
+            f"each holds the value with compute, that of its {AWARE} column; "
+            "leave the flag off, `echostream score` has both"
+        )
+    if metric == "NumChunks" and not is_speech:
+        return "it counts words, not writes"
+    if metric == "ATD" and is_speech and _equal(value, text_token_delay(outcome.logged["delays"])):
+        return "speech is scored as if it were text"
+    if metric == "RTF" and is_speech:
+        return "the sound of the last write is not counted"
+    return f"it is {value:.3f} where the log gives {expected[column]:.3f}"
+
+
+def _expected(outcome: Outcome) -> dict[str, float]:
+    """Every column from the log, as far as its times go."""
+    logged = outcome.logged
+    timeline = Timeline(
+        tuple(logged["delays"]),
+        tuple(logged["elapsed"]),
+        logged["source_length"],
+        len(logged["reference"].split()),
+        tuple(logged.get("durations", ())),
+    )
+    values = {name: value for name, value in measure([timeline], None).items() if value is not None}
+    values["RTF"] = heard(timeline)[-1] / timeline.source_ms
+    if timeline.elapsed:
+        values["RTF" + AWARE] = timeline.elapsed[-1] / timeline.source_ms
+    values["NumChunks"] = len(set(timeline.delays))
+    if timeline.durations:
+        gaps = _gaps(timeline)
+        values["DiscontinuitySum"] = sum(gaps)
+        values["DiscontinuityAve"] = sum(gaps) / max(1, len(gaps))
+        values["DiscontinuityNum"] = len(gaps)
+    return values
+
+
+def _gaps(timeline: Timeline) -> list[float]:
+    """Silences between one write of speech and the next, in ms."""
+    ends = heard(timeline)
+    waits = [delay - end for delay, end in zip(timeline.delays[1:], ends, strict=False)]
+    return [wait for wait in waits if wait > 0]
+
+
+def _fault_of_quality(outcome: Outcome) -> str | None:
+    if outcome.error is not None:
+        return STOPS + outcome.error
+    words = outcome.logged["prediction"].split()
+    expected = quality([" ".join(words)], [outcome.logged["reference"]]).BLEU
+    value = outcome.scores.get(QUALITY)
+    if len(words) != len(outcome.logged["delays"]):
+        return "the words of a prediction run together"
+    return None if _equal(value, expected) else f"it is {value} where sacrebleu says {expected:.3f}"
+
+
+def _equal(value: float | None, other: float | None) -> bool:
+    return value is not None and other is not None and abs(value - other) <= SIMULEVAL_TOLERANCE

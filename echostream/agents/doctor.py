@@ -1,0 +1,219 @@
+"""`echostream doctor`: what is installed, and which columns of SimulEval can be trusted.
+
+The command line runs it in a process of its own, because it stands below the agents, which alone
+import SimulEval.
+
+Exit status: 0 when every figure of a text run can be trusted or EchoStream works around it, 1 when
+one cannot be had, when EchoStream's text does not arrive as words, or when the `simuleval` on the
+PATH is another than the one that was looked at. Faults in columns of speech are named, but do not
+count: no agent here writes speech.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+import simuleval
+import torch
+
+import echostream
+from echostream.agents.build import remote_error
+from echostream.agents.columns import (
+    QUALITY,
+    STOPS,
+    Column,
+    log_faults,
+    speech_columns,
+    text_columns,
+)
+from echostream.agents.text_output import joins_pieces
+from echostream.data.espeak import Espeak, EspeakError
+
+# Distribution, module, what it is for.
+OPTIONAL = (
+    ("OmniSTEval", "omnisteval", "YAAL in `echostream score`"),
+    ("simulstream", "simulstream", "EchoStream in simulstream"),
+    ("matplotlib", "matplotlib", "the pictures of eval/"),
+    ("tensorboard", "tensorboard", "the curves of a training"),
+)
+RTF = (
+    "RTF is the end of the output over the length of the source, not the speed of computing, "
+    "which `echostream score` calls compute RTF."
+)
+SCORE = "`echostream score RUN_DIR` works out latency with and without compute from instances.log"
+
+
+def main() -> int:
+    """Prints the report; see the module for what its status says."""
+    text, speech = text_columns(), speech_columns()
+    where, is_own = simuleval_on_path()
+    lost = [column for column in text if not _is_available(column)]
+    sections = (
+        ("Installed", _installed()),
+        ("Columns of text runs", [*_verdicts(text), _joiner()]),
+        ("Columns of speech runs", [*_verdicts(speech), *_recogniser()]),
+        ("Around the columns", [*_log(), RTF, where, _remote()]),
+        ("In short", _summary(text, speech, lost, is_own)),
+    )
+    print(
+        "\n\n".join(
+            f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines)
+            for title, lines in sections
+        )
+    )
+    return 1 if lost or not is_own else 0
+
+
+def _is_available(column: Column) -> bool:
+    """The figure can be had: here, or from `echostream score`, which needs only a log."""
+    if column.fault is None:
+        return True
+    return column.name != QUALITY and not column.fault.startswith(STOPS)
+
+
+def _summary(
+    text: Sequence[Column], speech: Sequence[Column], lost: Sequence[Column], is_own: bool
+) -> list[str]:
+    lines = []
+    if lost:
+        names = ", ".join(dict.fromkeys(column.name for column in lost))
+        lines.append(f"text runs: this SimulEval cannot be used, {names} cannot be had.")
+    elif any(column.fault for column in text):
+        lines.append(f"text runs: all but the columns named can be trusted; {SCORE}.")
+    else:
+        lines.append("text runs: all columns can be trusted.")
+    if any(column.fault and column.fault.startswith(STOPS) for column in speech):
+        lines.append(
+            "speech runs: ask for nothing that stops the scoring. Where it has stopped, "
+            "instances.log is whole, and `echostream score RUN_DIR` reads it."
+        )
+    if not is_own:
+        lines.append("another SimulEval is first on the PATH: what is said here is not about it.")
+    return lines
+
+
+def _verdicts(columns: Sequence[Column]) -> list[str]:
+    """A line for each fault and for what has none, apart for runs with and without the flag."""
+    lines = []
+    for flag in (False, True):
+        run = f"{'with' if flag else 'without'} --computation-aware"
+        by_fault: dict[str | None, list[str]] = {None: []}
+        for column in columns:
+            if column.computation_aware is flag:
+                by_fault.setdefault(column.fault, []).append(column.name)
+        right = by_fault.pop(None)
+        if right:
+            lines.append(f"{run}, right: {', '.join(right)}.")
+        for fault, names in by_fault.items():
+            verdict = "MISSING" if str(fault).startswith(STOPS) else "WRONG"
+            lines.append(f"{run}, {verdict}: {', '.join(names)}: {fault}.")
+    return lines
+
+
+def _log() -> list[str]:
+    faults = log_faults()
+    if not faults:
+        return ["instances.log holds all times, for text and speech."]
+    return [f"instances.log: {fault}." for fault in faults]
+
+
+def _joiner() -> str:
+    if joins_pieces("word"):
+        return (
+            'text is joined without spaces, and "▁" becomes one: plain words run together, and an '
+            "agent that writes pieces has its latency counted per piece, against words of the "
+            "reference. EchoStream's agents write marked words here (`--text-output auto`)."
+        )
+    return (
+        "text is joined with spaces: SentencePiece pieces stay apart. "
+        "EchoStream's agents write plain words here (`--text-output auto`)."
+    )
+
+
+def _recogniser() -> list[str]:
+    if importlib.util.find_spec("fairseq") is not None:
+        return []
+    return ["ASR_BLEU cannot be had: it needs fairseq, which is not installed."]
+
+
+def _remote() -> str:
+    error = remote_error()
+    if error is None:
+        return "the client of a remote evaluation (`simuleval --remote-eval`) comes up."
+    return (
+        f"the client of a remote evaluation does not work ({error}): "
+        "use eval/remote.py of EchoStream's repository."
+    )
+
+
+def simuleval_on_path() -> tuple[str, bool]:
+    """What a shell would run, in a sentence, and whether it is this Python's (or nothing)."""
+    found = shutil.which("simuleval")
+    own = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
+    if found is None:
+        return f"there is no `simuleval` on the PATH; this Python's is in {own[0]}.", True
+    if Path(found).resolve().parent in [folder.resolve() for folder in own]:
+        return f"`simuleval` on the PATH is this Python's, {found}.", True
+    return f"`simuleval` on the PATH is {found}, of another Python than {sys.executable}.", False
+
+
+def _installed() -> list[str]:
+    lines = [
+        f"EchoStream {echostream.__version__} in {Path(echostream.__file__).parent}",
+        f"Python {platform.python_version()}, {sys.executable}",
+        f"PyTorch {torch.__version__}, {_device()}",
+        *_simuleval(),
+    ]
+    for distribution, module, purpose in OPTIONAL:
+        if importlib.util.find_spec(module) is None:
+            lines.append(f"{distribution} is not installed: for {purpose}")
+        else:
+            lines.append(f"{distribution} {_version(distribution)}")
+    try:
+        Espeak()
+        lines.append("espeak-ng speaks")
+    except EspeakError as error:
+        lines.append(f"no espeak-ng, for synthetic speech: {error}")
+    return lines
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return f"CUDA on {torch.cuda.get_device_name(0)}"
+    return "CPU only"
+
+
+def _simuleval() -> list[str]:
+    folder = Path(simuleval.__file__).resolve().parent
+    lines = [f"SimulEval imported from {folder}"]
+    try:
+        distribution = importlib.metadata.distribution("simuleval")
+    except importlib.metadata.PackageNotFoundError:
+        return [*lines, "SimulEval is not installed as a package: its version is not known"]
+    installed = Path(str(distribution.locate_file("simuleval"))).resolve()
+    if installed == folder:
+        return [f"SimulEval {distribution.version} in {folder}"]
+    if installed.is_dir():
+        lines.append(
+            f"the installed SimulEval {distribution.version} in {installed} is not what runs: "
+            "PYTHONPATH comes first"
+        )
+    return lines
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "of an unknown version"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Average Token Delay of one utterance, in ms (Kano et al. 2023, arXiv 2211.13173).
+
+The source is cut into tokens of 300 ms, anew in every stretch between two writes. Each target
+token has one source token as its partner: the one of the same place, moved back by as many
+tokens as earlier writes held more than the source heard until then, and at most the last one
+heard. Its delay is the time from the end of the partner to its own end. Unlike AL, the metric
+grows when the output itself takes long to be heard.
+
+The conventions are those of SimulEval's scorer, so that its column and ours are the same number
+where it takes the output for what it is: text tokens last no time, speech is cut into tokens of
+300 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+TOKEN_MS = 300
+
+
+class _Token(NamedTuple):
+    delay: float  # source heard when it was written
+    length: float  # how long it takes to be heard itself
+    compute: float = 0.0  # time spent on it alone
+
+
+def text_token_delay(delays: Sequence[float], elapsed: Sequence[float] | None = None) -> float:
+    """ATD of text. With `elapsed`, each token also takes the compute since the one before it.
+
+    Raises ValueError when there is no token, when delays go back, or when `elapsed` is not as
+    long as `delays`.
+    """
+    _check(delays)
+    if elapsed is None:
+        return _mean_delay([_Token(delay, 0.0) for delay in delays])
+    if len(elapsed) != len(delays):
+        raise ValueError(
+            f"`elapsed` must have {len(delays)} values like `delays`, "
+            f"but has {len(elapsed)} instead."
+        )
+    tokens, before = [], 0.0
+    for delay, time in zip(delays, elapsed, strict=True):
+        compute = time - delay
+        tokens.append(_Token(delay, 0.0, compute - before))
+        before = compute
+    return _mean_delay(tokens)
+
+
+def speech_token_delay(delays: Sequence[float], durations: Sequence[float]) -> float:
+    """ATD of speech that lasts `durations` ms for each write; writes at one delay are one.
+
+    Raises ValueError as `text_token_delay` does, and when a duration is not positive.
+    """
+    _check(delays)
+    if len(durations) != len(delays) or min(durations) <= 0:
+        raise ValueError(
+            f"`durations` must be {len(delays)} positive numbers of ms, "
+            f"but are {list(durations)} instead."
+        )
+    tokens = []
+    writes = zip(delays, durations, strict=True)
+    for delay, chunk in groupby(writes, key=lambda write: write[0]):
+        tokens += [_Token(delay, length) for length in _cut(sum(length for _, length in chunk))]
+    return _mean_delay(tokens)
+
+
+def _mean_delay(tokens: Sequence[_Token]) -> float:
+    source_ends: list[float] = []
+    heard = now = total = 0.0
+    source_before = target_before = 0  # tokens of all earlier writes and of what was heard then
+    for place, token in enumerate(tokens, start=1):
+        if token.delay > heard:
+            source_before, target_before = len(source_ends), place - 1
+            for length in _cut(token.delay - heard):
+                source_ends.append((source_ends[-1] if source_ends else 0.0) + length)
+            heard = token.delay
+        partner = min(place - max(0, target_before - source_before), len(source_ends))
+        now = max(now, token.delay) + token.length + token.compute
+        total += now - (source_ends[partner - 1] if partner else 0.0)
+    return total / len(tokens)
+
+
+def _cut(duration: float) -> Iterator[float]:
+    whole, rest = divmod(duration, TOKEN_MS)
+    yield from [float(TOKEN_MS)] * int(whole)
+    if rest:
+        yield rest
+
+
+def _check(delays: Sequence[float]) -> None:
+    if not delays:
+        raise ValueError("`delays` must hold at least one token, but is empty instead.")
+    if any(later < earlier for earlier, later in pairwise(delays)):
+        raise ValueError(f"`delays` must not go back, but are {list(delays)} instead.")

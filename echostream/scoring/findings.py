@@ -1,0 +1,149 @@
+"""What the figures of a run do not say by themselves: a plain sentence for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import mean
+
+from echostream.scoring.atd import text_token_delay
+from echostream.scoring.degenerate import LIMIT
+from echostream.scoring.run_folder import Counted, RunScores
+
+
+def findings(run: RunScores) -> list[str]:
+    """Sentences about one run: what was left out first, what the policy does last."""
+    return [
+        *run.log.left_out,
+        *run.log.remarks,
+        *_of_text(run),
+        *_of_words(run),
+        *_of_compute(run),
+        *_of_speech(run),
+        *_of_al(run),
+        *_of_policy(run),
+    ]
+
+
+def _of_text(run: RunScores) -> Iterator[str]:
+    num, num_empty = len(run.log.entries), run.num_empty
+    if num_empty == num:
+        yield "nothing was written for any utterance, so there is no latency."
+    elif num_empty:
+        yield (
+            f"{num_empty} of {num} predictions are empty; "
+            "they count in the quality and not in the latency."
+        )
+    if run.quality is None and run.unit != "write":
+        missing = sum(entry.reference is None for entry in run.log.entries)
+        yield f"{missing} of {num} lines have no reference, so there is no quality."
+    if run.unit == "joined":
+        yield (
+            "the words of a prediction run together: this build joins what an agent writes "
+            "without spaces, and the agent does not mark the beginning of words. "
+            "The quality is not that of the system; the latency is."
+        )
+    if run.quality is not None and run.quality_as_logged is not None:
+        yield (
+            "this build wrote the agent's pieces with spaces between them, which gives BLEU "
+            f"{run.quality_as_logged.BLEU:.2f}; here they are put together to words."
+        )
+
+
+def _of_words(run: RunScores) -> Iterator[str]:
+    known, unknown = run.cuts.by_model, run.cuts.unknown
+    if run.unit == "char":
+        yield (
+            "the run was counted in characters and its log has no spaces, "
+            "so the latency per word is not known."
+        )
+    elif unknown and not run.cuts.has_model:
+        first = unknown[0]
+        num_words = len(first.prediction.split())
+        yield (
+            f"line {first.line} has {len(first.delays)} delays for {num_words} words: the build "
+            "counted SentencePiece pieces and did not log them. The latency per word is not "
+            "known from this log; --target-spm with the model of the pieces gives it."
+        )
+    elif unknown and run.words is None:
+        yield (
+            f"only {known} of {known + len(unknown)} predictions are cut into as many pieces as "
+            "they have delays by the model of --target-spm: it is not the one that wrote them, "
+            "so the latency per word is not known."
+        )
+    elif known:
+        rest = f", {len(unknown)} are not and are left out of it" if unknown else ""
+        yield (
+            "the latency per word follows from --target-spm: "
+            f"{known} predictions are cut into as many pieces as they have delays{rest}."
+        )
+    if run.unit == "spm" and run.as_built.values["AL"] is None and run.as_built.num_utterances:
+        yield (
+            "AL, LAAL and AP as the build counts need the pieces of the reference; "
+            "--target-spm with the model of the pieces gives them."
+        )
+
+
+def _of_compute(run: RunScores) -> Iterator[str]:
+    without = sum(not entry.elapsed for entry in run.log.entries if entry.delays)
+    if run.unit == "write":
+        yield (
+            "a log of speech has no times with compute (`elapsed` is empty in every build of "
+            "SimulEval), so computation-aware values cannot be had from it."
+        )
+    elif without:
+        yield (
+            f"{without} of {run.as_built.num_utterances} lines have no times with compute "
+            "(`elapsed`), so there are no computation-aware values."
+        )
+
+
+def _of_speech(run: RunScores) -> Iterator[str]:
+    spoken = [entry for entry in run.log.entries if entry.delays]
+    if run.unit != "write" or not spoken:
+        return
+    as_text = mean(text_token_delay(entry.delays) for entry in spoken)
+    yield (
+        "ATD cuts the speech into tokens of 300 ms. SimulEval 1.1.4 and its head print "
+        f"{as_text:.1f} for this log, because they score it as if it were text."
+    )
+    yield (
+        "each write of speech counts as one unit and references count in words, in every build: "
+        "AL, LAAL and AP of speech depend on how often a system writes. Quality and latency per "
+        "word need a recogniser."
+    )
+
+
+def _of_al(run: RunScores) -> Iterator[str]:
+    for counted, units in ((run.words, "words"), (run.as_built, "what the build counts")):
+        al = None if counted is None else counted.values["AL"]
+        if al is not None and al < 0:
+            yield _why_negative(run, counted, al, units)
+            return  # the build's own is no news after that of the words
+
+
+def _why_negative(run: RunScores, counted: Counted | None, al: float, units: str) -> str:
+    laal = None if counted is None else counted.values["LAAL"]
+    text = (
+        f"AL is negative, {al:.1f} ms in {units}: no listener was ahead of the speaker. AL takes "
+        "the reference for the pace of the output and rewards more units than the reference has"
+    )
+    return text + ("." if laal is None else f"; LAAL, which does not, is {laal:.1f} ms.")
+
+
+def _of_policy(run: RunScores) -> Iterator[str]:
+    test = run.degeneracy
+    if test is None or not run.as_built.num_utterances:
+        return
+    units = "units" if run.words is None else "words"
+    if test.is_offline:
+        yield (
+            "everything came when its source had ended: this run is offline, and its latency "
+            "says how long the recordings are."
+        )
+    elif test.is_degenerate:
+        yield (
+            f"likely a degenerate policy: {test.simultaneous:.0f} % of the {units} came before the "
+            f"end of the source, where its lag would leave {test.expected:.0f} % (more than "
+            f"{LIMIT:.0f} points apart). Its mean lag describes neither the early ones nor the "
+            "late ones."
+        )
