@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument(
         "--max-future-frames", type=int, help="look-ahead L (default: the smallest)"
     )
+    translate.add_argument(
+        "--writer",
+        choices=("ctc", "decoder"),
+        default="ctc",
+        help="what says which words are written: the translation CTC head or the text decoder",
+    )
     translate.add_argument("--segment-ms", type=int, default=320, help="audio heard at a time")
     translate.add_argument("--device", default="cpu", help="cpu, cuda or gpu")
     translate.set_defaults(run=_translate)
@@ -107,7 +113,11 @@ def _translate(args: argparse.Namespace) -> int:
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
     session = StreamingTranslator.load(
-        args.model, args.device, max_future_frames=args.max_future_frames, task=args.task
+        args.model,
+        args.device,
+        max_future_frames=args.max_future_frames,
+        task=args.task,
+        writer=args.writer,
     )
     failed = 0
     for path in args.audio:

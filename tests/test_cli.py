@@ -34,7 +34,7 @@ COMMANDS = ("translate", "score", "doctor", "train", "corpus")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
+    return make_model_folder(tmp_path_factory.mktemp("model"), decoder_layers=1)
 
 
 @pytest.fixture
@@ -45,10 +45,17 @@ def good(tmp_path: Path) -> Path:
 
 
 def spoken(
-    model: Path, audio: Path, segment_ms: int = 320, look_ahead: int = 0, task: str = "st"
+    model: Path,
+    audio: Path,
+    segment_ms: int = 320,
+    look_ahead: int = 0,
+    task: str = "st",
+    writer: str = "ctc",
 ) -> list[tuple[float, str]]:
     """What a session says to a file: seconds heard and words, without the command line."""
-    session = StreamingTranslator.load(model, max_future_frames=look_ahead, task=task)
+    session = StreamingTranslator.load(
+        model, max_future_frames=look_ahead, task=task, writer=writer
+    )
     samples, rate = read_audio(audio)
     size = segment_ms * rate // 1000
     outputs = []
@@ -90,6 +97,13 @@ def test_the_flags_reach_the_session(model: Path, good: Path, capsys: Capture) -
     flags = ["--task", "asr", "--max-future-frames", "2", "--segment-ms", "1000"]
     assert main(["translate", str(model), str(good), *flags]) == 0
     expected = spoken(model, good, segment_ms=1000, look_ahead=2, task="asr")
+    assert expected != spoken(model, good)
+    assert_shown(capsys.readouterr().out, {good: expected})
+
+
+def test_the_decoder_writes_if_it_is_asked_to(model: Path, good: Path, capsys: Capture) -> None:
+    assert main(["translate", str(model), str(good), "--writer", "decoder"]) == 0
+    expected = spoken(model, good, writer="decoder")
     assert expected != spoken(model, good)
     assert_shown(capsys.readouterr().out, {good: expected})
 

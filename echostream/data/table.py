@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -11,7 +12,7 @@ import numpy as np
 import soxr
 
 from echostream.data.utterance import Utterance
-from echostream.frontend.audio import clean, read_audio
+from echostream.frontend.audio import AudioError, clean, read_audio
 from echostream.streaming.clock import SAMPLE_RATE
 
 COLUMNS = (
@@ -23,6 +24,8 @@ COLUMNS = (
     "tgt_audio",
     "tgt_n_frames",
 )
+# What StreamSpeech's preparation writes: file, offset and length.
+_FEATURES = re.compile(r"\.zip:\d+:\d+$")
 _NEEDED = ("id", "src_audio", "src_text", "tgt_text")
 
 
@@ -54,6 +57,12 @@ class Table(Sequence[Utterance]):
         if isinstance(index, slice):
             return Table(self._rows[index], self._folder)
         row = self._rows[index]
+        if _FEATURES.search(row["src_audio"]):
+            raise AudioError(
+                f"`src_audio` of {row['id']} must be a recording, but {row['src_audio']} is a part "
+                "of a zip of features. EchoStream makes its own features: write the recording's "
+                "path there."
+            )
         recorded, sample_rate = read_audio(self._folder / row["src_audio"])
         samples, _ = clean(recorded)
         if sample_rate != SAMPLE_RATE:
