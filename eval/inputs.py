@@ -7,7 +7,7 @@ path, and divides by zero at scoring time when a recording has no samples.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile
@@ -28,11 +28,17 @@ class TestSet:
 
     source: Path
     target: Path
-    recordings: tuple[Path, ...]
+    sources: tuple[str, ...]  # the lines of the two lists
+    references: tuple[str, ...]
     longest_ms: int  # rounded up
 
     def __len__(self) -> int:
-        return len(self.recordings)
+        return len(self.sources)
+
+    @property
+    def recordings(self) -> tuple[Path, ...]:
+        """Where the recordings are."""
+        return tuple(Path(line) for line in self.sources)
 
 
 def read_test_set(source: Path, target: Path) -> TestSet:
@@ -41,16 +47,16 @@ def read_test_set(source: Path, target: Path) -> TestSet:
     Raises InputError for a list that cannot be read, blank lines, different numbers of lines, and
     recordings that are missing, are not audio or have no samples.
     """
-    recordings = [Path(line) for line in _lines(source)]
-    references = _lines(target)
-    if len(recordings) != len(references):
+    sources, references = _lines(source), _lines(target)
+    if len(sources) != len(references):
         raise InputError(
             f"{source} and {target} must have equally many lines, "
-            f"but have {len(recordings)} and {len(references)} instead."
+            f"but have {len(sources)} and {len(references)} instead."
         )
+    test_set = TestSet(source, target, tuple(sources), tuple(references), longest_ms=0)
     faults = []
     longest = 0.0
-    for number, recording in enumerate(recordings, start=1):
+    for number, recording in enumerate(test_set.recordings, start=1):
         try:
             longest = max(longest, 1000 * _duration(recording))
         except (OSError, ValueError, soundfile.LibsndfileError) as error:
@@ -63,7 +69,7 @@ def read_test_set(source: Path, target: Path) -> TestSet:
             f"{source} names {len(faults)} recordings that cannot be used "
             f"(relative paths start at {Path.cwd()}):\n  " + "\n  ".join(shown)
         )
-    return TestSet(source, target, tuple(recordings), longest_ms=math.ceil(longest))
+    return replace(test_set, longest_ms=math.ceil(longest))
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,13 +1,18 @@
-"""Sweeps look-ahead and segment size through SimulEval, and draws BLEU against latency.
+"""Sweeps look-ahead, segment size and writer through SimulEval, and draws BLEU against latency.
 
     python eval/latency_curve.py        # the demo model on the example recordings
     python eval/latency_curve.py --segment-sizes 320 640 --jobs 2 --offline --output out/mine
     python eval/latency_curve.py --output out/k2 -- --lagging-k1 2    # after --: for the agent
+    python eval/latency_curve.py --shards 8 --slurm-script out/curve.sbatch    # for a cluster
 
-Each combination is one run of the real `simuleval` command in a folder of its own. Finished
-combinations are not run again unless an input or an option of theirs changed. In the output
-folder: results.tsv, results.json, curve.png and curve.svg. With several values of --stride-n
-these belong to the first one, and each further value n has its own results_n{n}.tsv,
+Each combination is a point: one run of the real `simuleval` command in a folder of its own.
+Finished points are not run again unless an input or an option of theirs changed. With --shards N
+each point is cut into N runs. One that is killed goes on from its last finished utterance, and the
+scores of the union are those of one run; only what depends on the clock differs, as between any two
+runs: AL_CA, LAAL_CA, AP_CA, DAL_CA and compute_rtf.
+
+In the output folder: results.tsv, results.json, curve.png and curve.svg. With several values of
+--stride-n these belong to the first one, and each further value n has its own results_n{n}.tsv,
 curve_n{n}.png and curve_n{n}.svg; results.json has all points.
 
 Exit status: 0 when every point is done, 1 when one failed, 2 for bad arguments or inputs.
@@ -29,39 +34,38 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from echostream.scoring.instances import ScoringError, read_instances, signatures
-from eval import bootstrap, provenance
-from eval.inputs import InputError, read_test_set
+from eval import arguments, bootstrap, provenance
+from eval.inputs import InputError
+from eval.merge import finish_points
 from eval.plot import draw
 from eval.point import INSTANCES, Point, Setup
 from eval.report import Row, build_rows, table, write_json, write_tsv
-from eval.simuleval_run import Outcome, run_points
+from eval.simuleval_run import Failure, run_tasks
+from eval.slurm.scripts import write_scripts
+from eval.tasks import Sweep, make_tasks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the sweep and return the exit status."""
-    args = _parse(argv)
+    """Run the sweep, or the part of it that was asked for, and return the exit status."""
+    args = arguments.parse(argv, __doc__)
     try:
-        setup = _setup(args)
+        setup = arguments.make_setup(args)
+        points = arguments.make_points(args)
+        num_tasks = len(points) * args.shards
+        if args.only_task is not None and args.only_task >= num_tasks:
+            raise InputError(
+                f"`--only-task` must be at most {num_tasks - 1}, for {len(points)} points in "
+                f"{args.shards} shards, but is {args.only_task} instead."
+            )
+        if args.slurm_script is not None:
+            return _write_scripts(args, num_tasks)
+        setup.output.mkdir(parents=True, exist_ok=True)
+        sweep = Sweep(setup, setup.inputs_digest(), _where(args))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    where = {
-        **provenance.commit(),
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
-        "jobs": args.jobs,
-        "threads_per_job": 1,
-    }
-    points = _points(args)
-    setup.output.mkdir(parents=True, exist_ok=True)
-    num = len(setup.test_set)
-    _say(f"{len(points)} points of {num} utterances, {args.jobs} at a time, in {setup.output}")
     try:
-        outcome = run_points(setup, points, args.jobs, where, report=_say, rerun=args.rerun)
-        done = [point for point in points if point in outcome.records]
-        if done:
-            rows = build_rows(setup, done, args.resamples, bootstrap.SEED)
-            _write(setup, args, rows, outcome, where)
+        failures = _run(sweep, points, args)
     except KeyboardInterrupt:
         print(
             "interrupted: what is finished stays so; the same command goes on from there",
@@ -71,91 +75,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ScoringError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for failure in outcome.failures:
+    for failure in failures:
         print(
-            f"error: {failure.point.name} failed: {failure.reason}\n  log: {failure.log}",
+            f"error: {failure.name} failed: {failure.reason}\n  log: {failure.log}",
             file=sys.stderr,
         )
-    return 1 if outcome.failures else 0
+    return 1 if failures else 0
 
 
-class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The docstring as it is, and the default of every option."""
+def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> list[Failure]:
+    """Run tasks, score and draw, as far as the arguments say so."""
+    failures: list[Failure] = []
+    tasks = make_tasks(sweep, points, args.shards)
+    if args.only_task is not None:
+        return run_tasks([tasks[args.only_task]], 1, report=_say, rerun=args.rerun)
+    if not args.merge_only:
+        shards = f" in {args.shards} shards" if args.shards > 1 else ""
+        num = len(sweep.setup.test_set)
+        what = f"{len(points)} points of {num} utterances{shards}"
+        _say(f"{what}, {args.jobs} at a time, in {sweep.setup.output}")
+        failures = run_tasks(tasks, args.jobs, report=_say, rerun=args.rerun)
+    failed = {failure.name.partition("/")[0] for failure in failures}
+    rest = [point for point in points if point.name not in failed]
+    records, unmerged = finish_points(sweep, rest, args.shards, report=_say)
+    failures += unmerged
+    done = [point for point in points if point in records]
+    if done:
+        rows = build_rows(sweep.setup, done, args.resamples, bootstrap.SEED)
+        _write(sweep, args, rows, records, failures)
+    return failures
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    words = list(sys.argv[1:] if argv is None else argv)
-    split = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(
-        prog="latency_curve.py", description=__doc__, formatter_class=_Help, allow_abbrev=False
+def _where(args: argparse.Namespace) -> dict[str, Any]:
+    """Where the numbers come from: the code, the libraries, the machine."""
+    return {
+        **provenance.commit(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "jobs": 1 if args.only_task is not None else args.jobs,
+        "threads_per_job": 1,
+    }
+
+
+def _write_scripts(args: argparse.Namespace, num_tasks: int) -> int:
+    command = [sys.executable, str(Path(__file__).resolve()), *arguments.words_of(args)]
+    args.slurm_script.parent.mkdir(parents=True, exist_ok=True)
+    lines = write_scripts(
+        args.slurm_script, command, args.agent_args, args.slurm_options, num_tasks
     )
-    add = parser.add_argument
-    positive = _whole(1)
-    add("--agent", type=Path, default=Path("agents/s2tt.py"), help="agent file")
-    add("--model-path", type=Path, default=Path("models/fr-en-demo"), help="model folder")
-    add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"), help="wav list")
-    add("--target", type=Path, default=Path("examples/fr-en/target.txt"), help="references")
-    add("--output", type=Path, default=Path("out/demo"), help="output folder")
-    add("--max-future-frames", type=_whole(0), nargs="+", default=[0, 1], help="look-aheads L")
-    segments = ("--segment-sizes", "--source-segment-size")
-    add(*segments, type=positive, nargs="+", default=[320, 640, 960], help="in ms")
-    add("--stride-n", type=positive, nargs="+", default=[1], help="tokens of one WRITE")
-    add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
-    add("--jobs", type=positive, default=1, help="simuleval processes at a time, one thread each")
-    add("--resamples", type=positive, default=bootstrap.NUM_RESAMPLES, help="of the bootstrap")
-    add("--rerun", action="store_true", help="run finished points again")
-    args = parser.parse_args(words[:split])
-    args.agent_args = words[split + 1 :]
-    return args
-
-
-def _whole(least: int) -> Any:
-    """An argument type: a whole number of at least `least`."""
-
-    def whole_number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, but is {value} instead")
-        return value
-
-    return whole_number
-
-
-def _setup(args: argparse.Namespace) -> Setup:
-    """Everything that can be wrong before a process is started, checked."""
-    if not args.agent.is_file():
-        raise InputError(f"`--agent` must be a file, but {args.agent} is none.")
-    if not args.model_path.exists():
-        raise InputError(
-            f"`--model-path` must be a model folder, but {args.model_path} does not exist."
-        )
-    test_set = read_test_set(args.source, args.target)
-    return Setup(args.agent, args.model_path, test_set, args.output, tuple(args.agent_args))
-
-
-def _points(args: argparse.Namespace) -> list[Point]:
-    """All combinations, each once, in the order of the rows; the stride does not matter offline."""
-    points = []
-    for lookahead in args.max_future_frames:
-        for stride in args.stride_n:
-            points += [Point(lookahead, segment, stride) for segment in args.segment_sizes]
-        if args.offline:
-            points.append(Point(lookahead, None, args.stride_n[0]))
-    return list(dict.fromkeys(points))
+    print(f"{num_tasks} tasks in {args.slurm_script}; submit them, and what follows, with")
+    print("\n".join(f"    {line}" for line in lines))
+    return 0
 
 
 def _write(
-    setup: Setup,
+    sweep: Sweep,
     args: argparse.Namespace,
     rows: Sequence[Row],
-    outcome: Outcome,
-    where: dict[str, Any],
+    records: dict[Point, dict[str, Any]],
+    failures: Sequence[Failure],
 ) -> None:
     """Write tables and pictures, print the table and where they are."""
+    setup: Setup = sweep.setup
     utterances = read_instances(setup.folder(rows[0].point) / INSTANCES)
+    words = arguments.words_of(args) + (["--", *args.agent_args] if args.agent_args else [])
     about = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "eval/latency_curve.py", *_words(args)]),
+        "command": shlex.join(["python", "eval/latency_curve.py", *words]),
         "agent": str(setup.agent),
         "agent_args": list(setup.agent_args),
         "model_path": str(setup.model_path),
@@ -165,35 +151,20 @@ def _write(
         "audio_seconds": sum(utterance.source_ms for utterance in utterances) / 1000,
         "signatures": signatures(utterances),
         "bootstrap": {"resamples": args.resamples, "seed": bootstrap.SEED, "confidence": 0.95},
-        "provenance": where,
-        "failures": [
-            {"name": f.point.name, "reason": f.reason, "log": str(f.log)} for f in outcome.failures
-        ],
+        "provenance": sweep.provenance,
+        "failures": [{"name": f.name, "reason": f.reason, "log": str(f.log)} for f in failures],
     }
-    write_json(setup.output / "results.json", rows, outcome.records, about)
+    write_json(setup.output / "results.json", rows, records, about)
     for stride in dict.fromkeys(args.stride_n):
         suffix = "" if stride == args.stride_n[0] else f"_n{stride}"
         mine = [row for row in rows if row.point.segment_ms is None or row.point.stride_n == stride]
         write_tsv(setup.output / f"results{suffix}.tsv", mine)
         pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
         title = f"{setup.model_path.name}, {len(utterances)} utterances, stride n = {stride}"
-        draw(mine, f"{title}; at each point: segment size", pictures)
+        draw(mine, f"{title}; at each point: segment size in ms", pictures)
         print(f"\n{title} (latencies in ms)\n{table(mine)}\n")
         print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
         print(f"picture: {pictures[0]}")
-
-
-def _words(args: argparse.Namespace) -> list[str]:
-    """The arguments that make the same sweep again."""
-    words = []
-    for name, value in vars(args).items():
-        if name in ("offline", "rerun", "agent_args"):
-            continue
-        values = value if isinstance(value, list) else [value]
-        words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    if args.offline:
-        words.append("--offline")
-    return words + (["--", *args.agent_args] if args.agent_args else [])
 
 
 def _say(line: str) -> None:

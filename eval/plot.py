@@ -1,21 +1,30 @@
-"""The picture of a sweep: BLEU against AL and against LAAL, one line for each look-ahead L."""
+"""The picture of a sweep: BLEU against AL and against LAAL, a line for each look-ahead and writer.
+
+The colour says which look-ahead L, the kind of the line and of the marker which writer.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from eval.point import Point
 from eval.report import Row
 
 # Okabe and Ito's colours, told apart with any colour vision; the markers differ as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_GREY = "#555555"
+_LINES = ("-", (0, (4, 2)))  # of the first writer and of the second, whose markers are hollow
+_OFFLINE_LINES = ((0, (5, 3)), (0, (1, 2)))
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -49,66 +58,137 @@ def draw(rows: Sequence[Row], title: str, paths: Sequence[Path]) -> None:
         if high - low < 1:  # no drama where BLEU hardly changes
             panels[0].set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
         panels[0].set_ylabel("BLEU (error bars: 95 % bootstrap interval)")
-        handles, labels = panels[0].get_legend_handles_labels()
-        if handles:
-            order = sorted(range(len(labels)), key=labels.__getitem__)  # each L with its offline
-            figure.legend(
-                [handles[place] for place in order],
-                [labels[place] for place in order],
-                loc="outside lower center",
-                ncols=len(labels) if len(labels) <= 4 else len(labels) // 2,
-                frameon=False,
-            )
+        keys = _keys(rows)
+        columns = len(keys) if len(keys) <= 4 else (len(keys) + 1) // 2
+        figure.legend(
+            handles=keys,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            handlelength=3,  # two dashes
+        )
         for path in paths:
             _save(figure, path)
 
 
 def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:
-    lookaheads = sorted({row.point.max_future_frames for row in rows})
-    for place, lookahead in enumerate(lookaheads):
-        colour = _COLOURS[lookahead % len(_COLOURS)]  # of L, so that pictures can be compared
-        mine = [row for row in rows if row.point.max_future_frames == lookahead]
-        curve = sorted(
-            (row for row in mine if _drawable(row, metric)),
-            key=lambda row: row.point.segment_ms or 0,
+    lookaheads, writers = _lookaheads(rows), _writers(rows)
+    for lookahead in lookaheads:
+        for writer in writers:
+            mine = [
+                row
+                for row in rows
+                if (row.point.max_future_frames, row.point.writer) == (lookahead, writer)
+            ]
+            curve = sorted(
+                (row for row in mine if _drawable(row, metric)),
+                key=lambda row: row.point.segment_ms or 0,
+            )
+            if curve:
+                _curve(axes, curve, metric, hollow=writer != writers[0], crowded=len(writers) > 1)
+                _name_points(axes, curve, metric, rows)
+            for row in mine:
+                if row.point.segment_ms is None:
+                    axes.axhline(row.scores.BLEU, **_offline_style(row, rows))
+
+
+def _curve(axes: Any, curve: Sequence[Row], metric: str, hollow: bool, crowded: bool) -> None:
+    """One line with its markers and error bars; the bars are pale where there are many."""
+    # A percentile interval can leave out the score itself; no error bar is negative.
+    below = [max(0.0, row.scores.BLEU - row.BLEU_lo) for row in curve]
+    above = [max(0.0, row.BLEU_hi - row.scores.BLEU) for row in curve]
+    _, caps, bars = axes.errorbar(
+        [getattr(row.scores, metric) for row in curve],
+        [row.scores.BLEU for row in curve],
+        yerr=(below, above),
+        elinewidth=0.9,
+        capsize=3,
+        **_curve_style(curve[0].point.max_future_frames, hollow),
+    )
+    for piece in (*caps, *bars):
+        piece.set_alpha(0.35 if crowded else 1.0)
+
+
+def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Row]) -> None:
+    """The segment size at each point of a curve, where it is least in the way of other curves."""
+    lookahead, writer = curve[0].point.max_future_frames, curve[0].point.writer
+    first = lookahead == _lookaheads(rows)[0]
+    if len(_writers(rows)) == 1:
+        below, right, unit = first, first, " ms"
+    else:  # the curves of two writers lie above each other, those of two look-aheads side by side
+        below, right, unit = writer == _worse_writer(rows), not first, ""
+    for row in curve:
+        axes.annotate(
+            f"{row.point.segment_ms}{unit}",
+            (getattr(row.scores, metric), row.scores.BLEU),
+            textcoords="offset points",
+            xytext=(7 if right else -7, -13 if below else 7),
+            horizontalalignment="left" if right else "right",
+            fontsize=8,
+            color=_COLOURS[lookahead % len(_COLOURS)],
         )
-        x = [getattr(row.scores, metric) for row in curve]
-        y = [row.scores.BLEU for row in curve]
-        # A percentile interval can leave out the score itself; no error bar is negative.
-        below = [max(0.0, row.scores.BLEU - row.BLEU_lo) for row in curve]
-        above = [max(0.0, row.BLEU_hi - row.scores.BLEU) for row in curve]
-        if curve:
-            axes.errorbar(
-                *(x, y),
-                yerr=(below, above),
-                color=colour,
-                marker=_MARKERS[lookahead % len(_MARKERS)],
-                markersize=6,
-                linewidth=1.6,
-                elinewidth=0.9,
-                capsize=3,
-                label=f"L = {lookahead} (encoder: {curve[0].point.algorithmic_latency_ms} ms)",
-            )
-        for row, left, up in zip(curve, x, y, strict=True):
-            # Curves of one model lie close together: labels of the first below it, of others above.
-            axes.annotate(
-                f"{row.point.segment_ms} ms",
-                (left, up),
-                textcoords="offset points",
-                xytext=(7, -13) if place == 0 else (-7, 7),
-                horizontalalignment="left" if place == 0 else "right",
-                fontsize=8,
-                color=colour,
-            )
-        for row in mine:
-            if row.point.segment_ms is None:
-                axes.axhline(
-                    row.scores.BLEU,
-                    color=colour,
-                    linestyle=(0, (5, 3)) if place == 0 else (0, (2, 2)),
-                    linewidth=1.1,
-                    label=f"L = {lookahead} offline",
-                )
+
+
+def _curve_style(lookahead: int, hollow: bool) -> dict[str, Any]:
+    colour = _COLOURS[lookahead % len(_COLOURS)]  # of L, so that pictures can be compared
+    return {
+        "color": colour,
+        "marker": _MARKERS[lookahead % len(_MARKERS)],
+        "markersize": 6,
+        "markerfacecolor": "white" if hollow else colour,
+        "linewidth": 1.6,
+        "linestyle": _LINES[hollow],
+    }
+
+
+def _offline_style(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
+    lookahead, writers = row.point.max_future_frames, _writers(rows)
+    # Where there is one writer, two look-aheads that say the same must still be seen.
+    place = writers.index(row.point.writer) if len(writers) > 1 else lookahead > 0
+    return {
+        "color": _COLOURS[lookahead % len(_COLOURS)],
+        "linestyle": _OFFLINE_LINES[place],
+        "linewidth": 1.1,
+    }
+
+
+def _keys(rows: Sequence[Row]) -> list[Line2D]:
+    """The legend: look-aheads and, with two writers, writers; with one, each L and its offline."""
+    keys = []
+    writers = _writers(rows)
+    offline = [row for row in rows if row.point.segment_ms is None]
+    for lookahead in _lookaheads(rows):
+        latency = Point(lookahead, None, 1).algorithmic_latency_ms
+        words = f"L = {lookahead} (encoder: {latency} ms)"
+        keys.append(Line2D([], [], label=words, **_curve_style(lookahead, hollow=False)))
+        for row in offline:
+            if len(writers) == 1 and row.point.max_future_frames == lookahead:
+                style = _offline_style(row, rows)
+                keys.append(Line2D([], [], label=f"L = {lookahead} offline", **style))
+    if len(writers) > 1:
+        for place, writer in enumerate(writers):
+            style = {**_curve_style(0, hollow=place > 0), "color": _GREY}
+            style["markerfacecolor"] = _GREY if place == 0 else "white"
+            keys.append(Line2D([], [], label=f"writer {writer}", **style))
+            for row in [row for row in offline if row.point.writer == writer][:1]:
+                style = {**_offline_style(row, rows), "color": _GREY}
+                keys.append(Line2D([], [], label=f"{writer} offline", **style))
+    return keys
+
+
+def _worse_writer(rows: Sequence[Row]) -> str:
+    def mean_bleu(writer: str) -> float:
+        return mean(row.scores.BLEU for row in rows if row.point.writer == writer)
+
+    return min(_writers(rows), key=mean_bleu)
+
+
+def _lookaheads(rows: Sequence[Row]) -> list[int]:
+    return sorted({row.point.max_future_frames for row in rows})
+
+
+def _writers(rows: Sequence[Row]) -> list[str]:
+    return sorted({row.point.writer for row in rows})  # ctc comes first
 
 
 def _drawable(row: Row, metric: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -16,12 +15,21 @@ from typing import Any
 import echostream
 from echostream.scoring.instances import LATENCY_METRICS
 from echostream.streaming import GROUP_MS
+from eval.files import digest, digest_of_stats, write_whole
 from eval.inputs import TestSet
 
 MARKER = "point.json"  # written last: a folder without it is not finished
 INSTANCES = "instances.log"
 SIMULEVAL_SCORES = "scores.tsv"
 RUN_LOG = "run.log"
+
+CTC = "ctc"  # the writer that every model has, and the default of the agents
+
+SCORED = (
+    *("--quality-metrics", "BLEU"),
+    # No --computation-aware: SimulEval 1.1.4 would put CA values into the plain columns.
+    *("--latency-metrics", *LATENCY_METRICS),
+)
 
 
 @dataclass(frozen=True)
@@ -31,17 +39,28 @@ class Point:
     max_future_frames: int
     segment_ms: int | None
     stride_n: int
+    writer: str = CTC  # of echostream.writer.WRITERS
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """The name of its folder; the writer is in it when it is not the CTC head."""
         segment = "offline" if self.segment_ms is None else f"seg{self.segment_ms}"
-        return f"L{self.max_future_frames}_{segment}_n{self.stride_n}"
+        writer = "" if self.writer == CTC else f"_{self.writer}"
+        return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{writer}"
 
     @property
     def algorithmic_latency_ms(self) -> int:
         """What the encoder waits for before a frame comes out: its group, and L groups more."""
         return GROUP_MS * (1 + self.max_future_frames)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Lists with some of the utterances of a test set, and the folder for what becomes of them."""
+
+    source: Path
+    target: Path
+    output: Path
 
 
 @dataclass(frozen=True)
@@ -58,22 +77,24 @@ class Setup:
         """Where a point leaves its files."""
         return self.output / point.name
 
-    def command(self, point: Point) -> list[str]:
-        """The command of a point, with `simuleval` as its first word."""
+    def command(self, point: Point, part: Part | None = None) -> list[str]:
+        """The command of a point or of a part of it, with `simuleval` as its first word."""
+        if part is None:
+            part = Part(self.test_set.source, self.test_set.target, self.folder(point))
         segment = self.test_set.longest_ms if point.segment_ms is None else point.segment_ms
         return [
             "simuleval",
             *("--agent", str(self.agent)),
             *("--model-path", str(self.model_path)),
-            *("--source", str(self.test_set.source)),
-            *("--target", str(self.test_set.target)),
-            *("--output", str(self.folder(point))),
+            *("--source", str(part.source)),
+            *("--target", str(part.target)),
+            *("--output", str(part.output)),
             *("--max-future-frames", str(point.max_future_frames)),
             *("--source-segment-size", str(segment)),
             *("--stride-n", str(point.stride_n)),
-            *("--quality-metrics", "BLEU"),
-            # No --computation-aware: SimulEval 1.1.4 would put CA values into the plain columns.
-            *("--latency-metrics", *LATENCY_METRICS),
+            # Agents of other kinds need not know this flag.
+            *(("--writer", point.writer) if point.writer != CTC else ()),
+            *SCORED,
             "--no-progress-bar",
             *self.agent_args,
         ]
@@ -86,12 +107,12 @@ class Setup:
         """
         return {
             # what trains a model is not run here
-            "code": _digest(Path(echostream.__file__).parent, "*.py", but=("training", "data")),
-            "agent": _digest(self.agent),
-            "model": _digest(self.model_path),
-            "source": _digest(self.test_set.source),
-            "target": _digest(self.test_set.target),
-            "recordings": _digest_of_stats(self.test_set.recordings),
+            "code": digest(Path(echostream.__file__).parent, "*.py", but=("training", "data")),
+            "agent": digest(self.agent),
+            "model": digest(self.model_path),
+            "source": digest(self.test_set.source),
+            "target": digest(self.test_set.target),
+            "recordings": digest_of_stats(self.test_set.recordings),
             "simuleval": importlib.metadata.version("simuleval"),
         }
 
@@ -114,10 +135,8 @@ def find_simuleval() -> Path:
 
 def write_marker(folder: Path, **entries: Any) -> None:
     """Mark a point as finished, with its record. Call it when everything else is on disk."""
-    record = {**entries, "instances_sha256": _digest(folder / INSTANCES)}
-    temporary = folder / f"{MARKER}.tmp"
-    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / MARKER)
+    record = {**entries, "instances_sha256": digest(folder / INSTANCES)}
+    write_whole(folder / MARKER, json.dumps(record, indent=2) + "\n")
 
 
 def read_marker(folder: Path, command: list[str], inputs: dict[str, str]) -> dict[str, Any] | None:
@@ -130,33 +149,8 @@ def read_marker(folder: Path, command: list[str], inputs: dict[str, str]) -> dic
         unchanged = (
             record["command"] == command
             and record["inputs"] == inputs
-            and record["instances_sha256"] == _digest(folder / INSTANCES)
+            and record["instances_sha256"] == digest(folder / INSTANCES)
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return dict(record) if unchanged else None
-
-
-def _digest(path: Path, pattern: str = "*", but: tuple[str, ...] = ()) -> str:
-    """Of a file its content; of a folder the names and contents of its files."""
-    digest = hashlib.sha256()
-    files = (
-        [path] if path.is_file() else sorted(file for file in path.rglob(pattern) if file.is_file())
-    )
-    for file in files:
-        name = file.relative_to(path)
-        if name.parts[:1] in [(folder,) for folder in but]:
-            continue
-        digest.update(f"{name} {file.stat().st_size}\n".encode())
-        with open(file, "rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def _digest_of_stats(paths: tuple[Path, ...]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        stat = path.stat()
-        digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

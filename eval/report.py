@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from echostream.scoring.instances import (
     score,
 )
 from eval.bootstrap import bleu_statistics, interval, paired_p_value, resample
-from eval.point import INSTANCES, Point, Setup
+from eval.files import write_whole
+from eval.point import CTC, INSTANCES, Point, Setup
 
 TSV_COLUMNS = (
     *("L", "segment_ms", "algorithmic_latency_ms"),
@@ -28,6 +29,7 @@ TSV_COLUMNS = (
     *("AL", "LAAL", "AP", "DAL"),
     *("AL_CA", "LAAL_CA", "AP_CA", "DAL_CA"),
     *("compute_rtf", "p_vs_L0"),
+    *("writer", "p_vs_ctc"),
 )
 OFFLINE = "offline"  # in the column segment_ms
 
@@ -40,9 +42,10 @@ class Row:
     scores: Scores
     BLEU_lo: float
     BLEU_hi: float
-    p_vs_L0: (
-        float | None
-    )  # against L=0 at the same segment size; None for L=0 and where there is no L=0
+    # Against L=0, the rest being the same; None for L=0 itself and where there is no L=0.
+    p_vs_L0: float | None
+    # Against the writer ctc, the rest being the same; None for ctc and where there is no ctc.
+    p_vs_ctc: float | None = None
 
     def values(self) -> dict[str, Any]:
         """The row by the names of results.tsv."""
@@ -55,6 +58,8 @@ class Row:
             "BLEU_lo": self.BLEU_lo,
             "BLEU_hi": self.BLEU_hi,
             "p_vs_L0": self.p_vs_L0,
+            "writer": self.point.writer,
+            "p_vs_ctc": self.p_vs_ctc,
         }
         return {name: entries[name] for name in TSV_COLUMNS}
 
@@ -72,16 +77,20 @@ def build_rows(setup: Setup, points: Sequence[Point], num_resamples: int, seed: 
         statistics = bleu_statistics([u.prediction for u in log], [u.reference for u in log])
         scores[point] = score(log)
         resampled[point] = resample(statistics, num_resamples, seed)
+
+    def p_value(base: Point, point: Point) -> float | None:
+        if point == base or base not in scores:
+            return None
+        return paired_p_value(
+            scores[base].BLEU, scores[point].BLEU, resampled[base], resampled[point]
+        )
+
     rows = []
     for point in points:
         low, high = interval(resampled[point])
-        base = Point(0, point.segment_ms, point.stride_n)
-        p_value = None
-        if point != base and base in scores:
-            p_value = paired_p_value(
-                scores[base].BLEU, scores[point].BLEU, resampled[base], resampled[point]
-            )
-        rows.append(Row(point, scores[point], low, high, p_value))
+        versus_l0 = p_value(replace(point, max_future_frames=0), point)
+        versus_ctc = p_value(replace(point, writer=CTC), point)
+        rows.append(Row(point, scores[point], low, high, versus_l0, versus_ctc))
     return rows
 
 
@@ -117,6 +126,8 @@ def write_json(
                     key: record[key]
                     for key in ("started", "finished", "wall_seconds", "provenance")
                 },
+                "shards": record.get("shards", 1),
+                "parts": record.get("parts", []),  # the processes that the shards took
             }
         )
     text = json.dumps(_without_nan({**about, "points": points}), indent=2, allow_nan=False)
@@ -127,6 +138,9 @@ def table(rows: Sequence[Row]) -> str:
     """The rows as aligned text; latencies in ms."""
     header = ["L", "segment", "alg.", "BLEU", "95% CI", "chrF", "AL", "LAAL", "AP", "DAL"]
     header += ["AL_CA", "LAAL_CA", "AP_CA", "DAL_CA", "comp.RTF", "p vs L=0"]
+    choice = any(row.point.writer != CTC for row in rows)
+    if choice:
+        header = ["writer", *header, "p vs ctc"]
     body = []
     for row in rows:
         s = row.scores
@@ -135,7 +149,9 @@ def table(rows: Sequence[Row]) -> str:
         cells += [f"{s.BLEU:.2f}", f"{row.BLEU_lo:.2f}-{row.BLEU_hi:.2f}", f"{s.chrF:.2f}"]
         cells += [f"{s.AL:.0f}", f"{s.LAAL:.0f}", f"{s.AP:.3f}", f"{s.DAL:.0f}"]
         cells += [f"{s.AL_CA:.0f}", f"{s.LAAL_CA:.0f}", f"{s.AP_CA:.3f}", f"{s.DAL_CA:.0f}"]
-        cells += [f"{s.compute_rtf:.3f}", "-" if row.p_vs_L0 is None else f"{row.p_vs_L0:.3f}"]
+        cells += [f"{s.compute_rtf:.3f}", _probability(row.p_vs_L0)]
+        if choice:
+            cells = [row.point.writer, *cells, _probability(row.p_vs_ctc)]
         body.append(cells)
     widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
     lines = [
@@ -145,18 +161,15 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it, so that it is never half there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def _probability(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _cell(name: str, value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float):
-        return f"{value:.4f}" if name in ("compute_rtf", "p_vs_L0") else f"{value:.3f}"
+        return f"{value:.4f}" if name in ("compute_rtf", "p_vs_L0", "p_vs_ctc") else f"{value:.3f}"
     return str(value)
 
 

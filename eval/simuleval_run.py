@@ -1,175 +1,126 @@
-"""Runs the points of a curve: several `simuleval` processes at a time, each in a folder of its own.
+"""Runs tasks: several `simuleval` processes at a time, each in a folder of its own.
 
-A point is finished when its marker is written, which is the last thing done to its folder.
-Finished points are not run again; a point that fails leaves its log and does not stop the others.
+A task that fails leaves its log and does not stop the others; what is done is not run again.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
-from eval.point import (
-    INSTANCES,
-    MARKER,
-    RUN_LOG,
-    SIMULEVAL_SCORES,
-    Point,
-    Setup,
-    find_simuleval,
-    read_marker,
-    write_marker,
-)
+from echostream.scoring.instances import ScoringError
+from eval.files import locked
+from eval.point import find_simuleval
+from eval.tasks import Ended, Task, now
 
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 _POLL_SECONDS = 0.1
+# What a process is asked to end with, and how many seconds it is given after each. SimulEval keeps
+# the end of its log in memory; interrupted, it writes it, terminated it does not.
+_ENDINGS = ((signal.SIGINT, 5), (signal.SIGTERM, 5), (signal.SIGKILL, None))
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A point that could not be finished."""
+    """A task or a point that could not be finished."""
 
-    point: Point
+    name: str
     reason: str
     log: Path
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of the points: the records of the finished ones, and the failures."""
+def run_tasks(
+    tasks: Sequence[Task], jobs: int, report: Callable[[str], None], rerun: bool = False
+) -> list[Failure]:
+    """Run what is not done yet of `tasks`, up to `jobs` processes at a time.
 
-    records: dict[Point, dict[str, Any]]
-    failures: tuple[Failure, ...]
+    report: is told one line about each task, when it starts and when it ends.
+    rerun: run the ones that are done, too.
 
-
-def run_points(
-    setup: Setup,
-    points: Sequence[Point],
-    jobs: int,
-    provenance: Mapping[str, Any],
-    report: Callable[[str], None],
-    rerun: bool = False,
-) -> Outcome:
-    """Run what is not finished yet of `points`, up to `jobs` processes at a time.
-
-    provenance: goes into the record of each point that is run (commit, versions, machine, jobs).
-    report: is told one line about each point, when it starts and when it ends.
-    rerun: run the finished ones, too.
-
-    When it is interrupted, the processes are ended and finished points stay finished.
+    When it is interrupted, the processes are ended, and what is done stays so.
     """
     simuleval = find_simuleval()
-    inputs = setup.inputs_digest()
-    records: dict[Point, dict[str, Any]] = {}
     failures: list[Failure] = []
-    waiting: deque[Point] = deque()
-    for point in points:
-        record = None if rerun else read_marker(setup.folder(point), setup.command(point), inputs)
-        if record is None:
-            waiting.append(point)
+    waiting: deque[Task] = deque()
+    for task in tasks:
+        done = None if rerun else task.done()
+        if done is None:
+            waiting.append(task)
         else:
-            records[point] = record
-            report(f"{point.name}: already done on {record['finished']}")
+            report(f"{task.name}: {done}")
+
+    def fail(task: Task, error: Exception, log: Path) -> None:
+        failures.append(Failure(task.name, str(error), log))
+        report(f"{task.name}: FAILED: {error} (log: {log})")
+
     running: list[_Run] = []
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                point = waiting.popleft()
-                running.append(_Run(setup, point, simuleval))
-                report(f"{point.name}: started")
+                task = waiting.popleft()
+                try:
+                    running.append(_Run(task, simuleval, report, rerun))
+                except OSError as error:
+                    fail(task, error, task.folder)
             for run in [run for run in running if run.process.poll() is not None]:
                 running.remove(run)
                 try:
-                    record = run.finish(inputs, provenance)
+                    wall_seconds = run.finish()
                 except (ScoringError, OSError) as error:
-                    failures.append(Failure(run.point, str(error), run.log))
-                    report(f"{run.point.name}: FAILED: {error} (log: {run.log})")
+                    fail(run.task, error, run.log)
                 else:
-                    records[run.point] = record
-                    report(f"{run.point.name}: done in {record['wall_seconds']:.0f} s")
+                    report(f"{run.task.name}: done in {wall_seconds:.0f} s")
             time.sleep(_POLL_SECONDS)
     finally:
         for run in running:
             run.stop()
-    return Outcome(records, tuple(failures))
+    return failures
 
 
 class _Run:
-    """One process at work on one point."""
+    """One process at work on one task."""
 
-    def __init__(self, setup: Setup, point: Point, simuleval: Path) -> None:
-        self.setup = setup
-        self.point = point
-        self.folder = setup.folder(point)
-        self.log = self.folder / RUN_LOG
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # The marker goes first: from here on the point is not finished.
-        for name in (MARKER, INSTANCES, SIMULEVAL_SCORES):
-            (self.folder / name).unlink(missing_ok=True)
-        self.started = _now()
-        self._clock = time.monotonic()
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                [str(simuleval), *setup.command(point)[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **_ONE_THREAD},
-            )
+    def __init__(
+        self, task: Task, simuleval: Path, report: Callable[[str], None], rerun: bool
+    ) -> None:
+        self.task = task
+        with locked(task.folder) as lock:
+            if rerun:
+                task.forget()
+            command, self.log = task.start(report)
+            self.started = now()
+            self._clock = time.monotonic()
+            with open(self.log, "wb") as log:
+                self.process = subprocess.Popen(
+                    [str(simuleval), *command[1:]],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **ONE_THREAD},
+                    pass_fds=(lock,),  # the folder stays locked until this process ends
+                )
 
-    def finish(self, inputs: dict[str, str], provenance: Mapping[str, Any]) -> dict[str, Any]:
-        """Check what the ended process left, mark the point as finished and return its record.
+    def finish(self) -> float:
+        """Have the task check what the ended process left; the seconds that it took.
 
         Raises ScoringError when the process failed, or left less than a whole and consistent run.
         """
         wall_seconds = time.monotonic() - self._clock
-        if self.process.returncode != 0:
-            raise ScoringError(self._why_it_failed())
-        utterances = read_instances(self.folder / INSTANCES, len(self.setup.test_set))
-        compare_with_simuleval(score(utterances), self.folder / SIMULEVAL_SCORES)
-        command = self.setup.command(self.point)
-        write_marker(
-            self.folder,
-            command=command,
-            inputs=inputs,
-            started=self.started,
-            finished=_now(),
-            wall_seconds=wall_seconds,
-            provenance=dict(provenance),
-        )
-        record = read_marker(self.folder, command, inputs)
-        if record is None:
-            raise ScoringError(f"{self.folder}: changed while it was being marked as finished.")
-        return record
+        self.task.finish(Ended(self.process.returncode, self.log, self.started, wall_seconds))
+        return wall_seconds
 
     def stop(self) -> None:
         """End the process and wait until it is gone."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def _why_it_failed(self) -> str:
-        try:
-            utterances = read_instances(self.folder / INSTANCES, len(self.setup.test_set))
-        except ScoringError:
-            utterances = []
-        if utterances and not any(utterance.delays_ms for utterance in utterances):
-            return "the agent wrote nothing for any utterance, which SimulEval cannot score"
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = lines[-1].strip() if lines else "it printed nothing"
-        return f"simuleval ended with status {self.process.returncode}: {last}"
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+        for number, seconds in _ENDINGS:
+            self.process.send_signal(number)
+            try:
+                self.process.wait(timeout=seconds)
+                return
+            except subprocess.TimeoutExpired:
+                continue

@@ -27,7 +27,7 @@ from eval.report import TSV_COLUMNS, build_rows, table
 
 HEADER = (
     "L segment_ms algorithmic_latency_ms BLEU BLEU_lo BLEU_hi chrF AL LAAL AP DAL "
-    "AL_CA LAAL_CA AP_CA DAL_CA compute_rtf p_vs_L0"
+    "AL_CA LAAL_CA AP_CA DAL_CA compute_rtf p_vs_L0 writer p_vs_ctc"
 )
 
 
@@ -293,8 +293,10 @@ def test_it_runs_as_a_script_from_the_root() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_sweep_that_is_stopped_ends_its_processes(corpus: Corpus, number: signal.Signals) -> None:
-    witness = corpus.folder / "pid"
-    words = corpus.words("--max-future-frames", 0, "--", "--hang", witness)
+    trap = corpus.folder / "trap"
+    trap.write_text("0")
+    witness = corpus.folder / "trap.sprung"
+    words = corpus.words("--max-future-frames", 0, "--", "--trap", trap)
     sweep = subprocess.Popen([sys.executable, "eval/latency_curve.py", *words], cwd=ROOT)
     try:
         while not (witness.is_file() and witness.read_text()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 from pathlib import Path
@@ -14,9 +15,13 @@ from eval.latency_curve import main
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
-# Counts half seconds aloud, L x 160 ms late; with L = 1 it says the first number twice.
+# Counts half seconds aloud, L x 160 ms late; with L = 1 it says the first number twice, as the
+# writer "decoder" it counts one further. A trap is a file with a number: the first process that has
+# finished so many utterances dies or hangs there. It springs once, for the file gets another name,
+# and the number of the process.
 AGENT = """
 import os
+import signal
 import time
 
 from simuleval.agents import ReadAction, SpeechToTextAgent, WriteAction
@@ -33,6 +38,7 @@ class Counter(SpeechToTextAgent):
             raise ValueError(f"not trained for L = {{args.max_future_frames}}")
         with open(args.model_path) as file:
             assert file.read().strip() == "weights"
+        self.finished = 0
 
     @staticmethod
     def add_args(parser):
@@ -41,26 +47,49 @@ class Counter(SpeechToTextAgent):
         parser.add_argument("--stride-n", type=int, default=1)
         parser.add_argument("--refused", type=int, default=-1)
         parser.add_argument("--silent", action="store_true")
-        parser.add_argument("--hang", default=None)
+        parser.add_argument("--writer", default="ctc")
+        parser.add_argument("--deaf", action="store_true")
+        parser.add_argument("--silent-word", help="no effect")
+        parser.add_argument("--trap", default=None)
+        parser.add_argument("--deadly", action="store_true")
+
+    def spring(self):
+        sprung = self.args.trap + ".sprung"
+        try:
+            with open(self.args.trap) as file:
+                if self.finished != int(file.read()):
+                    return
+            os.rename(self.args.trap, sprung)
+        except FileNotFoundError:
+            return
+        with open(sprung, "w") as file:
+            file.write(str(os.getpid()))
+        if self.args.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
 
     def policy(self, states=None):
-        if self.args.hang:
-            with open(self.args.hang, "w") as file:
-                file.write(str(os.getpid()))
-            time.sleep(60)
+        if self.args.trap:
+            self.spring()
         states = states or self.states
+        self.finished += states.source_finished
         heard = len(states.source) / 16000
         late = 0 if states.source_finished else 0.16 * self.args.max_future_frames
         due = NUMBERS[: max(0, int((heard - late) / 0.5))]
         if self.args.max_future_frames == 1:
             due = [*due[:1], *due]
-        if self.args.silent:
+        if self.args.writer == "decoder" and states.source_finished:
+            due = NUMBERS[: len(due) + 1]
+        if self.args.silent or (self.args.deaf and states.source[0] > 0.1):
             due = []
         said = sum(len(text.split()) for text in states.target)
         if len(due) - said < self.args.stride_n and not states.source_finished:
             return ReadAction()
         return WriteAction(" ".join(due[said:]), finished=states.source_finished)
 """
+
+
+DEPENDS_ON_THE_CLOCK = ("AL_CA", "LAAL_CA", "AP_CA", "DAL_CA", "compute_rtf")
 
 
 class Corpus:
@@ -94,6 +123,18 @@ class Corpus:
         given = [str(word) for pair in paths.items() for word in pair if pair[0] not in more]
         return [*given, "--resamples", "50", "--jobs", "2", *map(str, more)]
 
+    def elsewhere(self) -> Corpus:
+        """The same test set, agent and model, with another output folder."""
+        other = copy.copy(self)
+        other.output = self.folder / "elsewhere"
+        return other
+
+    def make_loud(self, places: range) -> None:
+        """Recordings that an agent with --deaf says nothing about."""
+        for place in places:
+            samples = np.full(8000 * self.half_seconds[place], 0.5)
+            soundfile.write(self.wavs[place], samples, 16000)
+
     def sweep(self, *more: object) -> int:
         return main(self.words(*more))
 
@@ -103,3 +144,28 @@ class Corpus:
 
     def results(self) -> dict[str, Any]:
         return dict(json.loads((self.output / "results.json").read_text()))
+
+
+def logged(folder: Path) -> list[dict[str, Any]]:
+    """The instances.log of a point without what depends on the clock."""
+    entries = [json.loads(line) for line in (folder / "instances.log").read_text().splitlines()]
+    return [{key: value for key, value in e.items() if key != "elapsed"} for e in entries]
+
+
+def assert_same(sweep: Corpus, other: Corpus) -> None:
+    """Everything that two sweeps have written is the same, but for what depends on the clock."""
+    assert _timeless(sweep) == _timeless(other)
+    names = [point["name"] for point in other.results()["points"]]
+    assert [point["name"] for point in sweep.results()["points"]] == names
+    for name in names:
+        one, two = sweep.output / name, other.output / name
+        assert (one / "scores.tsv").read_bytes() == (two / "scores.tsv").read_bytes()
+        assert logged(one) == logged(two)
+
+
+def _timeless(sweep: Corpus) -> list[dict[str, str]]:
+    """The cells of results.tsv, as they are written."""
+    return [
+        {key: value for key, value in row.items() if key not in DEPENDS_ON_THE_CLOCK}
+        for row in sweep.rows()
+    ]

@@ -1,0 +1,156 @@
+"""The arguments of a sweep: read, checked, and turned into what is to be run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from echostream.config import ConfigError, ModelConfig, load_config
+from echostream.writer import WRITERS
+from eval import bootstrap
+from eval.inputs import InputError, read_test_set
+from eval.point import CTC, Point, Setup
+from eval.slurm.scripts import check_option
+
+# What a sweep says to the agent itself, so that nobody else may.
+_OURS = (
+    *("--agent", "--model-path", "--source", "--target", "--output", "--computation-aware"),
+    *("--max-future-frames", "--source-segment-size", "--stride-n", "--writer"),
+)
+# What says how much of a sweep is done in this call, and not what the sweep is.
+_OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The description as it is, and the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Namespace:
+    """The arguments, with what stands after `--` as `agent_args`. Exits with 2 for bad ones."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    split = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        prog="latency_curve.py", description=description, formatter_class=_Help, allow_abbrev=False
+    )
+    positive = _whole(1)
+    add = parser.add_argument
+    add("--agent", type=Path, default=Path("agents/s2tt.py"), help="agent file")
+    add("--model-path", type=Path, default=Path("models/fr-en-demo"), help="model folder")
+    add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"), help="wav list")
+    add("--target", type=Path, default=Path("examples/fr-en/target.txt"), help="references")
+    add("--output", type=Path, default=Path("out/demo"), help="output folder")
+    add("--max-future-frames", type=_whole(0), nargs="+", default=[0, 1], help="look-aheads L")
+    segments = ("--segment-sizes", "--source-segment-size")
+    add(*segments, type=positive, nargs="+", default=[320, 640, 960], help="in ms")
+    add("--stride-n", type=positive, nargs="+", default=[1], help="tokens of one WRITE")
+    add("--writers", choices=WRITERS, nargs="+", help="(default: all that the model has)")
+    add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
+    add("--jobs", type=positive, default=1, help="simuleval processes at a time, one thread each")
+    add("--shards", type=positive, default=1, help="parts of each point that run, and go on, alone")
+    add("--resamples", type=positive, default=bootstrap.NUM_RESAMPLES, help="of the bootstrap")
+    call = parser.add_mutually_exclusive_group()
+    call.add_argument("--rerun", action="store_true", help="run finished points again")
+    call.add_argument(
+        "--only-task", type=_whole(0), metavar="K", help="run task K alone, no scores"
+    )
+    call.add_argument("--merge-only", action="store_true", help="run nothing, score what is done")
+    call.add_argument("--slurm-script", type=Path, help="run nothing, write a script for sbatch")
+    add(
+        *("--slurm-options", "--slurm-option"),
+        type=check_option,
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of sbatch, for that script, like partition=gpu time=2:00:00",
+    )
+    args = parser.parse_args(words[:split])
+    args.agent_args = words[split + 1 :]
+    if args.slurm_options and args.slurm_script is None:
+        parser.error("argument --slurm-options: goes with --slurm-script alone")
+    return args
+
+
+def make_setup(args: argparse.Namespace) -> Setup:
+    """Everything that can be wrong before a process is started, checked. Raises InputError.
+
+    It also settles `args.writers`, which the model decides when it was not given.
+    """
+    if not args.agent.is_file():
+        raise InputError(f"`--agent` must be a file, but {args.agent} is none.")
+    if not args.model_path.exists():
+        raise InputError(
+            f"`--model-path` must be a model folder, but {args.model_path} does not exist."
+        )
+    for word in args.agent_args:
+        if word.partition("=")[0] in _OURS:
+            raise InputError(
+                f"`{word}` must not stand after `--`: the sweep gives it to the agent."
+            )
+    args.writers = _writers(args.model_path, args.writers)
+    test_set = read_test_set(args.source, args.target)
+    if args.shards > len(test_set):
+        raise InputError(
+            f"`--shards` must be at most {len(test_set)}, the number of utterances, "
+            f"but is {args.shards} instead."
+        )
+    return Setup(args.agent, args.model_path, test_set, args.output, tuple(args.agent_args))
+
+
+def make_points(args: argparse.Namespace) -> list[Point]:
+    """All combinations, each once, in the order of the rows; the stride does not matter offline."""
+    points = []
+    for writer in args.writers:
+        for lookahead in args.max_future_frames:
+            for stride in args.stride_n:
+                points += [Point(lookahead, size, stride, writer) for size in args.segment_sizes]
+            if args.offline:
+                points.append(Point(lookahead, None, args.stride_n[0], writer))
+    return list(dict.fromkeys(points))
+
+
+def words_of(args: argparse.Namespace) -> list[str]:
+    """The arguments of the same sweep, without those after `--`."""
+    words = []
+    for name, value in vars(args).items():
+        if name in _OF_THE_CALL or value is False:
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words += map(str, value if isinstance(value, list) else [value])
+    return words
+
+
+def _writers(model: Path, asked: Sequence[str] | None) -> list[str]:
+    """The writers that were asked for, or all of the model."""
+    try:
+        has_decoder = load_config(ModelConfig, model / "config.yaml").decoder_layers > 0
+    except (ConfigError, OSError):  # no model folder of ours: the agent knows what it can do
+        return list(asked or [CTC])
+    if asked is None:
+        return list(WRITERS) if has_decoder else [CTC]
+    if not has_decoder and set(asked) != {CTC}:
+        raise InputError(
+            f"`--writers` must be {CTC} for {model}, which has no text decoder, "
+            f"but is {' '.join(asked)} instead."
+        )
+    return list(asked)
+
+
+def _whole(least: int) -> Any:
+    """An argument type: a whole number of at least `least`."""
+
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, but is {value} instead")
+        return value
+
+    return whole_number

@@ -1,0 +1,64 @@
+"""Files that are never half there, folders locked for one, digests that tell of a change."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it, so that it is never half there."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Lock a folder, made if need be; gives the descriptor that holds the lock.
+
+    A child that inherits the descriptor keeps the folder locked until it ends: a sweep that is
+    killed outright leaves its processes at work, and no second one may write beside them.
+
+    Raises BlockingIOError when the folder is locked already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"another process is still at work in {folder}") from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def digest(path: Path, pattern: str = "*", but: tuple[str, ...] = ()) -> str:
+    """Of a file its content; of a folder the names and contents of its files."""
+    sha = hashlib.sha256()
+    files = (
+        [path] if path.is_file() else sorted(file for file in path.rglob(pattern) if file.is_file())
+    )
+    for file in files:
+        name = file.relative_to(path)
+        if name.parts[:1] in [(folder,) for folder in but]:
+            continue
+        sha.update(f"{name} {file.stat().st_size}\n".encode())
+        with open(file, "rb") as content:
+            while block := content.read(1 << 20):
+                sha.update(block)
+    return sha.hexdigest()
+
+
+def digest_of_stats(paths: tuple[Path, ...]) -> str:
+    """Of the sizes and times of change of files: enough to notice a new one, and quick."""
+    sha = hashlib.sha256()
+    for path in paths:
+        stat = path.stat()
+        sha.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return sha.hexdigest()

@@ -1,0 +1,129 @@
+"""From the logs of all shards of a point to the log and the scores of the point.
+
+The folder of the point holds the same afterwards as if one process had evaluated it: instances.log
+with the numbers of the whole test set, and scores.tsv as SimulEval itself scores that log.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
+from eval.files import locked, write_whole
+from eval.point import (
+    INSTANCES,
+    MARKER,
+    RUN_LOG,
+    SCORED,
+    SIMULEVAL_SCORES,
+    Point,
+    find_simuleval,
+    write_marker,
+)
+from eval.shards import Progress, Shard, cut_shards, read_progress
+from eval.simuleval_run import ONE_THREAD, Failure
+from eval.tasks import SILENT, Ended, Sweep, last_words, now
+
+CONFIG = "config.yaml"  # which SimulEval writes for --score-only
+
+
+def finish_points(
+    sweep: Sweep, points: Sequence[Point], num_shards: int, report: Callable[[str], None]
+) -> tuple[dict[Point, dict[str, Any]], list[Failure]]:
+    """Merge what can be; the records of the points that are finished, and why others are not.
+
+    report: is told one line about each point that was merged or could not be.
+    """
+    records: dict[Point, dict[str, Any]] = {}
+    failures: list[Failure] = []
+    shards = cut_shards(len(sweep.setup.test_set), num_shards)
+    for point in points:
+        try:
+            if num_shards > 1 and sweep.record(point) is None:
+                merge_point(sweep, point, shards)
+                report(f"{point.name}: merged from {num_shards} shards")
+            record = sweep.record(point)
+            if record is None:
+                raise ScoringError("it is not finished.")
+            records[point] = record
+        except (ScoringError, OSError) as error:
+            failures.append(Failure(point.name, str(error), sweep.setup.folder(point)))
+            report(f"{point.name}: FAILED: {error}")
+    return records, failures
+
+
+def merge_point(sweep: Sweep, point: Point, shards: Sequence[Shard]) -> None:
+    """Join the logs of all shards, have SimulEval score the union, and mark the point as finished.
+
+    Raises ScoringError when a shard is not finished, with a message that says how far they are, and
+    when our scores of the union are not SimulEval's.
+    """
+    with locked(sweep.setup.folder(point)):
+        _merge(sweep, point, shards)
+
+
+def _merge(sweep: Sweep, point: Point, shards: Sequence[Shard]) -> None:
+    setup = sweep.setup
+    progress = [read_progress(setup, point, shard, sweep.inputs) for shard in shards]
+    lines = [line for one in progress for line in one.lines]
+    if len(lines) != len(setup.test_set):
+        raise ScoringError(f"{len(lines)} of {len(setup.test_set)} utterances are finished.")
+    folder = setup.folder(point)
+    # The marker goes first: from here on the point is not finished.
+    (folder / MARKER).unlink(missing_ok=True)
+    write_whole(folder / INSTANCES, "".join(lines))
+    utterances = read_instances(folder / INSTANCES, len(setup.test_set))
+    if tuple(utterance.reference for utterance in utterances) != setup.test_set.references:
+        raise ScoringError(f"{folder / INSTANCES}: does not hold the lines of the target list.")
+    scores = score(utterances)
+    if scores.num_empty == len(utterances):
+        raise ScoringError(SILENT)
+    shutil.copyfile(_first_config(progress), folder / CONFIG)
+    _score_with_simuleval(folder)
+    compare_with_simuleval(scores, folder / SIMULEVAL_SCORES)
+    parts = [part for one in progress for part in one.parts]
+    seconds = sum(part.get("wall_seconds", math.nan) for part in parts)
+    write_marker(
+        folder,
+        command=setup.command(point),
+        inputs=dict(sweep.inputs),
+        started=min(part["started"] for part in parts),
+        finished=now(),
+        # unknown when a sweep was killed together with its processes
+        wall_seconds=None if math.isnan(seconds) else seconds,
+        provenance=dict(sweep.provenance),
+        shards=len(shards),
+        parts=[{k: v for k, v in part.items() if k != "inputs"} for part in parts],
+    )
+
+
+def _first_config(progress: Sequence[Progress]) -> Path:
+    command = progress[0].parts[0]["command"]
+    return Path(command[command.index("--output") + 1]) / CONFIG
+
+
+def _score_with_simuleval(folder: Path) -> None:
+    """Write scores.tsv from the table that SimulEval prints about the log in a folder."""
+    log = folder / RUN_LOG
+    with open(log, "wb") as errors:
+        done = subprocess.run(
+            [str(find_simuleval()), "--score-only", "--output", str(folder), *SCORED],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, **ONE_THREAD},
+        )
+        errors.write(done.stdout)
+    if done.returncode != 0:
+        raise ScoringError(f"{last_words(Ended(done.returncode, log, '', 0.0))} (log: {log})")
+    # a line with the names; a line with the number of the row, 0, and the values
+    names, values = ([], [], *map(str.split, done.stdout.decode().splitlines()))[-2:]
+    if not names or len(values) != len(names) + 1:
+        raise ScoringError(f"{log}: SimulEval printed no table of scores.")
+    write_whole(folder / SIMULEVAL_SCORES, "\t".join(names) + "\n" + "\t".join(values[1:]) + "\n")

@@ -1,0 +1,62 @@
+"""The two scripts of a sweep on a cluster: an array of tasks, and what follows when all are done.
+
+They go on from what is finished: after a failure or a time limit, submit both again.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from pathlib import Path
+
+from eval.files import write_whole
+
+_OPTION = re.compile(r"(?P<name>[a-z][a-z0-9-]*)(=[^\n]+)?")
+_OURS = ("array", "dependency")
+
+
+def check_option(text: str) -> str:
+    """An option for sbatch, `partition=gpu` or `exclusive`; an argument type for argparse."""
+    match = _OPTION.fullmatch(text)
+    if match is None or match["name"] in _OURS:
+        raise ArgumentTypeError(
+            f"must be NAME=VALUE or NAME, without dashes, and not {' or '.join(_OURS)}, "
+            f"but is {text!r} instead"
+        )
+    return text
+
+
+def write_scripts(
+    path: Path, command: Sequence[str], agent_args: Sequence[str], options: Sequence[str], num: int
+) -> list[str]:
+    """Write the array script to `path`, the script that merges beside it; how to submit both.
+
+    command: what runs the sweep, by words, with absolute paths or paths from the current folder.
+    agent_args: what stands after `--` in it.
+    options: what `check_option` lets pass, for both scripts.
+    num: number of tasks, 0 to `num` - 1.
+    """
+    merge = path.with_name(f"{path.stem}-merge{path.suffix}")
+    logs = path.resolve().with_name(f"{path.stem}-logs")
+    logs.mkdir(parents=True, exist_ok=True)
+    task = [*map(shlex.quote, command), "--only-task", '"$SLURM_ARRAY_TASK_ID"']
+    rest = [*map(shlex.quote, command), "--merge-only"]
+    after = ["--", *map(shlex.quote, agent_args)] if agent_args else []
+    array = [f"array=0-{num - 1}", f"output={logs}/%A_%a.log"]
+    _write(path, path.stem, [*array, *options], [*task, *after])
+    _write(merge, merge.stem, [f"output={logs}/merge_%j.log", *options], [*rest, *after])
+    return [
+        f"job=$(sbatch --parsable {shlex.quote(str(path))})",
+        f'sbatch --dependency=afterok:"${{job%%;*}}" {shlex.quote(str(merge))}',
+    ]
+
+
+def _write(path: Path, name: str, options: Sequence[str], words: Sequence[str]) -> None:
+    lines = ["#!/bin/bash"]
+    for option in (f"job-name={name}", "cpus-per-task=1", *options):
+        # sbatch knows quotes as a shell does
+        lines.append(f"#SBATCH {shlex.quote(f'--{option}')}")
+    lines += ["set -euo pipefail", f"cd {shlex.quote(str(Path.cwd()))}", f"exec {' '.join(words)}"]
+    write_whole(path, "\n".join(lines) + "\n")

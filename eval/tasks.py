@@ -1,0 +1,221 @@
+"""What one `simuleval` process has to do: a whole point of a curve, or one shard of it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
+from eval.point import (
+    INSTANCES,
+    MARKER,
+    RUN_LOG,
+    SIMULEVAL_SCORES,
+    Point,
+    Setup,
+    read_marker,
+    write_marker,
+)
+from eval.shards import (
+    Progress,
+    Shard,
+    cut_shards,
+    part_from,
+    read_part,
+    read_progress,
+    write_lists,
+    write_part,
+)
+
+SILENT = "the agent wrote nothing for any utterance, which SimulEval cannot score"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What all tasks share: the setup, its digest, and where their numbers will come from."""
+
+    setup: Setup
+    inputs: Mapping[str, str]
+    provenance: Mapping[str, Any]
+
+    def record(self, point: Point) -> dict[str, Any] | None:
+        """The record of a point, however it was evaluated; None when it is not finished."""
+        return read_marker(self.setup.folder(point), self.setup.command(point), dict(self.inputs))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that has ended, with its times."""
+
+    status: int
+    log: Path
+    started: str
+    wall_seconds: float
+
+
+class Task(Protocol):
+    """What one process has to do in a folder of its own."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it leaves its files."""
+
+    def done(self) -> str | None:
+        """When or how it was done, in words; None when it has to be run."""
+
+    def forget(self) -> None:
+        """Remove what an earlier process has finished of it."""
+
+    def start(self, report: Callable[[str], None]) -> tuple[list[str], Path]:
+        """Make the folder ready; return the command and where its output is to be logged."""
+
+    def finish(self, ended: Ended) -> None:
+        """Check what the process left, and mark the task as done. Raises ScoringError."""
+
+
+class WholePoint:
+    """A point that one process evaluates from the first utterance to the last."""
+
+    def __init__(self, sweep: Sweep, point: Point) -> None:
+        self.sweep = sweep
+        self.point = point
+        self.name = point.name
+        self.folder = sweep.setup.folder(point)
+
+    def done(self) -> str | None:
+        record = self.sweep.record(self.point)
+        return None if record is None else f"already done on {record['finished']}"
+
+    def forget(self) -> None:
+        # The marker goes first: from here on the point is not finished.
+        for name in (MARKER, INSTANCES, SIMULEVAL_SCORES):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def start(self, report: Callable[[str], None]) -> tuple[list[str], Path]:
+        self.forget()
+        report(f"{self.name}: started")
+        return self.sweep.setup.command(self.point), self.folder / RUN_LOG
+
+    def finish(self, ended: Ended) -> None:
+        if ended.status != 0:
+            raise ScoringError(self._why_it_failed(ended))
+        utterances = read_instances(self.folder / INSTANCES, len(self.sweep.setup.test_set))
+        compare_with_simuleval(score(utterances), self.folder / SIMULEVAL_SCORES)
+        write_marker(
+            self.folder,
+            command=self.sweep.setup.command(self.point),
+            inputs=dict(self.sweep.inputs),
+            started=ended.started,
+            finished=now(),
+            wall_seconds=ended.wall_seconds,
+            provenance=dict(self.sweep.provenance),
+        )
+
+    def _why_it_failed(self, ended: Ended) -> str:
+        try:
+            utterances = read_instances(self.folder / INSTANCES, len(self.sweep.setup.test_set))
+        except ScoringError:
+            utterances = []
+        if utterances and not any(utterance.delays_ms for utterance in utterances):
+            return SILENT
+        return last_words(ended)
+
+
+class OneShard:
+    """A shard of a point; what an earlier process has finished of it is not evaluated again."""
+
+    def __init__(self, sweep: Sweep, point: Point, shard: Shard) -> None:
+        self.sweep = sweep
+        self.point = point
+        self.shard = shard
+        self.name = f"{point.name}/{shard.name}"
+        self.folder = sweep.setup.folder(point) / shard.name
+
+    def progress(self) -> Progress:
+        return read_progress(self.sweep.setup, self.point, self.shard, self.sweep.inputs)
+
+    def done(self) -> str | None:
+        record = self.sweep.record(self.point)
+        if record is not None:
+            return f"already done on {record['finished']}"
+        progress = self.progress()
+        complete = len(progress.lines) == len(self.shard)
+        return f"already done on {progress.parts[-1]['started']}" if complete else None
+
+    def forget(self) -> None:
+        (self.sweep.setup.folder(self.point) / MARKER).unlink(missing_ok=True)
+        for part in self.folder.glob("from-*"):
+            shutil.rmtree(part)
+
+    def start(self, report: Callable[[str], None]) -> tuple[list[str], Path]:
+        setup, shard = self.sweep.setup, self.shard
+        progress = self.progress()
+        for damage in progress.cut:
+            report(f"{self.name}: {damage}, and is evaluated again")
+        start = shard.start + len(progress.lines)
+        part = part_from(setup, self.point, shard, start)
+        if part.output.exists():
+            shutil.rmtree(part.output)
+        part.output.mkdir(parents=True)
+        write_lists(part, setup.test_set, start, shard.stop)
+        command = setup.command(self.point, part)
+        write_part(
+            part.output,
+            {
+                "command": command,
+                "inputs": dict(self.sweep.inputs),
+                "started": now(),
+                "provenance": dict(self.sweep.provenance),
+            },
+        )
+        on = f", goes on after {len(progress.lines)} utterances" if progress.lines else ""
+        report(f"{self.name}: started{on}")
+        return command, part.output / RUN_LOG
+
+    def finish(self, ended: Ended) -> None:
+        """The shard is done when its log is whole, whatever the status.
+
+        SimulEval cannot score a shard in which the agent wrote nothing, but what counts is the
+        union, which it scores when all shards are merged.
+        """
+        record = read_part(ended.log.parent)
+        if record is not None:
+            write_part(
+                ended.log.parent, {**record, "finished": now(), "wall_seconds": ended.wall_seconds}
+            )
+        finished = len(self.progress().lines)
+        if finished < len(self.shard):
+            raise ScoringError(
+                f"{finished} of {len(self.shard)} utterances are finished; {last_words(ended)}"
+            )
+
+
+def make_tasks(sweep: Sweep, points: Sequence[Point], num_shards: int) -> list[Task]:
+    """The tasks of all points, in the order of the points; the number of a task is its place."""
+    if num_shards == 1:
+        return [WholePoint(sweep, point) for point in points]
+    shards = cut_shards(len(sweep.setup.test_set), num_shards)
+    return [OneShard(sweep, point, shard) for point in points for shard in shards]
+
+
+def last_words(ended: Ended) -> str:
+    """How a process ended, and the last line that it wrote."""
+    lines = ended.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = lines[-1].strip() if lines else "it printed nothing"
+    if ended.status < 0:
+        return f"simuleval was killed by {signal.Signals(-ended.status).name}; last it said: {last}"
+    return f"simuleval ended with status {ended.status}: {last}"
+
+
+def now() -> str:
+    """The date and time, in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

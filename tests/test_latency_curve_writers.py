@@ -1,0 +1,160 @@
+"""Both writers in one sweep: rows of their own, compared with each other, in one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import soundfile
+import yaml
+from tiny_model import babble, make_model_folder
+from tiny_sweep import Corpus, logged
+
+from echostream.config import EncoderConfig, ModelConfig, to_dict
+from eval.latency_curve import main
+from eval.point import Point
+from eval.provenance import ROOT
+
+BOTH = ("--max-future-frames", 0, 1, "--segment-sizes", 500, "--writers", "ctc", "decoder")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    corpus = Corpus(tmp_path_factory.mktemp("writers"))
+    assert corpus.sweep(*BOTH, "--offline") == 0
+    return corpus
+
+
+def model_folder(path: Path, decoder_layers: int) -> Path:
+    """As much of a model folder as a sweep reads itself."""
+    path.mkdir()
+    config = to_dict(ModelConfig(24, 24, EncoderConfig(), decoder_layers=decoder_layers))
+    (path / "config.yaml").write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_a_point_of_the_decoder_has_a_folder_of_its_own_and_the_others_keep_theirs() -> None:
+    assert Point(0, 320, 1).name == "L0_seg320_n1"
+    assert Point(1, None, 2, "decoder").name == "L1_offline_n2_decoder"
+
+
+def test_the_table_has_a_row_for_each_writer(swept: Corpus) -> None:
+    assert [(row["writer"], row["L"], row["segment_ms"]) for row in swept.rows()] == [
+        (writer, lookahead, segment)
+        for writer in ("ctc", "decoder")
+        for lookahead in ("0", "1")
+        for segment in ("500", "offline")
+    ]
+    commands = [point["command"] for point in swept.results()["points"]]
+    assert ["--writer" in command for command in commands] == [False] * 4 + [True] * 4
+    names = [point["name"] for point in swept.results()["points"]]
+    assert names[1], names[5] == ("L0_offline_n1", "L0_offline_n1_decoder")
+
+
+def test_p_values_compare_where_one_thing_differs(swept: Corpus) -> None:
+    rows = {(row["writer"], row["L"], row["segment_ms"]): row for row in swept.rows()}
+    for (writer, lookahead, _), row in rows.items():
+        assert (row["p_vs_L0"] == "") == (lookahead == "0")
+        assert (row["p_vs_ctc"] == "") == (writer == "ctc")
+    # With L = 0 the one is always right and the other never.
+    assert float(rows["decoder", "0", "500"]["p_vs_ctc"]) < 0.05
+    assert float(rows["ctc", "0", "500"]["BLEU"]) == 100
+
+
+def test_the_printed_table_names_the_writers_where_there_are_two(
+    swept: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert swept.sweep(*BOTH, "--offline") == 0
+    header, _, first = table(capsys.readouterr().out)[:3]
+    assert header.split()[0] == "writer"
+    assert header.endswith("p vs ctc")
+    assert first.split()[0] == "ctc"
+    assert swept.sweep(*BOTH[:-1]) == 0
+    header, _, first = table(capsys.readouterr().out)[:3]
+    assert "writer" not in header
+    assert first.split()[0] == "0"
+
+
+def table(output: str) -> list[str]:
+    lines = output.splitlines()
+    start = next(place for place, line in enumerate(lines) if "segment" in line and "BLEU" in line)
+    return lines[start:]
+
+
+def test_the_picture_tells_writers_by_line_and_look_aheads_by_colour(swept: Corpus) -> None:
+    assert swept.sweep(*BOTH, "--offline") == 0
+    picture = (swept.output / "curve.svg").read_text()
+    for words in ("L = 0", "L = 1", "writer ctc", "writer decoder", "decoder offline", "500"):
+        assert words in picture
+    assert "L = 1 offline" not in picture
+
+
+@pytest.mark.parametrize(
+    ("layers", "given", "num_points"),
+    [(0, (), 1), (2, (), 2), (2, ("decoder",), 1), (0, ("ctc",), 1)],
+)
+def test_a_model_with_a_decoder_is_swept_with_both_writers(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    layers: int,
+    given: tuple[str, ...],
+    num_points: int,
+) -> None:
+    corpus = Corpus(tmp_path)
+    model = model_folder(tmp_path / "model", layers)
+    words = corpus.words("--model-path", model, "--max-future-frames", 0, "--segment-sizes", 500)
+    asked = ["--writers", *given] if given else []
+    assert main([*words, *asked, "--slurm-script", str(tmp_path / "s.sbatch")]) == 0
+    assert capsys.readouterr().out.startswith(f"{num_points} tasks")
+
+
+def test_a_decoder_that_the_model_does_not_have_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = Corpus(tmp_path)
+    model = model_folder(tmp_path / "model", 0)
+    assert main(corpus.words("--model-path", model, "--writers", "ctc", "decoder")) == 2
+    message = (
+        f"`--writers` must be ctc for {model}, which has no text decoder, "
+        "but is ctc decoder instead."
+    )
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["--writer", "--writer=decoder", "--stride-n", "--output"])
+def test_what_the_sweep_gives_the_agent_cannot_be_given_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    corpus = Corpus(tmp_path)
+    assert corpus.sweep("--", word, "2") == 2
+    assert f"`{word}` must not stand after `--`" in capsys.readouterr().err
+    assert not corpus.output.exists()
+
+
+@pytest.mark.slow
+def test_the_shipped_agent_writes_with_both_whole_or_in_shards(tmp_path: Path) -> None:
+    """From a model folder with a decoder and audio to the curve, with random weights."""
+    corpus = Corpus(tmp_path, half_seconds=(5, 7, 6))
+    for place, wav in enumerate(corpus.wavs):
+        soundfile.write(wav, babble(3.3 - 0.5 * place, seed=place), 16000)
+    corpus.model = make_model_folder(tmp_path / "model", decoder_layers=1)
+    corpus.agent = ROOT / "agents" / "s2tt.py"
+    words = ("--max-future-frames", 0, "--segment-sizes", 320)
+    assert corpus.sweep(*words, "--offline") == 0
+    said = {
+        point["name"]: [line["prediction"] for line in logged(corpus.output / point["name"])]
+        for point in corpus.results()["points"]
+    }
+    assert list(said) == [
+        *("L0_seg320_n1", "L0_offline_n1"),
+        *("L0_seg320_n1_decoder", "L0_offline_n1_decoder"),
+    ]
+    # Cutting does not matter, the writer does.
+    assert said["L0_seg320_n1"] == said["L0_offline_n1"]
+    assert said["L0_seg320_n1_decoder"] == said["L0_offline_n1_decoder"]
+    assert said["L0_seg320_n1_decoder"] != said["L0_seg320_n1"]
+
+    sharded = corpus.elsewhere()
+    assert sharded.sweep(*words, "--writers", "decoder", "--shards", 3) == 0
+    log = logged(sharded.output / "L0_seg320_n1_decoder")
+    assert log == logged(corpus.output / "L0_seg320_n1_decoder")
