@@ -30,6 +30,7 @@ def read_long_description() -> str:
 
 TRAIN = ["tensorboard>=2.14,<3", "tqdm>=4.64,<5"]
 EVAL = ["matplotlib>=3.8,<4", "OmniSTEval>=0.1.10,<0.2"]
+SIMULSTREAM = ["simulstream>=1.0,<1.1"]
 
 setup(
     name="echostream",
@@ -57,9 +58,11 @@ setup(
     extras_require={
         "train": TRAIN,
         "eval": EVAL,
+        "simulstream": SIMULSTREAM,
         "dev": [
             *TRAIN,
             *EVAL,
+            *SIMULSTREAM,
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",

@@ -28,6 +28,16 @@ TARGET_SPM = "spm_tgt.model"
 CMVN = "gcmvn.npz"
 README = "README.md"
 
+# What `simuleval --system-dir FOLDER [--system-config NAME]` runs: the agent of each file.
+SYSTEMS = {"main.yaml": "SpeechToTextTranslationAgent", "asr.yaml": "StreamingASRAgent"}
+# The path is relative to the folder, which SimulEval enters before it builds the agent.
+_SYSTEM = """\
+# Read by `simuleval --system-dir` of this folder. Flags of the agent may be added, one a line.
+# No true or false (SimulEval switches a flag on for either) and no spaces in a value.
+agent_class: echostream.agents.{agent}
+model_path: .
+"""
+
 _NEEDED = (CONFIG, SOURCE_SPM, TARGET_SPM, CMVN, WEIGHTS)
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 
@@ -61,6 +71,7 @@ def save_model(
     `source_spm` and `target_spm` are SentencePiece model files; they may already lie in the folder.
     `readme` says what the model was trained on and how well it does. Each file is written under a
     temporary name and renamed, the weights last, so an interrupted call leaves no half file.
+    The files of `SYSTEMS` are left as they are if they are there: they may hold a user's flags.
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +83,10 @@ def save_model(
     _replace(folder / CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
     _replace(folder / CMVN, cmvn.save)
     _replace(folder / README, lambda file: file.write_text(readme, encoding="utf-8"))
+    for name, agent in SYSTEMS.items():
+        if not (folder / name).exists():
+            system = _SYSTEM.format(agent=agent)
+            _replace(folder / name, partial(Path.write_text, data=system, encoding="utf-8"))
     _replace(folder / WEIGHTS, lambda file: save_file(weights, file))
 
 
@@ -83,7 +98,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
             damaged, not finite or not those of the configuration, or if the parts do not fit.
         ConfigError: if a key of `config.yaml` is unknown, missing or not allowed.
     """
-    folder = Path(path)
+    folder = Path(path).absolute()  # SimulEval hands over ".", which no message should name
     _check_files(folder)
     try:
         config = load_config(ModelConfig, folder / CONFIG)

@@ -10,10 +10,12 @@ import torch
 
 from echostream.config import ModelConfig, load_config
 from echostream.models import build_model
+from echostream.simulstream import ProcessorConfig
 from echostream.training.config import TrainConfig
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs"
-KINDS: dict[str, Any] = {"train": TrainConfig}  # the dataclass of each folder's files
+# the dataclass of each folder's files
+KINDS: dict[str, Any] = {"train": TrainConfig, "simulstream": ProcessorConfig}
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file())
 
 

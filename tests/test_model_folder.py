@@ -26,7 +26,10 @@ FILES = {
     "spm_tgt.model",
     "gcmvn.npz",
     "README.md",
+    "main.yaml",
+    "asr.yaml",
 }
+NEEDED = sorted(FILES - {"README.md", "main.yaml", "asr.yaml"})
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,17 @@ def test_saving_again_renews_the_files_and_leaves_others_alone(folder: Path) -> 
     assert {file.name for file in folder.iterdir()} == FILES | {"notes.txt"}
 
 
+def test_saving_again_leaves_the_flags_that_a_user_gave_simuleval(folder: Path) -> None:
+    mine = (folder / "main.yaml").read_text() + "max_future_frames: 1\n"
+    (folder / "main.yaml").write_text(mine)
+    (folder / "asr.yaml").unlink()
+    model = load_model(folder)
+    spm = (folder / "spm_src.model", folder / "spm_tgt.model")
+    save_model(folder, model.network, model.config, model.cmvn, *spm, "new")
+    assert (folder / "main.yaml").read_text() == mine
+    assert {file.name for file in folder.iterdir()} == FILES
+
+
 def test_a_save_that_fails_leaves_the_old_model_and_no_rest(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,14 +151,14 @@ def test_loading_does_not_touch_the_random_numbers_of_the_caller(original: Path)
     assert torch.equal(torch.rand(2), expected)
 
 
-@pytest.mark.parametrize("name", sorted(FILES - {"README.md"}))
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelFolderError, match=f"{folder} lacks {name}"):
         load_model(folder)
 
 
-@pytest.mark.parametrize("name", sorted(FILES - {"README.md"}))
+@pytest.mark.parametrize("name", NEEDED)
 @pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 not what it says", b"half"])
 def test_a_damaged_file_is_named(folder: Path, name: str, content: bytes) -> None:
     path = folder / name
@@ -162,6 +176,16 @@ def test_a_folder_that_is_not_there_or_is_a_file_is_named(tmp_path: Path) -> Non
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(ModelFolderError, match=r"notes\.txt is a file; a model is a folder"):
         load_model(tmp_path / "notes.txt")
+
+
+def test_a_folder_given_as_the_working_directory_is_named_in_full(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    load_model(".")
+    (folder / "gcmvn.npz").unlink()
+    with pytest.raises(ModelFolderError, match=f"{folder} lacks gcmvn.npz"):
+        load_model(".")
 
 
 class _Trap:

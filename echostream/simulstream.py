@@ -1,0 +1,161 @@
+"""simulstream's door: its servers and its inference command drive a `StreamingTranslator`.
+
+simulstream's configuration says `type: echostream.simulstream.EchoStreamProcessor`; its other keys
+are the fields of `ProcessorConfig`. Nothing else here imports simulstream.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from simulstream.server.speech_processors import SAMPLE_RATE, SpeechProcessor
+from simulstream.server.speech_processors.incremental_output import IncrementalOutput
+
+from echostream.config import ConfigError, from_dict
+from echostream.model_folder import Model, load_model
+from echostream.translator import Output, StreamingTranslator
+
+logger = logging.getLogger(__name__)
+
+# Keys that simulstream's voice activity detector reads from the configuration of what it wraps.
+_OF_THE_VAD = ("vad_", "base_speech_processor_class", "min_speech_size")
+
+
+@dataclass(frozen=True)
+class ProcessorConfig:
+    """What a speech processor is told; simulstream's scorers read the same file."""
+
+    type: str  # the class, for simulstream
+    speech_chunk_size: float  # seconds
+    model_path: str  # relative to the working directory
+    device: str = "cpu"
+    task: str = "st"
+    writer: str = "ctc"
+    max_future_frames: int | None = None  # None: the smallest of the model
+    lagging_k1: int = 0
+    lagging_k2: int = 0
+    stride_n: int = 1
+    source_lang: str | None = None  # the pair of the model, which does not know it itself
+    target_lang: str | None = None
+    detokenizer_type: str = "simuleval"  # for the scorers: the tokens of the log are words
+    latency_unit: str = "word"
+
+    def __post_init__(self) -> None:
+        if not self.speech_chunk_size > 0:
+            raise ConfigError(
+                "`speech_chunk_size` must be a positive number of seconds, "
+                f"but is {self.speech_chunk_size} instead."
+            )
+        for key, only in (("detokenizer_type", "simuleval"), ("latency_unit", "word")):
+            if getattr(self, key) != only:
+                raise ConfigError(
+                    f"`{key}` must be {only!r}, because the log holds whole words, "
+                    f"but is {getattr(self, key)!r} instead."
+                )
+
+
+class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
+    """One client's stream. All processors of a process share one model; nothing is ever deleted.
+
+    Raises:
+        ConfigError: if a key of the configuration is unknown, missing or not allowed.
+        RuntimeError: if the model has not been loaded with `load_model`.
+        ValueError: if the model cannot do what the configuration asks for.
+    """
+
+    _models: ClassVar[dict[tuple[Path, str], Model]] = {}
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__(config)
+        self.settings = _read(config)
+        key = _model_key(self.settings)
+        if key not in self._models:
+            raise RuntimeError(f"{key[0]} is not loaded: call `load_model(config)` first.")
+        self._session = StreamingTranslator(
+            self._models[key],
+            max_future_frames=self.settings.max_future_frames,
+            lagging_k1=self.settings.lagging_k1,
+            lagging_k2=self.settings.lagging_k2,
+            stride_n=self.settings.stride_n,
+            task=self.settings.task,
+            writer=self.settings.writer,
+        )
+
+    @classmethod
+    def load_model(cls, config: SimpleNamespace) -> None:
+        """Loads the model of `config.model_path`, once for all processors that use it.
+
+        Raises `ModelFolderError` or `ConfigError` naming what cannot be used.
+        """
+        key = _model_key(_read(config))
+        if key in cls._models:  # simulstream asks again for each processor of its pool
+            return
+        model = load_model(*key)
+        # So that the first client does not pay for what PyTorch sets up on first use.
+        warm_up = StreamingTranslator(model)
+        warm_up.push(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+        warm_up.finish()
+        cls._models[key] = model
+
+    def process_chunk(self, waveform: NDArray[np.float32]) -> IncrementalOutput:
+        """The words that `waveform` (S,), at 16 kHz and in [-1, 1], brings out."""
+        return self._incremental(self._session.push(waveform, SAMPLE_RATE))
+
+    def end_of_stream(self) -> IncrementalOutput:
+        """The words still owed. A chunk after this begins another stream, as simulstream's
+        voice activity detector expects, which ends a stream at each pause without `clear`."""
+        last = self._session.finish()
+        self._session.reset()
+        return self._incremental(last)
+
+    def clear(self) -> None:
+        """Forgets the stream, finished or not."""
+        self._session.reset()
+
+    def tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The words, each with a space after it, so that clients may join pieces as they come."""
+        return "".join(f"{token} " for token in tokens)
+
+    def set_source_language(self, language: str) -> None:
+        """Checks that `language` is the model's. Raises ValueError if it is another."""
+        _check_language("source_lang", self.settings.source_lang, language)
+
+    def set_target_language(self, language: str) -> None:
+        """Checks that `language` is the model's. Raises ValueError if it is another."""
+        _check_language("target_lang", self.settings.target_lang, language)
+
+    def _incremental(self, outputs: Sequence[Output]) -> IncrementalOutput:
+        words = [word for output in outputs for word in output.text.split()]
+        return IncrementalOutput(
+            new_tokens=words,
+            new_string=self.tokens_to_string(words),
+            deleted_tokens=[],
+            deleted_string="",
+        )
+
+
+def _read(config: SimpleNamespace) -> ProcessorConfig:
+    values = {k: v for k, v in vars(config).items() if not k.startswith(_OF_THE_VAD)}
+    return from_dict(ProcessorConfig, values, "simulstream's configuration")
+
+
+def _model_key(settings: ProcessorConfig) -> tuple[Path, str]:
+    return Path(settings.model_path).resolve(), settings.device
+
+
+def _check_language(key: str, known: str | None, asked: str) -> None:
+    if known is None:
+        logger.warning(
+            "%s %r was asked for; a model has one pair of languages, and the configuration does "
+            "not say which: set `%s` to have it checked.",
+            *(key, asked, key),
+        )
+    elif asked.lower() != known.lower():
+        raise ValueError(f"`{key}` must be {known!r}, the model's, but is {asked!r} instead.")

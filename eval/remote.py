@@ -1,0 +1,131 @@
+"""Evaluates an agent that runs elsewhere, in a server of SimulEval; writes its instances.log.
+
+    simuleval --standalone --remote-port 12321 --agent agents/s2tt.py --model-path models/fr-en-demo
+    python eval/remote.py --source examples/fr-en/wav_list.txt --target examples/fr-en/target.txt \\
+        --source-segment-size 320 --output out/remote --url http://localhost:12321
+
+The first line is for the machine with the agent, the second for the one with the recordings. The
+log is that of a local run; `elapsed` holds the network, too. Each utterance is on disk before the
+next begins, and a run that broke off goes on when the command is given again. The server has one
+agent: only one client at a time.
+
+Exit status: 0 when every utterance is done, 1 when the run broke off, 2 for bad arguments, inputs
+or an output folder of another run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # Run as a script: its own folder is first on the path, and must give way to the root.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from eval.files import digest, digest_of_stats
+from eval.inputs import InputError, TestSet, read_test_set
+from eval.remote_agent import RemoteAgent, RemoteError
+from eval.remote_log import RemoteLog, RemoteLogError
+from eval.remote_utterance import evaluate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation and return the exit status."""
+    args = _parse(argv)
+    try:
+        test_set = read_test_set(args.source, args.target)
+        agent = RemoteAgent(args.url, args.timeout)
+    except (InputError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        name = agent.describe()
+    except RemoteError as error:
+        print(f"error: {error}\n{_how_to_serve(args.url)}", file=sys.stderr)
+        return 1
+    settings = {
+        "agent": name,
+        "source_segment_size": args.source_segment_size,
+        "source": digest(args.source),
+        "target": digest(args.target),
+        "recordings": digest_of_stats(test_set.recordings),
+    }
+    try:
+        log = RemoteLog(args.output, settings, args.rerun)
+    except (RemoteLogError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{name} at {args.url}: {log.num_done} of {len(test_set)} utterances are done")
+    try:
+        _run(agent, test_set, log, args.source_segment_size)
+    except (RemoteError, OSError, KeyboardInterrupt) as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
+        print(
+            f"{reason}\n{log.num_done} of {len(test_set)} utterances are in {log.path}; "
+            "the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    print(f"{log.path} is complete; score it with: echostream score {args.output}")
+    return 0
+
+
+def _run(agent: RemoteAgent, test_set: TestSet, log: RemoteLog, segment_ms: int) -> None:
+    for index in range(log.num_done, len(test_set)):
+        reference = test_set.references[index]
+        instance = evaluate(agent, index, test_set.sources[index], reference, segment_ms)
+        log.append(instance)
+        print(f"{log.num_done}/{len(test_set)} {instance['prediction']}", flush=True)
+
+
+def _how_to_serve(url: str) -> str:
+    port = url.rstrip("/").rpartition(":")[2]
+    return (
+        "Start a server there, and wait until it says that it listens:\n"
+        f"  simuleval --standalone --remote-port {port if port.isdigit() else 12321} "
+        "--agent agents/s2tt.py --model-path models/fr-en-demo"
+    )
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The docstring as it is, and the default of every option."""
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="remote.py", description=__doc__, formatter_class=_Help, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--source", type=Path, required=True, help="wav list")
+    add("--target", type=Path, required=True, help="references")
+    add("--output", type=Path, required=True, help="output folder")
+    add("--source-segment-size", type=_milliseconds, required=True, help="in ms")
+    add("--url", default="http://localhost:12321", help="where the agent is served")
+    add("--timeout", type=_seconds, default=120.0, help="seconds to wait for one answer")
+    add("--rerun", action="store_true", help="begin anew in a folder that holds a run")
+    return parser.parse_args(argv)
+
+
+def _milliseconds(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1 ms, but is {value} instead")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0 seconds, but is {value} instead")
+    return value
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    # A terminated run must say what is done, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())

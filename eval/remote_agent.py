@@ -1,0 +1,114 @@
+"""A SimulEval agent at the other end of HTTP, as `simuleval --standalone` serves it.
+
+`PUT /input` hears a segment, `GET /output` runs the policy once, `POST /reset` begins the next
+utterance. The server has one agent and no sessions: two clients at a time would talk into each
+other's utterances. Only fields that every build of SimulEval knows are sent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+
+class RemoteError(RuntimeError):
+    """A server that is not there, is gone, or does not answer as SimulEval's does."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the agent wrote: text, empty if it chose to read on."""
+
+    text: str
+    finished: bool
+
+
+class RemoteAgent:
+    """One agent and the connection to it, which stays open from call to call.
+
+    Args:
+        url: like http://localhost:12321
+        timeout_seconds: how long to wait for one answer.
+
+    All calls raise `RemoteError` naming the call, and what came instead of an answer.
+
+    Raises:
+        ValueError: if `url` is not one.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        parts = urlsplit(url)
+        kinds: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
+        if parts.scheme not in kinds or not parts.hostname or not _has_usable_port(parts):
+            raise ValueError(f"`url` must be like http://localhost:12321, but is {url!r} instead.")
+        connection = kinds[parts.scheme]
+        self._connection = connection(parts.hostname, parts.port, timeout=timeout_seconds)
+        self._url = url.rstrip("/")
+        self._prefix = parts.path.rstrip("/")
+
+    def describe(self) -> str:
+        """The name of the agent and what it makes of what, as the server tells it."""
+        answer = self._json("GET", "/")
+        if "info" not in answer:
+            raise RemoteError(f"GET {self._url}/: the answer is not that of a SimulEval agent.")
+        return str(answer["info"])
+
+    def reset(self) -> None:
+        """Begins the next utterance."""
+        self._call("POST", "/reset")
+
+    def hear(self, samples: list[Any], sample_rate: int, at_ms: float, finished: bool) -> Reply:
+        """Sends samples (S,) or (S, C), the last of which is at `at_ms`; what the agent says."""
+        segment = {"content": samples, "sample_rate": sample_rate, "data_type": "speech"}
+        return self._exchange(segment | {"index": at_ms, "finished": finished})
+
+    def hear_nothing(self, at_ms: float) -> Reply:
+        """Says once more that the source is finished; what the agent says to that."""
+        return self._exchange({"index": at_ms, "finished": True, "data_type": None})
+
+    def _exchange(self, segment: dict[str, Any]) -> Reply:
+        is_empty = segment["data_type"] is None
+        self._call("PUT", "/input", json.dumps(segment | {"is_empty": is_empty}).encode())
+        answer = self._json("GET", "/output")
+        content = answer.get("content") or ""  # an empty segment has a list
+        if not isinstance(content, str) or not isinstance(answer.get("finished"), bool):
+            kind = answer.get("data_type")
+            raise RemoteError(f"GET {self._url}/output: must answer text, but answered {kind!r}.")
+        return Reply(content, answer["finished"])
+
+    def _json(self, method: str, path: str) -> dict[str, Any]:
+        content = self._call(method, path)
+        try:
+            answer = json.loads(content)
+        except ValueError as error:
+            raise RemoteError(f"{method} {self._url}{path}: is not JSON: {error}") from error
+        if not isinstance(answer, dict):
+            raise RemoteError(f"{method} {self._url}{path}: is not a segment, but {answer!r}.")
+        return answer
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        where = f"{method} {self._url}{path}"
+        try:
+            self._connection.request(method, self._prefix + path, body)
+            response = self._connection.getresponse()
+            content: bytes = response.read()
+        except (OSError, HTTPException) as error:
+            self._connection.close()
+            reason = str(error) or type(error).__name__
+            raise RemoteError(f"{where}: the server does not answer: {reason}") from error
+        if response.status != 200:
+            raise RemoteError(
+                f"{where}: the server answered {response.status} {response.reason}; "
+                "what it printed says why."
+            )
+        return content
+
+
+def _has_usable_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0  # None is the usual one
+    except ValueError:
+        return False

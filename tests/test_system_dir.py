@@ -1,0 +1,99 @@
+"""A model folder is a system of SimulEval: `--system-dir` says what `--agent` says, anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import yaml
+from tiny_model import SAMPLE_RATE, babble, make_model_folder
+
+from echostream.model_folder import SYSTEMS
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / "models" / "fr-en-demo"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two recordings, source.txt and target.txt."""
+    place = tmp_path_factory.mktemp("lists")
+    for index in (0, 1):
+        soundfile.write(place / f"{index}.wav", babble(2.3, 80 + index), SAMPLE_RATE)
+    (place / "source.txt").write_text("".join(f"{place / name}.wav\n" for name in "01"))
+    (place / "target.txt").write_text("the black cat sleeps in the house\n" * 2)
+    return place
+
+
+def simuleval(cwd: Path, lists: Path, output: Path, *flags: str) -> list[dict[str, Any]]:
+    """The lines of instances.log without the times of this machine."""
+    command = [sys.executable, "-m", "simuleval.cli", "--source-segment-size", "320"]
+    command += ["--source", str(lists / "source.txt"), "--target", str(lists / "target.txt")]
+    command += ["--output", str(output), "--latency-metrics", "AL", "--no-progress-bar", *flags]
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # Only the table: no flag of SimulEval was taken for one of the agent's that prints.
+    assert done.stdout.split()[:2] == ["BLEU", "AL"], done.stdout
+    lines = (output / "instances.log").read_text().splitlines()
+    instances = [json.loads(line) for line in lines]
+    return [{k: v for k, v in i.items() if k != "elapsed"} for i in instances]
+
+
+@pytest.mark.parametrize(
+    ("agent", "config"),
+    [("s2tt.py", ()), ("asr.py", ("--system-config", "asr.yaml"))],
+    ids=["translation", "recognition"],
+)
+def test_the_system_of_a_folder_says_what_the_agent_says(
+    folder: Path, lists: Path, tmp_path: Path, agent: str, config: tuple[str, ...]
+) -> None:
+    flags = ("--agent", str(ROOT / "agents" / agent), "--model-path", str(folder))
+    expected = simuleval(tmp_path, lists, tmp_path / "agent", *flags)
+    absolute = ("--system-dir", str(folder), *config)
+    relative = ("--system-dir", folder.name, *config)
+    found = simuleval(tmp_path, lists, tmp_path / "system", *absolute)
+    assert found == expected
+    assert simuleval(folder.parent, lists, tmp_path / "elsewhere", *relative) == expected
+    assert all(instance["prediction"] for instance in expected)
+
+
+def test_a_flag_that_was_added_to_the_system_is_obeyed(
+    folder: Path, lists: Path, tmp_path: Path
+) -> None:
+    flags = ("--agent", str(ROOT / "agents" / "s2tt.py"), "--model-path", str(folder))
+    expected = simuleval(tmp_path, lists, tmp_path / "agent", *flags, "--lagging-k1", "3")
+    text = (folder / "main.yaml").read_text()
+    (folder / "late.yaml").write_text(text + "lagging_k1: 3\n")
+    system = ("--system-dir", str(folder), "--system-config", "late.yaml")
+    assert simuleval(tmp_path, lists, tmp_path / "system", *system) == expected
+    assert simuleval(tmp_path, lists, tmp_path / "other", "--system-dir", str(folder)) != expected
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_the_demo_model_ships_systems_that_simuleval_understands(name: str) -> None:
+    system = yaml.safe_load((DEMO / name).read_text())
+    assert system["agent_class"] == f"echostream.agents.{SYSTEMS[name]}"
+    assert system["model_path"] == "."
+    for key, value in system.items():
+        assert not isinstance(value, bool), f"{key}: SimulEval takes false for true"
+        assert isinstance(value, str | int | float), f"{key}: SimulEval takes text and numbers"
+        assert len(str(value).split()) == 1, f"{key}: SimulEval cuts values at spaces"
