@@ -78,30 +78,20 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
         key = _model_key(self.settings)
         if key not in self._models:
             raise RuntimeError(f"{key[0]} is not loaded: call `load_model(config)` first.")
-        self._session = StreamingTranslator(
-            self._models[key],
-            max_future_frames=self.settings.max_future_frames,
-            lagging_k1=self.settings.lagging_k1,
-            lagging_k2=self.settings.lagging_k2,
-            stride_n=self.settings.stride_n,
-            task=self.settings.task,
-            writer=self.settings.writer,
-        )
+        self._session = _make_session(self._models[key], self.settings)
 
     @classmethod
     def load_model(cls, config: SimpleNamespace) -> None:
         """Loads the model of `config.model_path`, once for all processors that use it.
 
-        Raises `ModelFolderError` or `ConfigError` naming what cannot be used.
+        Raises `ModelFolderError`, `ConfigError` or `ValueError` naming what cannot be used.
         """
-        key = _model_key(_read(config))
+        settings = _read(config)
+        key = _model_key(settings)
         if key in cls._models:  # simulstream asks again for each processor of its pool
             return
         model = load_model(*key)
-        # So that the first client does not pay for what PyTorch sets up on first use.
-        warm_up = StreamingTranslator(model)
-        warm_up.push(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
-        warm_up.finish()
+        _make_session(model, settings).warm_up()
         cls._models[key] = model
 
     def process_chunk(self, waveform: NDArray[np.float32]) -> IncrementalOutput:
@@ -144,6 +134,18 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
 def _read(config: SimpleNamespace) -> ProcessorConfig:
     values = {k: v for k, v in vars(config).items() if not k.startswith(_OF_THE_VAD)}
     return from_dict(ProcessorConfig, values, "simulstream's configuration")
+
+
+def _make_session(model: Model, settings: ProcessorConfig) -> StreamingTranslator:
+    return StreamingTranslator(
+        model,
+        max_future_frames=settings.max_future_frames,
+        lagging_k1=settings.lagging_k1,
+        lagging_k2=settings.lagging_k2,
+        stride_n=settings.stride_n,
+        task=settings.task,
+        writer=settings.writer,
+    )
 
 
 def _model_key(settings: ProcessorConfig) -> tuple[Path, str]:

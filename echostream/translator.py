@@ -106,6 +106,16 @@ class StreamingTranslator:
         self._finished = False
         self._warned = False
 
+    def warm_up(self) -> None:
+        """Computes everything once, on silence, so that the first stream does not pay for what the
+        device sets up on first use. The stream is a new one afterwards."""
+        self.reset()
+        self.push(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+        self.finish()
+        with torch.inference_mode():
+            self._writer.warm_up()
+        self.reset()
+
     @property
     def delay_ms(self) -> float:
         """Source audio heard since the stream began."""

@@ -68,6 +68,11 @@ class Writer:
         asr, st = init_collapse(1, device), init_collapse(1, device)
         return WriterState(asr, st, 0, 0, PolicyState(), (), 0, decoder)
 
+    def warm_up(self) -> None:
+        """Asks the decoder, if there is one, for a token that nobody reads."""
+        if self.decoder is not None:
+            self.decoder.predict(self.decoder.init_state(1))
+
     def advance(self, output: CtcOutput, state: WriterState) -> tuple[Written, WriterState]:
         """What the network's next output `(1, 4 g, ...)` brings out."""
         written = Written([], [])

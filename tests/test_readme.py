@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from echostream.cli import main
+from eval import arguments, long_form, remote
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "fr-en-demo" / "README.md"]
@@ -53,6 +54,21 @@ def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> 
         args = _parser().parse_args(shlex.split(command)[1:])
         if args.command == "train":
             assert Path(args.config).is_file()
+
+
+def test_commands_of_eval_are_understood() -> None:
+    parsers = {
+        "eval/latency_curve.py": lambda words: arguments.parse(words, None),
+        "eval/long_form.py": long_form._parser().parse_args,
+        "eval/remote.py": remote._parse,
+    }
+    found = [shlex.split(c) for path in TEXTS for c in commands(path) if c.startswith("python ")]
+    for _, program, *words in found:
+        if program in parsers:
+            parsers[program](words)  # exits with 2 if not
+        else:
+            assert (ROOT / program).is_file()
+    assert set(parsers) <= {program for _, program, *_ in found}
 
 
 def test_python_examples_run(

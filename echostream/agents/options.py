@@ -112,7 +112,7 @@ _STREAMSPEECH: tuple[tuple[str, Callable[[str], object] | None, object, str], ..
     ("--vocoder", str, None, "no effect on text output"),
     ("--vocoder-cfg", str, None, "no effect on text output"),
     ("--dur-prediction", None, False, "no effect on text output"),
-    ("--output-asr-translation", parse_bool, False, "no effect on text output"),
+    ("--output-asr-translation", parse_bool, False, "print both texts whenever a word is new"),
 )
 
 

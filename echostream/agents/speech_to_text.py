@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from simuleval.agents import Action, AgentStates, ReadAction, SpeechToTextAgent, WriteAction
+from simuleval.data.segments import Segment
 
+from echostream.agents.foreign import apply_data_bin
 from echostream.agents.options import add_args
 from echostream.agents.recordings import check_recordings
 from echostream.agents.states import StreamStates
+from echostream.agents.text_output import make_text_output
+from echostream.agents.transcripts import Transcripts
 from echostream.device import resolve_device
 from echostream.model_folder import load_model
-from echostream.streaming import SAMPLE_RATE
 from echostream.translator import StreamingTranslator
 
 logger = logging.getLogger(__name__)
@@ -24,27 +25,37 @@ logger = logging.getLogger(__name__)
 class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
     """Simultaneous translation. What belongs to a stream lives in its states, never in the agent.
 
+    `args` may lack any flag but `model_path`; it then has the default of the command line.
+
     Raises `ValueError` naming the flag or the file if an argument or the model cannot be used.
     """
 
     task: ClassVar[str] = "st"
+    tgt_lang: str | None = None  # servers read it; StreamSpeech's SimulEval does not have it
 
     def __init__(self, args: Namespace) -> None:
-        # Before SimulEval's own constructor, which already builds states and resets them.
-        self.model = load_model(args.model_path)
+        args = _with_defaults(args)
+        self.model = apply_data_bin(load_model(args.model_path), args)
+        translates = self.task == "st"
         self.session_args: dict[str, Any] = {
             "max_future_frames": args.max_future_frames,
             "lagging_k1": args.lagging_k1,
             "lagging_k2": args.lagging_k2,
             "stride_n": args.stride_n,
             "task": self.task,
+            "writer": args.writer if translates else "ctc",
         }
-        self.extra_output_dir = Path(args.extra_output_dir) if args.extra_output_dir else None
-        if self.extra_output_dir is not None:
-            # Absolute, because SimulEval may change the working directory after construction.
-            self.extra_output_dir = self.extra_output_dir.resolve()
-            self.extra_output_dir.mkdir(parents=True, exist_ok=True)
+        self.fallback_rate: int = args.sample_rate
+        tokenizer = self.model.target_tokenizer if translates else self.model.source_tokenizer
+        self.text_output = make_text_output(args, tokenizer)
+        self.transcripts = Transcripts(
+            args.extra_output_dir, args.output_asr_translation, self.task
+        )
+        self._asked_device: str | None = None
+        # Only now, because SimulEval's constructor already builds states and resets them.
         super().__init__(args)
+        # SimulEval moves its agents itself, other callers do not.
+        self.to(getattr(args, "device", "cpu"))
 
     @staticmethod
     def add_args(parser: ArgumentParser) -> None:
@@ -53,26 +64,26 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
 
     @classmethod
     def from_args(cls, args: Namespace) -> SpeechToTextTranslationAgent:
-        """The agent of a command line, after all recordings that it names have been opened once."""
+        """The agent of a command line, after the lists and recordings that it names were read."""
         check_recordings(args)
         return cls(args)
 
     def build_states(self) -> StreamStates:
         """The states of one more stream, which shares the model with all others."""
-        transcript = self.extra_output_dir is not None
-        session = StreamingTranslator(self.model, transcript=transcript, **self.session_args)
-        return StreamStates(session)
+        session = StreamingTranslator(
+            self.model, transcript=self.transcripts.needed, **self.session_args
+        )
+        return StreamStates(session, self.fallback_rate)
 
     def to(self, device: str, *args: object, **kwargs: object) -> None:
         """Moves the model, and begins `self.states` anew; states built elsewhere must be reset."""
         if kwargs.get("fp16"):
             logger.warning("fp16 was asked for; EchoStream computes in float32.")
-        self.device = str(resolve_device(device))
-        self.model.network.to(self.device)
-        # So that the first utterance does not pay for what the device sets up on first use.
-        warm_up = StreamingTranslator(self.model, **self.session_args)
-        warm_up.push(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
-        warm_up.finish()
+        if str(device) != self._asked_device:
+            self.device = str(resolve_device(device))
+            self._asked_device = str(device)
+            self.model.network.to(self.device)
+            StreamingTranslator(self.model, **self.session_args).warm_up()
         self.states.reset()
 
     def policy(self, states: AgentStates | None = None) -> Action:
@@ -82,25 +93,38 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         """
         states = self.states if states is None else states
         already_closed = states.closed
-        text = states.take()
+        new = states.take()
+        self.transcripts.show(
+            states.source_words if new.heard else None, states.target_words if new.written else None
+        )
         if not states.source_finished:
-            return WriteAction(text, finished=False) if text else ReadAction()
+            return (
+                WriteAction(self.text_output(new.written), False) if new.written else ReadAction()
+            )
         if not already_closed:
-            self._append_transcripts(states)
-        return WriteAction(text, finished=True)
+            self.transcripts.append(states.source_words, states.target_words)
+        states.target_finished = True  # for callers that do not pop
+        return WriteAction(self.text_output(new.written), finished=True)
 
-    def _append_transcripts(self, states: StreamStates) -> None:
-        if self.extra_output_dir is None:
-            return
-        lines = {"asr.txt": states.source_words}
-        if self.task == "st":
-            lines["st.txt"] = states.target_words
-        for name, words in lines.items():
-            with open(self.extra_output_dir / name, "a", encoding="utf-8") as file:
-                file.write(" ".join(words) + "\n")
+    def pop(self, states: AgentStates | None = None) -> Segment:
+        """SimulEval's, with a segment that can be sent as JSON."""
+        segment = super().pop(states)
+        # 1.1.4 puts a type where a text has no language, and its server cannot serialise that.
+        if not isinstance(getattr(segment, "tgt_lang", ""), str | None):
+            segment.tgt_lang = None
+        return segment
 
 
 class StreamingASRAgent(SpeechToTextTranslationAgent):
     """Streaming recognition: each source word as soon as it is complete, without a policy."""
 
     task: ClassVar[str] = "asr"
+
+
+def _with_defaults(args: Namespace) -> Namespace:
+    """A copy of `args` in which no flag of ours is missing."""
+    if not hasattr(args, "model_path"):
+        raise ValueError("`model_path` must be given: the folder of a model.")
+    parser = ArgumentParser()
+    add_args(parser)
+    return parser.parse_args(["--model-path", str(args.model_path)], Namespace(**vars(args)))

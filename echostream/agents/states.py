@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any, NamedTuple
+
 import numpy as np
 from simuleval.agents import AgentStates
 from simuleval.data.segments import Segment, SpeechSegment
 
 from echostream.translator import Output, StreamingTranslator
 
+logger = logging.getLogger(__name__)
+
+
+class NewWords(NamedTuple):
+    """Words that came out since the last time: those to write, and those heard in the source."""
+
+    written: list[str]
+    heard: list[str]
+
 
 class StreamStates(AgentStates):  # type: ignore[misc]
     """Feeds each segment to a session and keeps nothing of it.
 
     SimulEval's own states append every sample to a list for ever; here `source` and `target` stay
-    empty, and only the words of the utterance are kept, for its line in the transcripts.
+    empty, and only the words of the utterance are kept, for its line in the transcripts. A caller
+    may as well put samples into `source` (and a rate into `source_sample_rate`) without a segment:
+    what was added there is heard before the next words are taken, and the list left as it is.
+
+    Args:
+        session: with `transcript=True` if the words of the source are wanted too.
+        fallback_rate: sample rate of audio that comes without one (0 or -1), in Hz.
     """
 
-    def __init__(self, session: StreamingTranslator) -> None:
+    def __init__(self, session: StreamingTranslator, fallback_rate: int) -> None:
         self.session = session
+        self._fallback_rate = fallback_rate
+        self._warned = False
         super().__init__()
 
     def reset(self) -> None:
@@ -28,6 +48,7 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         self.target_words: list[str] = []
         self.closed = False  # True when the last words have been taken
         self._waiting: list[Output] = []
+        self._num_heard = 0  # samples of `source` that the session has had
 
     def update_source(self, segment: Segment) -> None:
         """Hears one segment; several may come before the next policy call.
@@ -36,11 +57,11 @@ class StreamStates(AgentStates):  # type: ignore[misc]
             TypeError: for a segment that is not speech.
         """
         if isinstance(segment, SpeechSegment):
-            self.source_sample_rate = segment.sample_rate
-            self.tgt_lang = segment.tgt_lang
-            if len(segment.content):
-                samples = np.asarray(segment.content, dtype=np.float32)
-                self._waiting += self.session.push(samples, segment.sample_rate)
+            if segment.sample_rate is not None and segment.sample_rate > 0:
+                self.source_sample_rate = segment.sample_rate
+            language = getattr(segment, "tgt_lang", None)
+            self.tgt_lang = language if isinstance(language, str) else None
+            self._hear(segment.content)
         elif not segment.is_empty:
             raise TypeError(f"`segment` must be speech, but is a {type(segment).__name__} instead.")
         self.source_finished = segment.finished
@@ -49,13 +70,43 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         """Notes only whether the target is finished."""
         self.target_finished = segment.finished
 
-    def take(self) -> str:
-        """The words that no one has taken yet; at the end of the source, all that are left."""
+    def take(self) -> NewWords:
+        """The words that no one has taken yet; at the end of the source, all that are left.
+
+        Raises:
+            ValueError: if `source` has lost samples, unless it was emptied.
+        """
+        self._hear_source()
         if self.source_finished:
             self._waiting += self.session.finish()  # nothing the second time
             self.closed = True
         outputs, self._waiting = self._waiting, []
-        words = [output.text for output in outputs if output.text]
-        self.target_words += words
-        self.source_words += [output.source_text for output in outputs if output.source_text]
-        return " ".join(words)
+        new = NewWords(
+            [word for output in outputs for word in output.text.split()],
+            [word for output in outputs for word in output.source_text.split()],
+        )
+        self.target_words += new.written
+        self.source_words += new.heard
+        return new
+
+    def _hear_source(self) -> None:
+        length = len(self.source)
+        if 0 < length < self._num_heard:
+            raise ValueError(
+                f"`states.source` must keep the {self._num_heard} samples that were heard, or be "
+                f"emptied, but has {length} instead."
+            )
+        self._hear(self.source[self._num_heard :])
+        self._num_heard = length
+
+    def _hear(self, samples: Any) -> None:
+        if not len(samples):
+            return
+        if self.source_sample_rate <= 0 and not self._warned:
+            logger.warning(
+                "The audio comes without a sample rate: taken to be %d Hz (`--sample-rate`).",
+                self._fallback_rate,
+            )
+            self._warned = True
+        rate = self.source_sample_rate if self.source_sample_rate > 0 else self._fallback_rate
+        self._waiting += self.session.push(np.asarray(samples, dtype=np.float32), rate)
