@@ -150,10 +150,11 @@ def _show(outputs: Sequence[Output]) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
+    from echostream.files import write_whole
     from echostream.scoring.instances import ScoringError
     from echostream.scoring.report import markdown
     from echostream.scoring.run_folder import RunScores, find_log, score_run
-    from echostream.scoring.score_files import STEM, to_tsv, write_scores, write_whole
+    from echostream.scoring.score_files import STEM, to_tsv, write_scores
 
     options = _scoring_options(args)
     scored: dict[str, RunScores] = {}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +14,7 @@ from torch import Tensor
 
 from echostream.config import ModelConfig, load_config, to_dict
 from echostream.device import resolve_device
+from echostream.files import replacing, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
 from echostream.tokenizer import Tokenizer
@@ -79,15 +77,15 @@ def save_model(
     text = yaml.safe_dump(to_dict(config), sort_keys=False)
     for name, source in ((SOURCE_SPM, source_spm), (TARGET_SPM, target_spm)):
         if Path(source).resolve() != (folder / name).resolve():
-            _replace(folder / name, partial(shutil.copyfile, source))
-    _replace(folder / CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
-    _replace(folder / CMVN, cmvn.save)
-    _replace(folder / README, lambda file: file.write_text(readme, encoding="utf-8"))
+            write_whole(folder / name, Path(source).read_bytes())
+    write_whole(folder / CONFIG, text)
+    cmvn.save(folder / CMVN)
+    write_whole(folder / README, readme)
     for name, agent in SYSTEMS.items():
         if not (folder / name).exists():
-            system = _SYSTEM.format(agent=agent)
-            _replace(folder / name, partial(Path.write_text, data=system, encoding="utf-8"))
-    _replace(folder / WEIGHTS, lambda file: save_file(weights, file))
+            write_whole(folder / name, _SYSTEM.format(agent=agent))
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -160,13 +158,3 @@ def _read_weights(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]
         if value.is_floating_point() and not value.isfinite().all():
             raise ModelFolderError(f"{file}: `{key}` holds NaN or infinity.")
     return found
-
-
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
-    # The suffix stays at the end: numpy appends .npz to a name that has another.
-    temporary = file.with_name(f".tmp-{os.getpid()}-{file.name}")
-    try:
-        write(temporary)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import sentencepiece as spm
 
+from echostream.files import write_whole
+
 BLANK_ID = 0
 UNK_ID = 1
 BLANK_PIECE = "<blank>"
@@ -117,7 +119,7 @@ class Tokenizer:
             )
         except RuntimeError as error:
             raise ValueError(_explain(error, vocab_size)) from error
-        _write_atomically(model.getvalue(), Path(path))
+        write_whole(path, model.getvalue())
         return cls.load(path)
 
     @property
@@ -194,12 +196,3 @@ def _explain(error: RuntimeError, vocab_size: int) -> str:
             f"piece), but is {vocab_size} instead."
         )
     return f"SentencePiece cannot train on these sentences with `vocab_size` {vocab_size}: {error}"
-
-
-def _write_atomically(data: bytes, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

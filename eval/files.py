@@ -1,4 +1,4 @@
-"""Files that are never half there, folders locked for one, digests that tell of a change."""
+"""Folders locked for one, and digests that tell of a change."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it, so that it is never half there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 @contextmanager

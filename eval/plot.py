@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from echostream.files import replacing
 from eval.point import Point
 from eval.report import Row
 
@@ -196,7 +197,6 @@ def _drawable(row: Row, metric: str) -> bool:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")  # the suffix says the format
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(temporary, dpi=150, metadata=metadata)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, metadata=metadata)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import echostream
+from echostream.files import write_whole
 from echostream.scoring.instances import LATENCY_METRICS
 from echostream.streaming import GROUP_MS
-from eval.files import digest, digest_of_stats, write_whole
+from eval.files import digest, digest_of_stats
 from eval.inputs import TestSet
 
 MARKER = "point.json"  # written last: a folder without it is not finished

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from eval.files import write_whole
+from echostream.files import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from echostream.files import write_whole
 from echostream.scoring.instances import (
     LoggedUtterance,
     Scores,
@@ -20,7 +21,6 @@ from echostream.scoring.instances import (
     score,
 )
 from eval.bootstrap import bleu_statistics, interval, paired_p_value, resample
-from eval.files import write_whole
 from eval.point import CTC, INSTANCES, Point, Setup
 
 TSV_COLUMNS = (

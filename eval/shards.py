@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from eval.files import write_whole
+from echostream.files import write_whole
 from eval.inputs import TestSet
 from eval.point import INSTANCES, Part, Point, Setup
 

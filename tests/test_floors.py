@@ -12,7 +12,13 @@ MAX_LINES = 400
 
 # The house, from the ground up. A part imports lower floors and what stands before it on its own.
 FLOORS = (
-    ("echostream._version", "echostream.device", "echostream.streaming", "echostream.config"),
+    (
+        "echostream._version",
+        "echostream.device",
+        "echostream.files",
+        "echostream.streaming",
+        "echostream.config",
+    ),
     ("echostream.modules",),
     ("echostream.frontend", "echostream.tokenizer", "echostream.detokenizer", "echostream.models"),
     ("echostream.policy", "echostream.writer", "echostream.model_folder", "echostream.translator"),

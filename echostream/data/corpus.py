@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from echostream.data.synthetic import (
 )
 from echostream.data.table import COLUMNS, Table, TableError, read_tsv
 from echostream.data.utterance import Utterance
+from echostream.files import replacing, write_whole
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 
 __all__ = ["CorpusError", "Table", "TableError", "read_tsv", "write_corpus"]
@@ -80,7 +80,7 @@ def write_corpus(
         seconds[split] = [int(row["src_n_frames"]) * HOP_LENGTH / SAMPLE_RATE for row in rows]
         logger.info("%s: %d utterances, %.0f s", out_dir / split, count, sum(seconds[split]))
     report = report_corpus(texts, seconds, [train.pair(index) for index in range(train_texts)])
-    _write_text(out_dir / "report.md", report.to_markdown())
+    write_whole(out_dir / "report.md", report.to_markdown())
     return report
 
 
@@ -95,7 +95,7 @@ def _claim(out_dir: Path, train: SyntheticSpeech, unseen_voices: Sequence[str]) 
     }
     path = out_dir / _SETTINGS
     if not path.exists():
-        _write_text(path, json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
+        write_whole(path, json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
         return
     noted = json.loads(path.read_text(encoding="utf-8"))
     for key, value in settings.items():
@@ -145,16 +145,9 @@ def _write_split(out_dir: Path, speech: SyntheticSpeech, count: int) -> list[dic
 
 
 def _write_audio(path: Path, utterance: Utterance) -> None:
-    temporary = path.with_suffix(".part")
-    sf.write(temporary, utterance.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        sf.write(temporary, utterance.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    _write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, "".join(f"{line}\n" for line in lines))

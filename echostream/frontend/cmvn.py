@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from echostream.files import replacing
 from echostream.frontend.fbank import NUM_MEL_BINS
 
 
@@ -65,11 +65,6 @@ class GlobalCmvn:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the npz that `load` reads, to a temporary name first."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:  # given a name, numpy would add .npz to it
-                np.savez(file, mean=self.mean.astype(np.float32), std=self.std.astype(np.float32))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # Given a name, numpy would add .npz to it.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, mean=self.mean.astype(np.float32), std=self.std.astype(np.float32))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from echostream.files import write_whole
 from echostream.scoring.findings import findings
 from echostream.scoring.measures import AWARE, NAMES
 from echostream.scoring.report import countings
@@ -75,16 +74,6 @@ def to_tsv(runs: Mapping[str, RunScores]) -> str:
                 values |= {"BLEU": run.quality.BLEU, "chrF": run.quality.chrF}
             lines.append("\t".join(_cell(values.get(column)) for column in COLUMNS))
     return "\n".join(lines) + "\n"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file under a temporary name and renames it, so that it is never half there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _quality(run: RunScores) -> dict[str, Any] | None:

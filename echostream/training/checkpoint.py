@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from echostream.files import replacing
 from echostream.training.batch import Place
 
 
@@ -34,18 +34,15 @@ class Checkpoints:
     ) -> None:
         """Writes the checkpoint of a step and removes the oldest ones."""
         path = self.folder / f"step-{step:07d}.pt"
-        temporary = path.with_suffix(".tmp")
-        torch.save(
-            {
-                "step": step,
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "places": [list(place) for place in places],
-            },
-            temporary,
-        )
-        os.replace(temporary, path)
-        for old in self.paths()[: -self.keep]:
+        content = {
+            "step": step,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "places": [list(place) for place in places],
+        }
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+        for old in [*self.paths()[: -self.keep], *self.folder.glob(".tmp-*")]:  # of a killed run
             old.unlink()
 
     def restore(

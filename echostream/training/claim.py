@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from echostream.config import ConfigError, load_config, to_dict
+from echostream.files import write_whole
 from echostream.training.config import TrainConfig
 
 CONFIG = "train.yaml"
@@ -33,9 +33,7 @@ def claim(folder: Path, config: TrainConfig) -> None:
                     "here. Give another `output`, or remove the folder."
                 )
         return
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False))
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.files import write_whole
+from echostream.files import write_whole
 
 _OPTION = re.compile(r"(?P<name>[a-z][a-z0-9-]*)(=[^\n]+)?")
 _OURS = ("array", "dependency")

@@ -15,7 +15,6 @@ Exit status: 0 when all is in place, 2 for bad arguments or inputs.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from echostream.files import write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.model_folder import CMVN
 from eval.inputs import InputError, read_test_set
@@ -101,12 +101,7 @@ def _write(files: Mapping[Path, bytes], overwrite: bool) -> None:
         raise InputError(f"--overwrite would replace {', '.join(there)}; nothing is written.")
     for path in new:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(files[path])
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, files[path])
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
