@@ -4,6 +4,10 @@ The policy is asked after every group (160 ms), whatever the chunks are, so whic
 and after which group, is a function of the audio alone. The writer "ctc" writes what the ST head
 found. The writer "decoder" takes from it only how many tokens may be written; which ones, the text
 decoder says, from what had been heard when the policy allowed them.
+
+A count says where the decoder is in a sentence, and counts that are wrong add up from one sentence
+to the next. So a pause ends an utterance for the decoder: when neither head has found anything for
+as long as the silence that closes a recording in training, it writes what is left and begins anew.
 """
 
 from __future__ import annotations
@@ -12,12 +16,11 @@ from typing import NamedTuple
 
 from echostream.models import CtcOutput, EchoStreamModel
 from echostream.models.ctc_decode import CollapseState, collapse, init_collapse
-from echostream.models.text_decoder import BOUNDARY_ID, DecoderState
+from echostream.models.text_decoder import BOUNDARY_ID, DecoderState, TextDecoder
 from echostream.policy import Counts, Policy, PolicyState, Write, decide
 from echostream.streaming import GROUP_OUTPUTS, state_nbytes
 
 WRITERS = ("ctc", "decoder")
-MAX_EXTRA_TOKENS = 10  # that the decoder may write at the end beyond the count of the ST head
 
 
 class WriterState(NamedTuple):
@@ -29,8 +32,11 @@ class WriterState(NamedTuple):
     num_st: int
     policy: PolicyState
     held: tuple[int, ...]  # tokens of the ST head that are not written yet; for "ctc"
-    num_decoded: int  # tokens that the decoder has written
-    decoder: DecoderState | None  # for "decoder"
+    # For "decoder":
+    decoder: DecoderState | None
+    num_decoded: int  # tokens that it has written since the last pause
+    num_before: int  # tokens that the ST head had found until the last pause
+    num_silent: int  # groups in which neither head has found anything, up to now
 
 
 class Written(NamedTuple):
@@ -43,11 +49,15 @@ class Written(NamedTuple):
 class Writer:
     """Writes the tokens of one stream at a time; it holds nothing of a stream itself.
 
+    `pause_groups` groups in which neither head finds anything end an utterance for the decoder.
+
     Raises:
         ValueError: if `kind` is no writer, or the network has no decoder and `kind` wants one.
     """
 
-    def __init__(self, network: EchoStreamModel, policy: Policy, kind: str = "ctc") -> None:
+    def __init__(
+        self, network: EchoStreamModel, policy: Policy, kind: str = "ctc", pause_groups: int = 4
+    ) -> None:
         if kind not in WRITERS:
             raise ValueError(
                 f"`writer` must be one of {', '.join(WRITERS)}, but is {kind!r} instead."
@@ -60,13 +70,14 @@ class Writer:
         self.policy = policy
         self.decoder = network.decoder if kind == "decoder" else None
         self.network = network
+        self.pause_groups = pause_groups
 
     def init_state(self) -> WriterState:
         """The state of a new stream."""
         decoder = None if self.decoder is None else self.decoder.init_state(1)
         device = self.network.asr_head.project.weight.device
         asr, st = init_collapse(1, device), init_collapse(1, device)
-        return WriterState(asr, st, 0, 0, PolicyState(), (), 0, decoder)
+        return WriterState(asr, st, 0, 0, PolicyState(), (), decoder, 0, 0, 0)
 
     def warm_up(self) -> None:
         """Asks the decoder, if there is one, for a token that nobody reads."""
@@ -103,36 +114,55 @@ class Writer:
             num_asr=state.num_asr + len(source[0]),
             num_st=state.num_st + len(target[0]),
             decoder=decoder,
+            num_silent=0 if source[0] or target[0] else state.num_silent + 1,
         )
 
     def _write(
         self, found: list[int], state: WriterState, source_finished: bool
     ) -> tuple[list[int], WriterState]:
-        counts = Counts(state.num_asr, state.num_st, source_finished)
+        pause = self.decoder is not None and state.num_silent == self.pause_groups
+        counts = Counts(state.num_asr, state.num_st, source_finished or pause)
         action, policy = decide(counts, state.policy, self.policy)
         state = state._replace(policy=policy)
         if self.decoder is not None:
-            return self._decode(state, source_finished)
+            tokens, state = self._decode(self.decoder, state, counts.source_finished)
+            return tokens, self._begin_anew(self.decoder, state) if pause else state
         held = (*state.held, *found)
         size = action.num_tokens if isinstance(action, Write) else 0
         return list(held[:size]), state._replace(held=held[size:])
 
-    def _decode(self, state: WriterState, source_finished: bool) -> tuple[list[int], WriterState]:
+    def _decode(
+        self, decoder: TextDecoder, state: WriterState, is_end: bool
+    ) -> tuple[list[int], WriterState]:
         """Asks the decoder for all tokens that the policy has allowed so far."""
-        decoder, tokens = state.decoder, list[int]()
-        assert self.decoder is not None and decoder is not None
-        allowed = state.policy.num_written
-        if source_finished and state.asr.num_frames.item() > 0:
-            allowed += MAX_EXTRA_TOKENS
+        assert state.decoder is not None
+        allowed = state.policy.num_written - state.num_before
+        if is_end and (allowed > 0 or state.num_decoded > 0):
+            allowed += extra_tokens(allowed)
+        now, tokens = state.decoder, list[int]()
         while state.num_decoded + len(tokens) < allowed:
-            token, after = self.decoder.predict(decoder)
+            token, after = decoder.predict(now)
             # Before the end, "nothing more" is only for now: the decoder keeps the state that it
             # had, and is asked again after the next group.
             if (index := int(token)) == BOUNDARY_ID:
                 break
-            decoder = after
+            now = after
             tokens.append(index)
-        return tokens, state._replace(decoder=decoder, num_decoded=state.num_decoded + len(tokens))
+        return tokens, state._replace(decoder=now, num_decoded=state.num_decoded + len(tokens))
+
+    def _begin_anew(self, decoder: TextDecoder, state: WriterState) -> WriterState:
+        """After a pause: of what was heard, only the pause may belong to the next utterance."""
+        assert state.decoder is not None
+        return state._replace(
+            decoder=decoder.restart(state.decoder, self.pause_groups * GROUP_OUTPUTS),
+            num_decoded=0,
+            num_before=state.num_st,
+        )
+
+
+def extra_tokens(num_found: int) -> int:
+    """How many tokens more than the ST head found a decoder may write to end an utterance."""
+    return 2 + num_found // 4
 
 
 def writer_nbytes(state: WriterState) -> int:

@@ -19,8 +19,10 @@ from echostream.models.text_decoder import BOUNDARY_ID
 from echostream.policy import Counts, Policy, PolicyState, decide
 from echostream.streaming import state_nbytes
 from echostream.translator import StreamingTranslator
-from echostream.writer import MAX_EXTRA_TOKENS, Writer, WriterState, writer_nbytes
+from echostream.writer import Writer, WriterState, extra_tokens, writer_nbytes
 
+PAUSE = 4  # groups
+SPOKEN = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed
 POLICIES = [Policy(), Policy(lagging_k1=2), Policy(stride_n=3), Policy(1, 2, 2)]
 
 
@@ -48,31 +50,51 @@ def part(output: CtcOutput, start: int, stop: int) -> CtcOutput:
     return CtcOutput(*(field[:, 4 * start : 4 * stop] for field in output))
 
 
+def silence(output: CtcOutput, start: int, stop: int) -> CtcOutput:
+    """The same, but neither head finds anything in the groups from `start` to `stop`."""
+    logits = [output.asr_logits.clone(), output.st_logits.clone()]
+    for head in logits:
+        head[:, 4 * start : 4 * stop, 1:] -= 1e4
+    return output._replace(asr_logits=logits[0], st_logits=logits[1])
+
+
 @torch.inference_mode()
 def slow_decoder(model: Model, output: CtcOutput, policy: Policy) -> list[tuple[int, int]]:
     """Each token with the group after which it is written, all of the past anew each time."""
     decoder = model.network.decoder
     assert decoder is not None
     num_groups = output.valid.shape[1] // 4
+    written: list[tuple[int, int]] = []
+    first, before, silent, last = 0, 0, 0, (0, 0)  # of this utterance: first group, tokens before
     tokens, horizons, state = [BOUNDARY_ID], list[int](), PolicyState()
     for group in [*range(1, num_groups + 1), num_groups + 1]:  # once more at the end
-        finished = group > num_groups
-        heard = part(output, 0, min(group, num_groups))
-        num_asr, num_st = (
+        stop = min(group, num_groups)
+        heard = part(output, 0, stop)
+        num_asr, num_st = counts = tuple(
             len(collapse(logits, heard.valid, init_collapse(1))[0][0])
             for logits in (heard.asr_logits, heard.st_logits)
         )
-        _, state = decide(Counts(num_asr, num_st, finished), state, policy)
-        allowed = state.num_written + (MAX_EXTRA_TOKENS if finished else 0)
+        silent, last = (silent + 1 if counts == last else 0), counts
+        pause = silent == PAUSE and group <= num_groups
+        ends = group > num_groups or silent == PAUSE
+        _, state = decide(Counts(num_asr, num_st, ends), state, policy)
+        allowed = state.num_written - before
+        if ends and (allowed or horizons):
+            allowed += extra_tokens(allowed)
         while len(horizons) < allowed:
-            asked = torch.tensor([[*horizons, min(group, num_groups)]])
-            logits = decoder(output.st_frames, output.valid, torch.tensor([tokens]), asked)
+            asked = torch.tensor([[*horizons, stop - first]])
+            mine = part(output, first, num_groups)
+            logits = decoder(mine.st_frames, mine.valid, torch.tensor([tokens]), asked)
             best = int(logits[0, -1].argmax())
             if best == BOUNDARY_ID:
                 break
             tokens.append(best)
-            horizons.append(min(group, num_groups))
-    return list(zip(tokens[1:], horizons, strict=True))
+            horizons.append(stop - first)
+            written.append((best, stop))
+        if pause:
+            first, before = stop - PAUSE, num_st
+            tokens, horizons = [BOUNDARY_ID], []
+    return written
 
 
 @torch.inference_mode()
@@ -91,7 +113,7 @@ def write(writer: Writer, output: CtcOutput, cuts: list[int]) -> list[tuple[int,
 def test_the_decoder_writes_what_recomputing_everything_gives(
     model: Model, policy: Policy, look_ahead: int
 ) -> None:
-    output = hear(model, 5.0, seed=3, look_ahead=look_ahead)
+    output = silence(hear(model, 5.0, seed=3, look_ahead=look_ahead), 12, 17)
     wanted = slow_decoder(model, output, policy)
     every_group = list(range(1, output.valid.shape[1] // 4))
     assert write(Writer(model.network, policy, "decoder"), output, every_group) == wanted
@@ -104,8 +126,8 @@ def test_the_decoder_writes_what_recomputing_everything_gives(
 def test_chunks_change_when_a_token_is_shown_and_never_which(
     model: Model, kind: str, policy: Policy
 ) -> None:
-    output = hear(model, 6.0, seed=4)
-    writer = Writer(model.network, policy, kind)
+    output = silence(hear(model, 6.0, seed=4), 10, 15)
+    writer = Writer(model.network, policy, kind, PAUSE)
     num_groups = output.valid.shape[1] // 4
     by_group = write(writer, output, list(range(1, num_groups)))
     for size in (2, 3, 5, num_groups):
@@ -186,7 +208,7 @@ def test_a_decoder_that_never_ends_is_stopped(own_model: Model) -> None:
     output = hear(own_model, 4.0)
     tokens, _, _ = collapse(output.st_logits, output.valid, init_collapse(1))
     written = write(Writer(own_model.network, Policy(), "decoder"), output, [7])
-    assert len(written) == len(tokens[0]) + MAX_EXTRA_TOKENS
+    assert len(written) == len(tokens[0]) + extra_tokens(len(tokens[0]))
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
@@ -200,6 +222,40 @@ def test_never_more_is_written_than_the_counts_allow(model: Model, policy: Polic
             num_written += len(written.target)
             assert num_written == state.num_decoded
             assert num_written <= max(0, state.num_st - policy.lagging_k1)
+
+
+@pytest.mark.parametrize("pause", [PAUSE, PAUSE + 1, PAUSE + 5])
+@pytest.mark.parametrize("lagging_k1", [0, 2])
+def test_a_pause_ends_an_utterance_and_the_next_knows_nothing_of_it(
+    model: Model, pause: int, lagging_k1: int
+) -> None:
+    writer = Writer(model.network, Policy(lagging_k1), "decoder", PAUSE)
+    first, other, second = (hear(model, seconds, seed) for seconds, seed in SPOKEN)
+    middle = silence(part(second, 0, pause), 0, pause)
+    after = part(second, pause, second.valid.shape[1] // 4)
+    written = []
+    with torch.inference_mode():
+        for before in (first, other, part(other, 0, 3)):
+            _, state = writer.advance(before, writer.init_state())
+            state = state._replace(num_silent=0)
+            _, state = writer.advance(middle, state)
+            # What the first one owed has been written: nothing is held back over the pause.
+            assert state.policy.num_written == state.num_st == state.num_before
+            state = state._replace(st=state.st._replace(last_id=torch.zeros(1).long()))
+            written.append(writer.finish(after, state)[0].target)
+    assert written[0] == written[1] == written[2]
+    assert len(written[0]) > 5
+
+
+def test_a_shorter_pause_ends_nothing(model: Model) -> None:
+    writer = Writer(model.network, Policy(), "decoder", PAUSE)
+    with torch.inference_mode():
+        _, state = writer.advance(hear(model, 4.0, seed=21), writer.init_state())
+        before = state
+        short = silence(part(hear(model, 4.0, seed=22), 0, PAUSE - 1), 0, PAUSE - 1)
+        _, state = writer.advance(short, state._replace(num_silent=0))
+    assert state.num_before == before.num_before == 0
+    assert state.num_decoded >= before.num_decoded > 0
 
 
 def test_nothing_is_written_of_nothing_heard(model: Model) -> None:

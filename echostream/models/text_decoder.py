@@ -106,13 +106,7 @@ class TextDecoder(nn.Module):
     def observe(self, frames: Tensor, valid: Tensor, state: DecoderState) -> DecoderState:
         """Hears some groups `(B, 4 g, D)` more; only the last group of a stream may be short."""
         frames, valid = _whole_groups(frames, valid)
-        frames = self.frame_norm(frames)
-        _, summaries = summarise(self.summarise, frames, valid, GROUP_OUTPUTS, state.summaries)
-        return state._replace(
-            frames=torch.cat([state.frames, frames], dim=1)[:, -self.window :],
-            valid=torch.cat([state.valid, valid], dim=1)[:, -self.window :],
-            summaries=summaries,
-        )
+        return self._append(self.frame_norm(frames), valid, state)
 
     def predict(self, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """The likeliest next token `(B,)`, and the state in which it has been written.
@@ -123,6 +117,19 @@ class TextDecoder(nn.Module):
         logits, layers = self._next(state)
         token = logits.argmax(-1)
         return token, state._replace(layers=layers, last_token=token)
+
+    def restart(self, state: DecoderState, num_frames: int) -> DecoderState:
+        """Nothing written, and nothing heard before the newest `num_frames`: a new utterance."""
+        frames, valid = state.frames[:, -num_frames:], state.valid[:, -num_frames:]
+        return self._append(frames, valid, self.init_state(len(frames)))
+
+    def _append(self, frames: Tensor, valid: Tensor, state: DecoderState) -> DecoderState:
+        _, summaries = summarise(self.summarise, frames, valid, GROUP_OUTPUTS, state.summaries)
+        return state._replace(
+            frames=torch.cat([state.frames, frames], dim=1)[:, -self.window :],
+            valid=torch.cat([state.valid, valid], dim=1)[:, -self.window :],
+            summaries=summaries,
+        )
 
     def _next(self, state: DecoderState) -> tuple[Tensor, tuple[AttentionState, ...]]:
         """Logits `(B, V)` of the next token."""
