@@ -21,6 +21,9 @@ from echostream.policy import Counts, Policy, PolicyState, Write, decide
 from echostream.streaming import GROUP_OUTPUTS, state_nbytes
 
 WRITERS = ("ctc", "decoder")
+# To end an utterance, the decoder may write this much more than the ST head found. With more room
+# it tells a part of it again, after a pause in the middle of a sentence (eval/LOG.md).
+MAX_EXTRA_TOKENS = 1
 
 
 class WriterState(NamedTuple):
@@ -138,7 +141,7 @@ class Writer:
         assert state.decoder is not None
         allowed = state.policy.num_written - state.num_before
         if is_end and (allowed > 0 or state.num_decoded > 0):
-            allowed += extra_tokens(allowed)
+            allowed += MAX_EXTRA_TOKENS
         now, tokens = state.decoder, list[int]()
         while state.num_decoded + len(tokens) < allowed:
             token, after = decoder.predict(now)
@@ -158,11 +161,6 @@ class Writer:
             num_decoded=0,
             num_before=state.num_st,
         )
-
-
-def extra_tokens(num_found: int) -> int:
-    """How many tokens more than the ST head found a decoder may write to end an utterance."""
-    return 2 + num_found // 4
 
 
 def writer_nbytes(state: WriterState) -> int:

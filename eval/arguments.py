@@ -51,7 +51,13 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     segments = ("--segment-sizes", "--source-segment-size")
     add(*segments, type=positive, nargs="+", default=[320, 640, 960], help="in ms")
     add("--stride-n", type=positive, nargs="+", default=[1], help="tokens of one WRITE")
-    add("--writers", choices=WRITERS, nargs="+", help="(default: all that the model has)")
+    add(
+        "--writers",
+        type=_writer,
+        nargs="+",
+        metavar="NAME[:K]",
+        help="ctc, decoder, or either K tokens behind, like decoder:2 (default: all of the model)",
+    )
     add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
     add("--jobs", type=positive, default=1, help="simuleval processes at a time, one thread each")
     add("--shards", type=positive, default=1, help="parts of each point that run, and go on, alone")
@@ -95,6 +101,8 @@ def make_setup(args: argparse.Namespace) -> Setup:
                 f"`{word}` must not stand after `--`: the sweep gives it to the agent."
             )
     args.writers = _writers(args.model_path, args.writers)
+    if any(":" in writer for writer in args.writers) and "--lagging-k1" in args.agent_args:
+        raise InputError("`--lagging-k1` must not stand after `--`: `--writers` says it.")
     test_set = read_test_set(args.source, args.target)
     if args.shards > len(test_set):
         raise InputError(
@@ -136,12 +144,22 @@ def _writers(model: Path, asked: Sequence[str] | None) -> list[str]:
         return list(asked or [CTC])
     if asked is None:
         return list(WRITERS) if has_decoder else [CTC]
-    if not has_decoder and set(asked) != {CTC}:
+    if not has_decoder and any(writer.partition(":")[0] != CTC for writer in asked):
         raise InputError(
             f"`--writers` must be {CTC} for {model}, which has no text decoder, "
             f"but is {' '.join(asked)} instead."
         )
     return list(asked)
+
+
+def _writer(text: str) -> str:
+    kind, colon, lagging = text.partition(":")
+    if kind not in WRITERS or (colon and not lagging.isdecimal()):
+        raise argparse.ArgumentTypeError(
+            f"must be {' or '.join(WRITERS)}, or one of them with a lagging like decoder:2, "
+            f"but is {text} instead"
+        )
+    return f"{kind}:{int(lagging)}" if colon and int(lagging) else kind
 
 
 def _whole(least: int) -> Any:

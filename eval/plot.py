@@ -24,8 +24,10 @@ from eval.report import Row
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _GREY = "#555555"
-_LINES = ("-", (0, (4, 2)))  # of the first writer and of the second, whose markers are hollow
-_OFFLINE_LINES = ((0, (5, 3)), (0, (1, 2)))
+# Of each writer, in turn: its line, and how its markers are filled.
+_LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+_FILLS = ("full", "none", "left", "top")
+_OFFLINE_LINES = ((0, (5, 3)), (0, (1, 2)), (0, (2, 2)), (0, (5, 2, 1, 2)))
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -86,14 +88,14 @@ def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:
                 key=lambda row: row.point.segment_ms or 0,
             )
             if curve:
-                _curve(axes, curve, metric, hollow=writer != writers[0], crowded=len(writers) > 1)
+                _curve(axes, curve, metric, writers.index(writer), crowded=len(writers) > 1)
                 _name_points(axes, curve, metric, rows)
             for row in mine:
                 if row.point.segment_ms is None:
                     axes.axhline(row.scores.BLEU, **_offline_style(row, rows))
 
 
-def _curve(axes: Any, curve: Sequence[Row], metric: str, hollow: bool, crowded: bool) -> None:
+def _curve(axes: Any, curve: Sequence[Row], metric: str, place: int, crowded: bool) -> None:
     """One line with its markers and error bars; the bars are pale where there are many."""
     # A percentile interval can leave out the score itself; no error bar is negative.
     below = [max(0.0, row.scores.BLEU - row.BLEU_lo) for row in curve]
@@ -104,7 +106,7 @@ def _curve(axes: Any, curve: Sequence[Row], metric: str, hollow: bool, crowded: 
         yerr=(below, above),
         elinewidth=0.9,
         capsize=3,
-        **_curve_style(curve[0].point.max_future_frames, hollow),
+        **_curve_style(curve[0].point.max_future_frames, place),
     )
     for piece in (*caps, *bars):
         piece.set_alpha(0.35 if crowded else 1.0)
@@ -130,15 +132,16 @@ def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Ro
         )
 
 
-def _curve_style(lookahead: int, hollow: bool) -> dict[str, Any]:
+def _curve_style(lookahead: int, place: int) -> dict[str, Any]:
     colour = _COLOURS[lookahead % len(_COLOURS)]  # of L, so that pictures can be compared
     return {
         "color": colour,
         "marker": _MARKERS[lookahead % len(_MARKERS)],
         "markersize": 6,
-        "markerfacecolor": "white" if hollow else colour,
+        "markerfacecoloralt": "white",
+        "fillstyle": _FILLS[place % len(_FILLS)],
         "linewidth": 1.6,
-        "linestyle": _LINES[hollow],
+        "linestyle": _LINES[place % len(_LINES)],
     }
 
 
@@ -148,7 +151,7 @@ def _offline_style(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
     place = writers.index(row.point.writer) if len(writers) > 1 else lookahead > 0
     return {
         "color": _COLOURS[lookahead % len(_COLOURS)],
-        "linestyle": _OFFLINE_LINES[place],
+        "linestyle": _OFFLINE_LINES[place % len(_OFFLINE_LINES)],
         "linewidth": 1.1,
     }
 
@@ -161,15 +164,14 @@ def _keys(rows: Sequence[Row]) -> list[Line2D]:
     for lookahead in _lookaheads(rows):
         latency = Point(lookahead, None, 1).algorithmic_latency_ms
         words = f"L = {lookahead} (encoder: {latency} ms)"
-        keys.append(Line2D([], [], label=words, **_curve_style(lookahead, hollow=False)))
+        keys.append(Line2D([], [], label=words, **_curve_style(lookahead, 0)))
         for row in offline:
             if len(writers) == 1 and row.point.max_future_frames == lookahead:
                 style = _offline_style(row, rows)
                 keys.append(Line2D([], [], label=f"L = {lookahead} offline", **style))
     if len(writers) > 1:
         for place, writer in enumerate(writers):
-            style = {**_curve_style(0, hollow=place > 0), "color": _GREY}
-            style["markerfacecolor"] = _GREY if place == 0 else "white"
+            style = {**_curve_style(0, place), "color": _GREY}
             keys.append(Line2D([], [], label=f"writer {writer}", **style))
             for row in [row for row in offline if row.point.writer == writer][:1]:
                 style = {**_offline_style(row, rows), "color": _GREY}

@@ -40,14 +40,22 @@ class Point:
     max_future_frames: int
     segment_ms: int | None
     stride_n: int
-    writer: str = CTC  # of echostream.writer.WRITERS
+    # One of echostream.writer.WRITERS; `decoder:2` is the decoder with --lagging-k1 2.
+    writer: str = CTC
 
     @property
     def name(self) -> str:
         """The name of its folder; the writer is in it when it is not the CTC head."""
         segment = "offline" if self.segment_ms is None else f"seg{self.segment_ms}"
-        writer = "" if self.writer == CTC else f"_{self.writer}"
+        writer = "" if self.writer == CTC else f"_{self.writer.replace(':', '-k')}"
         return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{writer}"
+
+    @property
+    def writer_flags(self) -> list[str]:
+        """What tells the agent about the writer: nothing for ctc, a flag not every agent has."""
+        kind, _, lagging = self.writer.partition(":")
+        flags = [] if kind == CTC else ["--writer", kind]
+        return flags + (["--lagging-k1", lagging] if lagging else [])
 
     @property
     def algorithmic_latency_ms(self) -> int:
@@ -93,8 +101,7 @@ class Setup:
             *("--max-future-frames", str(point.max_future_frames)),
             *("--source-segment-size", str(segment)),
             *("--stride-n", str(point.stride_n)),
-            # Agents of other kinds need not know this flag.
-            *(("--writer", point.writer) if point.writer != CTC else ()),
+            *point.writer_flags,
             *SCORED,
             "--no-progress-bar",
             *self.agent_args,

@@ -104,6 +104,7 @@ class _Run:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **ONE_THREAD},
                     pass_fds=(lock,),  # the folder stays locked until this process ends
+                    preexec_fn=_hear_interrupts,
                 )
 
     def finish(self) -> float:
@@ -124,3 +125,8 @@ class _Run:
                 return
             except subprocess.TimeoutExpired:
                 continue
+
+
+def _hear_interrupts() -> None:
+    # A shell makes what it starts in the background deaf to SIGINT, and so would its children be.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

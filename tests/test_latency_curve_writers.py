@@ -11,6 +11,7 @@ from tiny_model import babble, make_model_folder
 from tiny_sweep import Corpus, logged
 
 from echostream.config import EncoderConfig, ModelConfig, to_dict
+from eval.arguments import parse
 from eval.latency_curve import main
 from eval.point import Point
 from eval.provenance import ROOT
@@ -36,6 +37,32 @@ def model_folder(path: Path, decoder_layers: int) -> Path:
 def test_a_point_of_the_decoder_has_a_folder_of_its_own_and_the_others_keep_theirs() -> None:
     assert Point(0, 320, 1).name == "L0_seg320_n1"
     assert Point(1, None, 2, "decoder").name == "L1_offline_n2_decoder"
+    assert Point(1, None, 2, "decoder:3").name == "L1_offline_n2_decoder-k3"
+
+
+@pytest.mark.parametrize(
+    ("writer", "flags"),
+    [
+        ("ctc", []),
+        ("ctc:1", ["--lagging-k1", "1"]),
+        ("decoder", ["--writer", "decoder"]),
+        ("decoder:2", ["--writer", "decoder", "--lagging-k1", "2"]),
+    ],
+)
+def test_a_writer_may_stay_some_tokens_behind(writer: str, flags: list[str]) -> None:
+    assert Point(0, 320, 1, writer).writer_flags == flags
+    assert parse(["--writers", writer], None).writers == [writer]
+
+
+@pytest.mark.parametrize("writer", ["beam", "decoder:", "decoder:-1", "ctc:x", "decoder:1.5"])
+def test_a_writer_that_is_none_is_refused(writer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--writers", writer], None)
+    assert f"but is {writer} instead" in capsys.readouterr().err
+
+
+def test_a_lagging_of_zero_is_the_writer_itself() -> None:
+    assert parse(["--writers", "decoder:0", "ctc:00"], None).writers == ["decoder", "ctc"]
 
 
 def test_the_table_has_a_row_for_each_writer(swept: Corpus) -> None:
@@ -48,7 +75,7 @@ def test_the_table_has_a_row_for_each_writer(swept: Corpus) -> None:
     commands = [point["command"] for point in swept.results()["points"]]
     assert ["--writer" in command for command in commands] == [False] * 4 + [True] * 4
     names = [point["name"] for point in swept.results()["points"]]
-    assert names[1], names[5] == ("L0_offline_n1", "L0_offline_n1_decoder")
+    assert (names[1], names[5]) == ("L0_offline_n1", "L0_offline_n1_decoder")
 
 
 def test_p_values_compare_where_one_thing_differs(swept: Corpus) -> None:

@@ -200,7 +200,7 @@ def test_what_is_carried_does_not_grow(model: Model) -> None:
         session.push(piece, SAMPLE_RATE)
         assert session.state_nbytes == at_start > 0
         assert len(session._rest) < 16 and session._rest.base is None
-        assert len(session._unwritten) < 40
+        assert len(session._writer_state.held) < 40
 
 
 def test_a_push_does_not_write_to_the_samples(model: Model) -> None:

@@ -19,7 +19,7 @@ from echostream.models.text_decoder import BOUNDARY_ID
 from echostream.policy import Counts, Policy, PolicyState, decide
 from echostream.streaming import state_nbytes
 from echostream.translator import StreamingTranslator
-from echostream.writer import Writer, WriterState, extra_tokens, writer_nbytes
+from echostream.writer import MAX_EXTRA_TOKENS, Writer, WriterState, writer_nbytes
 
 PAUSE = 4  # groups
 SPOKEN = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed
@@ -80,7 +80,7 @@ def slow_decoder(model: Model, output: CtcOutput, policy: Policy) -> list[tuple[
         _, state = decide(Counts(num_asr, num_st, ends), state, policy)
         allowed = state.num_written - before
         if ends and (allowed or horizons):
-            allowed += extra_tokens(allowed)
+            allowed += MAX_EXTRA_TOKENS
         while len(horizons) < allowed:
             asked = torch.tensor([[*horizons, stop - first]])
             mine = part(output, first, num_groups)
@@ -208,7 +208,7 @@ def test_a_decoder_that_never_ends_is_stopped(own_model: Model) -> None:
     output = hear(own_model, 4.0)
     tokens, _, _ = collapse(output.st_logits, output.valid, init_collapse(1))
     written = write(Writer(own_model.network, Policy(), "decoder"), output, [7])
-    assert len(written) == len(tokens[0]) + extra_tokens(len(tokens[0]))
+    assert len(written) == len(tokens[0]) + MAX_EXTRA_TOKENS
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
