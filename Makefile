@@ -50,7 +50,7 @@ espeak:
 demo: export OMP_NUM_THREADS := 1
 demo: $(STAMP) ## the latency-quality curves of the shipped model, into out/demo
 	@$(BIN)/python eval/latency_curve.py --max-future-frames 0 1 \
-		--segment-sizes 320 640 960 --jobs 2 --output out/demo
+		--segment-sizes 320 640 960 --writers ctc decoder:1 --jobs 2 --output out/demo
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check --output-format concise .

@@ -53,7 +53,7 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     add("--stride-n", type=positive, nargs="+", default=[1], help="tokens of one WRITE")
     add(
         "--writers",
-        type=_writer,
+        type=writer_and_lagging,
         nargs="+",
         metavar="NAME[:K]",
         help="ctc, decoder, or either K tokens behind, like decoder:2 (default: all of the model)",
@@ -152,7 +152,8 @@ def _writers(model: Path, asked: Sequence[str] | None) -> list[str]:
     return list(asked)
 
 
-def _writer(text: str) -> str:
+def writer_and_lagging(text: str) -> str:
+    """An argument type: ctc, decoder, or either with a lagging, as in decoder:2."""
     kind, colon, lagging = text.partition(":")
     if kind not in WRITERS or (colon and not lagging.isdecimal()):
         raise argparse.ArgumentTypeError(

@@ -29,6 +29,7 @@ from echostream.frontend.resample import resample
 from echostream.model_folder import Model, load_model
 from echostream.streaming import SAMPLE_RATE
 from echostream.translator import StreamingTranslator
+from eval.arguments import writer_and_lagging
 from eval.inputs import InputError, read_test_set
 
 PUSH = SAMPLE_RATE * 320 // 1000  # samples
@@ -38,7 +39,7 @@ PUSH = SAMPLE_RATE * 320 // 1000  # samples
 class LongForm:
     """The result for one writer and one number of sentences in a stream."""
 
-    writer: str
+    writer: str  # as it was asked for
     joined: int
     num_streams: int
     bleu: float
@@ -54,8 +55,12 @@ def measure(
     max_future_frames: int,
     pause_ms: int,
 ) -> LongForm:
-    """Translates streams of `joined` recordings (S,) at 16 kHz each; the last may have fewer."""
-    session = StreamingTranslator(model, max_future_frames, writer=writer)
+    """Translates streams of `joined` recordings (S,) at 16 kHz each; the last may have fewer.
+
+    `writer` is ctc, decoder, or either with a lagging, as in decoder:2.
+    """
+    kind, _, lagging = writer.partition(":")
+    session = StreamingTranslator(model, max_future_frames, int(lagging or 0), writer=kind)
     pause = np.zeros(SAMPLE_RATE * pause_ms // 1000, np.float32)
     said, wanted = [], []
     for start in range(0, len(recordings), joined):
@@ -118,7 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"))
     add("--target", type=Path, default=Path("examples/fr-en/target.txt"))
     add("--joined", type=int, nargs="+", default=[1, 4, 16], help="sentences in a stream")
-    add("--writers", nargs="+", choices=("ctc", "decoder"), help="default: those of the model")
+    add(
+        "--writers",
+        type=writer_and_lagging,
+        nargs="+",
+        metavar="NAME[:K]",
+        help="as in latency_curve.py (default: all of the model)",
+    )
     add("--max-future-frames", type=int, default=0)
     add("--pause-ms", type=int, default=400, help="silence between two sentences")
     return parser
