@@ -190,6 +190,20 @@ def test_a_decoder_that_has_nothing_to_say_is_asked_again_and_says_nothing(
     assert write(Writer(own_model.network, Policy(), "decoder"), hear(own_model, 4.0), [5]) == []
 
 
+@pytest.mark.parametrize("by", [3.0, 5.0, 7.0])
+def test_a_decoder_that_often_has_nothing_to_say_yet_is_as_if_it_had_not_been_asked(
+    own_model: Model, by: float
+) -> None:
+    output = silence(hear(own_model, 8.0, seed=12), 20, 26)
+    every_group = list(range(1, output.valid.shape[1] // 4))
+    fluent = slow_decoder(own_model, output, Policy())
+    forbid(own_model, by)
+    hesitant = slow_decoder(own_model, output, Policy())
+    writer = Writer(own_model.network, Policy(), "decoder", PAUSE)
+    assert write(writer, output, every_group) == hesitant
+    assert 3 < len(hesitant) < len(fluent)
+
+
 def test_a_decoder_that_was_silent_may_speak_when_it_has_heard_more(own_model: Model) -> None:
     writer = Writer(own_model.network, Policy(), "decoder")
     output = hear(own_model, 5.0, seed=8)
