@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture
 def own_model(tmp_path: Path) -> Model:
     """A model that a test may change."""
-    return load_model(make_model_folder(tmp_path, decoder_layers=1))
+    return load_model(make_model_folder(tmp_path, decoder_layers=2))
 
 
 def hear(model: Model, seconds: float, seed: int = 0, look_ahead: int = 0) -> CtcOutput:
@@ -153,7 +153,7 @@ def test_how_samples_are_cut_does_not_change_the_text_and_nothing_is_taken_back(
         return words + [w for output in session.finish() for w in output.text.split()]
 
     whole = said(len(samples))
-    assert len(whole) > 3
+    assert len("".join(whole)) > 12
     assert said(160) == said(5120) == said(7001) == whole
 
 
@@ -190,7 +190,7 @@ def test_a_decoder_that_has_nothing_to_say_is_asked_again_and_says_nothing(
     assert write(Writer(own_model.network, Policy(), "decoder"), hear(own_model, 4.0), [5]) == []
 
 
-@pytest.mark.parametrize("by", [3.0, 5.0, 7.0])
+@pytest.mark.parametrize("by", [4.0, 6.0, 8.0])
 def test_a_decoder_that_often_has_nothing_to_say_yet_is_as_if_it_had_not_been_asked(
     own_model: Model, by: float
 ) -> None:

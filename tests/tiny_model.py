@@ -66,7 +66,7 @@ def tiny_config(
         decoder_layers=decoder_layers,
         decoder_ffn_dim=32,
         decoder_left_tokens=4,
-        decoder_window=40,
+        decoder_window=24,
         tail_ms=tail_ms,
     )
 
