@@ -255,6 +255,10 @@ def test_a_pause_ends_an_utterance_and_the_next_knows_nothing_of_it(
             _, state = writer.advance(middle, state)
             # What the first one owed has been written: nothing is held back over the pause.
             assert state.policy.num_written == state.num_st == state.num_before
+            # And the next one hears the whole pause, as far as the window goes.
+            assert state.decoder is not None and int(state.decoder.valid.sum()) == min(
+                24, 4 * pause
+            )
             state = state._replace(st=state.st._replace(last_id=torch.zeros(1).long()))
             written.append(writer.finish(after, state)[0].target)
     assert written[0] == written[1] == written[2]
