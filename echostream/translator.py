@@ -22,7 +22,7 @@ from echostream.frontend.fbank import NUM_MEL_BINS, OnlineFbank
 from echostream.frontend.resample import StreamingResampler
 from echostream.model_folder import Model, load_model
 from echostream.policy import Policy
-from echostream.streaming import GROUP_FRAMES, GROUP_MS, SAMPLE_RATE, state_nbytes
+from echostream.streaming import GROUP_FRAMES, SAMPLE_RATE, state_nbytes
 from echostream.writer import Writer, Written, writer_nbytes
 
 logger = logging.getLogger(__name__)
@@ -79,9 +79,7 @@ class StreamingTranslator:
             min(model.network.max_future_frames) if max_future_frames is None else max_future_frames
         )
         policy = Policy(lagging_k1, lagging_k2, stride_n)
-        # A pause is as long as the silence that closed each utterance in training.
-        pause_groups = max(1, model.config.tail_ms // GROUP_MS)
-        self._writer = Writer(model.network, policy, writer, pause_groups)
+        self._writer = Writer(model.network, policy, writer)
         self._transcript = transcript
         self.reset()
 

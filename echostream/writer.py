@@ -7,7 +7,7 @@ decoder says, from what had been heard when the policy allowed them.
 
 A count says where the decoder is in a sentence, and counts that are wrong add up from one sentence
 to the next. So a pause ends an utterance for the decoder: when neither head has found anything for
-as long as the silence that closes a recording in training, it writes what is left and begins anew.
+640 ms, it writes what is left and begins anew.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ WRITERS = ("ctc", "decoder")
 # To end an utterance, the decoder may write this much more than the ST head found. With more room
 # it tells a part of it again, after a pause in the middle of a sentence (eval/LOG.md).
 MAX_EXTRA_TOKENS = 1
+PAUSE_GROUPS = 4  # as long as the silence that closes an utterance in training, unless told else
 
 
 class WriterState(NamedTuple):
@@ -52,15 +53,11 @@ class Written(NamedTuple):
 class Writer:
     """Writes the tokens of one stream at a time; it holds nothing of a stream itself.
 
-    `pause_groups` groups in which neither head finds anything end an utterance for the decoder.
-
     Raises:
         ValueError: if `kind` is no writer, or the network has no decoder and `kind` wants one.
     """
 
-    def __init__(
-        self, network: EchoStreamModel, policy: Policy, kind: str = "ctc", pause_groups: int = 4
-    ) -> None:
+    def __init__(self, network: EchoStreamModel, policy: Policy, kind: str = "ctc") -> None:
         if kind not in WRITERS:
             raise ValueError(
                 f"`writer` must be one of {', '.join(WRITERS)}, but is {kind!r} instead."
@@ -73,7 +70,6 @@ class Writer:
         self.policy = policy
         self.decoder = network.decoder if kind == "decoder" else None
         self.network = network
-        self.pause_groups = pause_groups
 
     def init_state(self) -> WriterState:
         """The state of a new stream."""
@@ -123,7 +119,7 @@ class Writer:
     def _write(
         self, found: list[int], state: WriterState, source_finished: bool
     ) -> tuple[list[int], WriterState]:
-        pause = self.decoder is not None and state.num_silent == self.pause_groups
+        pause = self.decoder is not None and state.num_silent == PAUSE_GROUPS
         counts = Counts(state.num_asr, state.num_st, source_finished or pause)
         action, policy = decide(counts, state.policy, self.policy)
         state = state._replace(policy=policy)
@@ -157,7 +153,7 @@ class Writer:
         """After a pause: of what was heard, only the pause may belong to the next utterance."""
         assert state.decoder is not None
         return state._replace(
-            decoder=decoder.restart(state.decoder, self.pause_groups * GROUP_OUTPUTS),
+            decoder=decoder.restart(state.decoder, PAUSE_GROUPS * GROUP_OUTPUTS),
             num_decoded=0,
             num_before=state.num_st,
         )

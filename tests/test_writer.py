@@ -21,7 +21,7 @@ from echostream.streaming import state_nbytes
 from echostream.translator import StreamingTranslator
 from echostream.writer import MAX_EXTRA_TOKENS, Writer, WriterState, writer_nbytes
 
-PAUSE = 4  # groups
+PAUSE = 4  # groups: 640 ms
 SPOKEN = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed
 POLICIES = [Policy(), Policy(lagging_k1=2), Policy(stride_n=3), Policy(1, 2, 2)]
 
@@ -127,7 +127,7 @@ def test_chunks_change_when_a_token_is_shown_and_never_which(
     model: Model, kind: str, policy: Policy
 ) -> None:
     output = silence(hear(model, 6.0, seed=4), 10, 15)
-    writer = Writer(model.network, policy, kind, PAUSE)
+    writer = Writer(model.network, policy, kind)
     num_groups = output.valid.shape[1] // 4
     by_group = write(writer, output, list(range(1, num_groups)))
     for size in (2, 3, 5, num_groups):
@@ -199,7 +199,7 @@ def test_a_decoder_that_often_has_nothing_to_say_yet_is_as_if_it_had_not_been_as
     fluent = slow_decoder(own_model, output, Policy())
     forbid(own_model, by)
     hesitant = slow_decoder(own_model, output, Policy())
-    writer = Writer(own_model.network, Policy(), "decoder", PAUSE)
+    writer = Writer(own_model.network, Policy(), "decoder")
     assert write(writer, output, every_group) == hesitant
     assert 3 < len(hesitant) < len(fluent)
 
@@ -243,7 +243,7 @@ def test_never_more_is_written_than_the_counts_allow(model: Model, policy: Polic
 def test_a_pause_ends_an_utterance_and_the_next_knows_nothing_of_it(
     model: Model, pause: int, lagging_k1: int
 ) -> None:
-    writer = Writer(model.network, Policy(lagging_k1), "decoder", PAUSE)
+    writer = Writer(model.network, Policy(lagging_k1), "decoder")
     first, other, second = (hear(model, seconds, seed) for seconds, seed in SPOKEN)
     middle = silence(part(second, 0, pause), 0, pause)
     after = part(second, pause, second.valid.shape[1] // 4)
@@ -266,7 +266,7 @@ def test_a_pause_ends_an_utterance_and_the_next_knows_nothing_of_it(
 
 
 def test_a_shorter_pause_ends_nothing(model: Model) -> None:
-    writer = Writer(model.network, Policy(), "decoder", PAUSE)
+    writer = Writer(model.network, Policy(), "decoder")
     with torch.inference_mode():
         _, state = writer.advance(hear(model, 4.0, seed=21), writer.init_state())
         before = state
