@@ -96,6 +96,10 @@ def tiny_network() -> NetworkConfig:
         st_layers=1,
         st_ffn_dim=32,
         st_left_context=16,
+        decoder_layers=1,
+        decoder_ffn_dim=32,
+        decoder_left_tokens=4,
+        decoder_window=16,
     )
 
 

@@ -22,9 +22,12 @@ def model_readme(
     averaged = min(config.keep_checkpoints, -(-config.steps // config.checkpoint_steps))
     rows = "\n".join(
         f"| {look_ahead} | {algorithmic_latency_ms(look_ahead)} ms | {s.bleu:.1f} | {s.wer:.1f} % "
-        f"| {s.exact:.0f} % |"
+        f"| {s.exact:.0f} % |{_decoder_cells(s)}"
         for look_ahead, s in scores.items()
     )
+    header = "| look-ahead L | latency of the encoder | BLEU | WER | sentences without a mistake |"
+    if model.decoder is not None:
+        header += " BLEU of the decoder | its sentences without a mistake |"
     return f"""\
 # A model trained by EchoStream
 
@@ -35,8 +38,8 @@ Made by `echostream train` (EchoStream {__version__}) in {config.steps} steps.
 
 Dev set, {num_dev} utterances, each decoded greedily in one pass:
 
-| look-ahead L | latency of the encoder | BLEU | WER | sentences without a mistake |
-|---|---|---|---|---|
+{header}
+|{"---|" * header.count(" | ")}---|
 {rows}
 
 The configuration:
@@ -45,6 +48,12 @@ The configuration:
 {yaml.safe_dump(to_dict(config), sort_keys=False).strip()}
 ```
 """
+
+
+def _decoder_cells(scores: Scores) -> str:
+    if scores.decoder_bleu is None:
+        return ""
+    return f" {scores.decoder_bleu:.1f} | {scores.decoder_exact:.0f} % |"
 
 
 def _data(config: DataConfig) -> str:
