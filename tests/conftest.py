@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,22 @@ def seeded() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model folder."""
+    from tiny_model import make_model_folder
+
+    return make_model_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The files of `agent_calls.RECORDINGS`."""
+    from agent_calls import write_recordings  # which imports SimulEval
+
+    return write_recordings(tmp_path_factory.mktemp("audio"))
 
 
 # A shell makes what it starts in the background deaf to SIGINT, which some tests send.

@@ -20,22 +20,11 @@ from agent_calls import (
     segments,
     text_of,
 )
-from agent_calls import write_recordings as write
 from simuleval.data.segments import EmptySegment, TextSegment
 from simulstream.server.speech_processors.simuleval_wrapper import SimulEvalWrapper
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble
 
 from echostream.agents import SpeechToTextTranslationAgent, StreamingASRAgent
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write(tmp_path_factory.mktemp("audio"))
 
 
 def test_the_command_line_translates_a_list_of_recordings(

@@ -10,22 +10,11 @@ from pathlib import Path
 import pytest
 import soundfile
 from agent_calls import REFERENCE, S2TT, by_session, run_command, run_here
-from agent_calls import write_recordings as write
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble
 
 from echostream.agents.recordings import RecordingError, check_recordings
 
 Check = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write(tmp_path_factory.mktemp("audio"))
 
 
 @pytest.fixture

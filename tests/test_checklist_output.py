@@ -21,11 +21,10 @@ from agent_calls import (
     segments,
     text_of,
 )
-from agent_calls import write_recordings as write
 from simuleval.agents import AgentStates
 from simuleval.agents.agent import GenericAgent
 from simuleval.data.segments import EmptySegment, Segment, segment_from_json_string
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble
 
 from echostream.agents import SpeechToTextTranslationAgent, StreamingASRAgent
 from echostream.models import EchoStreamModel
@@ -33,16 +32,6 @@ from echostream.scoring.run_folder import Options, score_run
 
 # The nine that StreamSpeech's scripts ask for.
 METRICS = ("AL", "AP", "DAL", "StartOffset", "EndOffset", "LAAL", "ATD", "NumChunks", "RTF")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write(tmp_path_factory.mktemp("audio"))
 
 
 def test_t21_an_utterance_of_which_nothing_was_said_counts_in_bleu_alone(

@@ -10,7 +10,7 @@ import pytest
 import soxr
 from agent_calls import ROOT, arguments, segments, text_of
 from simuleval.data.segments import EmptySegment, Segment, SpeechSegment
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble
 
 from echostream.agents import SpeechToTextTranslationAgent, StreamingASRAgent
 from echostream.frontend.audio import read_audio
@@ -19,11 +19,6 @@ from echostream.scoring.wer import word_error_rate
 from echostream.translator import StreamingTranslator
 
 EXAMPLES = ROOT / "examples" / "fr-en"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import sentencepiece as spm
 from agent_calls import ASR, S2TT, by_session, join_like_streamspeech, read_scores, run_here
-from agent_calls import write_recordings as write
-from tiny_model import make_model_folder
 
 from echostream.agents.options import TEXT_OUTPUTS
 from echostream.agents.text_output import (
@@ -22,17 +20,6 @@ from echostream.agents.text_output import (
     make_text_output,
 )
 from echostream.tokenizer import UNK_SURFACE, Tokenizer
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write(tmp_path_factory.mktemp("audio"))
-
 
 # By hand: choice, SimulEval, latency unit, and how the words must be written.
 TABLE = (

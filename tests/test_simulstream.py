@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from simulstream.server.speech_processors import build_speech_processor
 from simulstream.server.speech_processors.incremental_output import IncrementalOutput
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble
 
 from echostream.config import ConfigError
 from echostream.model_folder import ModelFolderError, load_model
@@ -22,11 +22,6 @@ from echostream.simulstream import EchoStreamProcessor
 from echostream.translator import StreamingTranslator
 
 CHUNK = 5120  # samples: 320 ms
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
 
 
 def configuration(folder: Path, **keys: object) -> SimpleNamespace:

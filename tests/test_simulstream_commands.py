@@ -17,7 +17,7 @@ import soundfile
 import yaml
 from servers import ROOT, environment, free_port, running
 from simulstream.metrics.readers import LogReader
-from tiny_model import SAMPLE_RATE, make_model_folder
+from tiny_model import SAMPLE_RATE
 from websockets.sync.client import ClientConnection, connect
 
 from echostream.model_folder import load_model
@@ -25,11 +25,6 @@ from echostream.translator import Output, StreamingTranslator
 
 EXAMPLES = ROOT / "examples" / "fr-en"
 CHUNK_MS = 320
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

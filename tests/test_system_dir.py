@@ -12,17 +12,12 @@ from typing import Any
 import pytest
 import soundfile
 import yaml
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble
 
 from echostream.model_folder import SYSTEMS
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "models" / "fr-en-demo"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

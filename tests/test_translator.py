@@ -21,11 +21,6 @@ from echostream.translator import Output, StreamingTranslator
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
 def model(folder: Path) -> Model:
     return load_model(folder)
 
