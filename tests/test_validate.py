@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import sacrebleu
 import torch
+from tiny_model import SAMPLE_RATE, babble, make_model_folder
 from torch import Tensor
 from torch.nn import functional
 
+from echostream.frontend.fbank import fbank
+from echostream.model_folder import load_model
 from echostream.models.echostream import CtcOutput, EchoStreamModel
 from echostream.tokenizer import Tokenizer
 from echostream.training.example import Example
 from echostream.training.validate import Scores, validate
+from echostream.translator import StreamingTranslator
 
 WORDS = "le la chat chien dort mange ici là".split()  # noqa: SIM905
 
@@ -83,3 +87,25 @@ def test_the_scores_are_those_counted_by_hand(tokenizer: Tokenizer, batch_size: 
 
 def test_scores_are_said_in_one_line() -> None:
     assert str(Scores(wer=12.34, bleu=56.78, exact=9.6)) == "BLEU 56.8 WER 12.3 exact 10 %"
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_decoder_is_scored_by_what_a_stream_would_write(
+    tmp_path: Path, batch_size: int
+) -> None:
+    """The references are what sessions with the decoder say, so that it is right in all of them."""
+    model = load_model(make_model_folder(tmp_path, decoder_layers=2))
+    session = StreamingTranslator(model, 1, writer="decoder")
+    examples = []
+    for seed, seconds in enumerate((2.0, 3.1, 2.56)):
+        samples = babble(seconds, seed + 50)
+        said = session.push(samples, SAMPLE_RATE) + session.finish()
+        session.reset()
+        silence = np.zeros(16 * model.config.tail_ms, np.float32)
+        frames = model.cmvn.apply(fbank(np.concatenate([samples, silence])))
+        target = model.target_tokenizer.encode(" ".join(output.text for output in said))
+        examples.append(Example(frames, target, target, None, None))
+    tokenizers = model.source_tokenizer, model.target_tokenizer
+    scores = validate(model.network, examples, *tokenizers, 1, torch.device("cpu"), batch_size)
+    assert scores.decoder_exact == 100 and scores.exact < 100
+    assert scores.decoder_bleu == pytest.approx(100)
