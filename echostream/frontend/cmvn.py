@@ -40,7 +40,7 @@ class GlobalCmvn:
 
     def apply(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames with mean 0 and deviation 1 over the training data: (..., 80) -> (..., 80)."""
-        return ((frames - self.mean) / self.std).astype(np.float32)
+        return ((frames - self.mean) / self.std).astype(np.float32, copy=False)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> GlobalCmvn:

@@ -21,7 +21,8 @@ NUM_MEL_BINS = 80
 
 # Kaldi works on 16-bit integers; the log-mel values of StreamSpeech's models assume the same.
 _KALDI_SCALE = np.float32(2**15)
-# kaldi-native-fbank takes a Python sequence: a whole hour at once would cost gigabytes of floats.
+# The extractor keeps all frames of a call until they are fetched: an hour at once would cost it
+# hundreds of megabytes.
 _BLOCK_SAMPLES = SAMPLE_RATE
 
 
@@ -58,15 +59,16 @@ class OnlineFbank:
         finite; the stream is then as it was before the call.
         """
         check_samples(samples)
-        scaled = samples.astype(np.float32) * _KALDI_SCALE
+        scaled = np.multiply(samples, _KALDI_SCALE, dtype=np.float32)
         blocks = [
             self._push_block(scaled[start : start + _BLOCK_SAMPLES])
             for start in range(0, len(scaled), _BLOCK_SAMPLES)
         ]
-        return np.concatenate([np.empty((0, NUM_MEL_BINS), np.float32), *blocks])
+        return np.concatenate(blocks) if blocks else np.empty((0, NUM_MEL_BINS), np.float32)
 
     def _push_block(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._extractor.accept_waveform(SAMPLE_RATE, scaled.tolist())
+        # It wants a sequence: of those, a view is read fastest, an array of numpy slowest.
+        self._extractor.accept_waveform(SAMPLE_RATE, scaled.data)
         ready = self._extractor.num_frames_ready
         # get_frame lends a view into the extractor, so it is copied before pop frees it.
         frames = np.empty((ready - self._num_frames, NUM_MEL_BINS), np.float32)

@@ -1,0 +1,56 @@
+"""`echostream corpus`: the demo corpus as files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from echostream.cli.complaint import complain
+
+if TYPE_CHECKING:
+    from echostream.data.synthetic import Split
+
+HELP = "write the demo corpus as TSV and FLAC"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares what the command understands."""
+    parser.add_argument("output", help="folder to write")
+    parser.add_argument("--grammar", help="grammar file (default: French to English)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--counts",
+        nargs="+",
+        metavar="SPLIT=N",
+        default=["train=1000", "dev=100", "test-seen=200", "test-unseen=200"],
+        help="utterances of each split (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the corpus and prints what is in it."""
+    from echostream.data.corpus import write_corpus
+    from echostream.data.espeak import EspeakError
+    from echostream.data.grammar import Grammar
+
+    counts = {}
+    for item in args.counts:
+        split, _, number = item.partition("=")
+        if not number.isdecimal():
+            raise ValueError(
+                f"`--counts` must be items like train=1000, but one is {item!r} instead."
+            )
+        counts[split] = int(number)
+    try:
+        report = write_corpus(
+            args.output,
+            cast("Mapping[Split, int]", counts),  # write_corpus refuses a name that is no split
+            grammar=Grammar.load(args.grammar),
+            seed=args.seed,
+        )
+    except EspeakError as error:
+        complain(args, str(error))
+        return 2
+    print(report.to_markdown(), end="")
+    return 0

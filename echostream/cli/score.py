@@ -1,0 +1,80 @@
+"""`echostream score`: quality and latency of runs of SimulEval."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echostream.cli.complaint import complain
+
+if TYPE_CHECKING:
+    from echostream.scoring.run_folder import Options
+
+HELP = "score runs of SimulEval from their instances.log"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares what the command understands."""
+    parser.description = (
+        "Prints a table of quality and latency and writes echostream_scores.json and "
+        ".tsv into each run folder. Ends with 1 when a run, or a line of one, could not be scored."
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="folder with an instances.log")
+    parser.add_argument("--output", metavar="DIR", help="folder for the table of all runs as well")
+    parser.add_argument(
+        "--task", choices=("st", "asr"), default="st", help="asr: also the word error rate"
+    )
+    parser.add_argument(
+        "--target-spm",
+        metavar="MODEL",
+        help="SentencePiece model of the output, for logs that count pieces and do not hold them",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores each run; 1 if one of them, or a line of one, could not be."""
+    from echostream.files import write_whole
+    from echostream.scoring.instances import ScoringError
+    from echostream.scoring.report import markdown
+    from echostream.scoring.run_folder import RunScores, find_log, score_run
+    from echostream.scoring.score_files import STEM, to_tsv, write_scores
+
+    options = _scoring_options(args)
+    scored: dict[str, RunScores] = {}
+    is_whole = True
+    for name in args.runs:
+        try:
+            scored[name] = score_run(find_log(Path(name)), options)
+            is_whole = is_whole and not scored[name].log.left_out
+            write_scores(scored[name])
+        except ScoringError as error:  # names the file
+            complain(args, str(error))
+            is_whole = False
+        except OSError as error:
+            complain(args, f"{name}: its scores cannot be written: {error}")
+            is_whole = False
+    if not scored:
+        return 1
+    page = markdown(scored, has_yaal=options.omnisteval is not None)
+    print(page, end="")
+    if args.output is not None:
+        folder = Path(args.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{STEM}.md", page)
+        write_whole(folder / f"{STEM}.tsv", to_tsv(scored))
+    return 0 if is_whole else 1
+
+
+def _scoring_options(args: argparse.Namespace) -> Options:
+    from echostream.scoring.run_folder import Options
+    from echostream.scoring.words import load_pieces
+    from echostream.scoring.yaal import find_omnisteval
+
+    processor = None if args.target_spm is None else load_pieces(Path(args.target_spm))
+    try:
+        omnisteval = find_omnisteval()
+    except ImportError as error:
+        complain(args, f"no YAAL: OmniSTEval is installed, but cannot be imported: {error}")
+        omnisteval = None
+    return Options(args.task, processor, omnisteval)

@@ -1,0 +1,55 @@
+"""`echostream train`: a model from a YAML file."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from types import FrameType
+
+from echostream.cli.complaint import complain
+
+HELP = "train a model, or go on with a run that was stopped"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares what the command understands."""
+    parser.add_argument("config", help="YAML file, as in configs/train/")
+    parser.add_argument("--output", help="folder of the run, instead of the one in the file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, or goes on, and prints the model folder; 1, 2 or 130 if it had to stop."""
+    import dataclasses
+
+    from echostream.config import load_config
+    from echostream.data.espeak import EspeakError
+    from echostream.training.config import TrainConfig
+    from echostream.training.loop import train
+
+    config = load_config(TrainConfig, args.config)
+    if args.output:
+        config = dataclasses.replace(config, output=args.output)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        print(train(config))
+    except KeyboardInterrupt:
+        complain(
+            args,
+            f"stopped. What was trained up to the last checkpoint is in {config.output}; "
+            "the same command goes on from there.",
+        )
+        return 130
+    except FloatingPointError as error:
+        complain(args, str(error))
+        return 1
+    except EspeakError as error:
+        complain(args, str(error))
+        return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """What Ctrl-C does; for a SIGTERM, which would end the process without a word."""
+    raise KeyboardInterrupt
