@@ -42,19 +42,14 @@ def slow_query(
     """
     weight, bias = array(module.project_in.weight), array(module.project_in.bias)
     biases = array(module.position_bias)
-    # The rows of the projection: the queries of all heads, the keys of all heads, the values.
-    query_dim, value_dim = module.query_dim // module.num_heads, module.dim // module.num_heads
+    # The rows of the projection: one head after the other, each with its query, key and value.
+    query_dim, key_dim, value_dim = module.head_dims
     heads = []
     for head in range(module.num_heads):
-        query_rows = slice(head * query_dim, (head + 1) * query_dim)
-        key_rows = slice(
-            module.query_dim + query_rows.start,
-            module.query_dim + query_rows.stop,
-        )
-        value_rows = slice(
-            2 * module.query_dim + head * value_dim,
-            2 * module.query_dim + (head + 1) * value_dim,
-        )
+        start = head * (query_dim + key_dim + value_dim)
+        query_rows = slice(start, start + query_dim)
+        key_rows = slice(query_rows.stop, query_rows.stop + key_dim)
+        value_rows = slice(key_rows.stop, key_rows.stop + value_dim)
         query = weight[query_rows] @ frame + bias[query_rows]
         exponentials, values = [], []
         for seen, distance in [*others, *((summary, None) for summary in summaries)]:
@@ -62,7 +57,7 @@ def slow_query(
             score = float(query @ key) / math.sqrt(query_dim)
             if distance is not None:
                 # The biases lie from the farthest future to the farthest past.
-                score += float(biases[head, module.max_ahead - distance])
+                score += float(biases[module.max_ahead - distance, head])
             exponentials.append(math.exp(score))
             values.append(weight[value_rows] @ seen + bias[value_rows])
         total = sum(exponentials)

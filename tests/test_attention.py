@@ -110,7 +110,7 @@ def test_the_bias_of_a_distance_is_the_same_wherever_it_occurs(group: int, look_
         for parameter in module.parameters():
             parameter.zero_()
         module.position_bias.copy_(torch.randn(module.position_bias.shape))
-        module.project_in.weight[2 * module.query_dim :] = torch.eye(num_frames)
+        module.project_in.weight[sum(module.head_dims[:2]) :] = torch.eye(num_frames)
         module.project_out.weight.copy_(torch.eye(num_frames))
     x = torch.eye(num_frames, dtype=torch.float64)[None]
     y = module(x, torch.ones(1, num_frames, dtype=torch.bool), look_ahead)

@@ -282,16 +282,13 @@ def test_the_laws_notice_a_cache_that_is_trimmed_before_use(
     def trim_first(
         self: CTSelfAttention, x: Tensor, valid: Tensor, state: AttentionState, memory: None = None
     ) -> tuple[Tensor, AttentionState]:
-        query, key, value = self._project(x)
-        cached = state.key.shape[1]
-        key = torch.cat([state.key, key], dim=1)[:, -cached:]
-        value = torch.cat([state.value, value], dim=1)[:, -cached:]
+        query, key, value, _ = self._project(x, valid.shape, memory)
+        cached = state.key.shape[2]
+        key = torch.cat([state.key, key], dim=2)[:, :, -cached:]
+        value = torch.cat([state.value, value], dim=2)[:, :, -cached:]
         valid = torch.cat([state.valid, valid], dim=1)[:, -cached:]
-        frames = x.shape[1]
-        y = self._attend(
-            query, key, value, valid, range(frames), range(frames - cached, frames), 0, memory
-        )
-        return y, AttentionState(key, value, valid, state.query)
+        y = self._attend(query, key, value, valid, (0, x.shape[1] - cached), 0, None)
+        return self.project_out(y.flatten(2)), AttentionState(key, value, valid, state.query)
 
     monkeypatch.setattr(CTSelfAttention, "step", trim_first)
     with pytest.raises(AssertionError, match="step is not forward"):

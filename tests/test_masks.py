@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from echostream.modules.masks import ct_mask, length_mask
 
@@ -35,12 +36,16 @@ def definition(
     return rows
 
 
+def frames(positions: range) -> Tensor:
+    return torch.tensor(list(positions))
+
+
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
 @pytest.mark.parametrize("left", [0, 1, 3, 64])
 def test_the_mask_is_its_definition(group: int, left: int, look_ahead: int) -> None:
     for queries, keys in PLACES:
-        mask = ct_mask(queries, keys, group, left, look_ahead)
+        mask = ct_mask(frames(queries), frames(keys), group, left, look_ahead)
         assert mask.dtype == torch.bool
         assert mask.shape == (len(queries), len(keys))
         assert mask.tolist() == definition(queries, keys, group, left, look_ahead)
@@ -48,10 +53,11 @@ def test_the_mask_is_its_definition(group: int, left: int, look_ahead: int) -> N
 
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
 def test_the_same_group_at_another_time_sees_the_same(group: int) -> None:
-    mask = ct_mask(range(24), range(-16, 32), group, 2, 1)
+    mask = ct_mask(frames(range(24)), frames(range(-16, 32)), group, 2, 1)
     for groups in (-5, 1, 4000):
         shift = groups * group
-        later = ct_mask(range(shift, shift + 24), range(shift - 16, shift + 32), group, 2, 1)
+        queries, keys = range(shift, shift + 24), range(shift - 16, shift + 32)
+        later = ct_mask(frames(queries), frames(keys), group, 2, 1)
         assert torch.equal(later, mask)
 
 
@@ -61,7 +67,7 @@ def test_a_query_sees_its_left_context_its_group_and_what_lies_ahead(
     group: int, look_ahead: int
 ) -> None:
     left = 3
-    mask = ct_mask(range(10 * group), range(10 * group), group, left, look_ahead)
+    mask = ct_mask(frames(range(10 * group)), frames(range(10 * group)), group, left, look_ahead)
     middle = mask[5 * group : 6 * group]
     assert middle.sum(1).tolist() == [(left + 1 + look_ahead) * group] * group
     assert middle.nonzero()[:, 1].min() == (5 - left) * group

@@ -35,8 +35,8 @@ def slow_bank(module: MemoryBank, x: Floats) -> tuple[Floats, list[Floats]]:
         for i in range(first, stop):
             others = [(x[j], j - i) for j in seen]
             h = x[i] + slow_query(module.attention, x[i], others, remembered)
-            mean_square = np.mean((h - array(module.norm.bias)) ** 2) + module.norm.eps
-            rows.append(h / math.sqrt(mean_square) * math.exp(module.norm.log_scale.item()))
+            rms = math.sqrt(np.mean((h - array(module.norm.bias)) ** 2))
+            rows.append(h / rms * math.exp(module.norm.log_scale.item()))
         if stop % SEGMENT == 0:  # seen from the next group on
             summaries.append(weight @ x[stop - SEGMENT : stop].mean(axis=0) + bias)
     return np.stack(rows), summaries

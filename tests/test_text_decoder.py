@@ -26,8 +26,8 @@ def make(memory_size: int = MEMORY) -> TextDecoder:
 
 
 def normed(norm: BiasNorm, x: Floats) -> Floats:
-    scale = np.mean((x - array(norm.bias)) ** 2) + norm.eps
-    return cast("Floats", x / math.sqrt(scale) * math.exp(norm.log_scale.item()))
+    rms = max(math.sqrt(np.mean((x - array(norm.bias)) ** 2)), norm.min_rms)
+    return cast("Floats", x / rms * math.exp(norm.log_scale.item()))
 
 
 def slow_cross(

@@ -73,11 +73,12 @@ class StHead(nn.Module):
         self, x: Tensor, asr_logits: Tensor, valid: Tensor, state: tuple[AttentionState, ...]
     ) -> tuple[Tensor, Tensor, tuple[AttentionState, ...]]:
         """One chunk of whole groups: logits, frames, state."""
-        x = self._join(x, asr_logits)
+        x = self._join(x, asr_logits).flatten(0, 1)  # (B, T, D) -> (B * T, D)
         states = []
         for layer, layer_state in zip(self._layers, state, strict=True):
             x, layer_state = layer.step(x, valid, layer_state)
             states.append(layer_state)
+        x = x.reshape(*valid.shape, -1)
         return self._close(x), x, tuple(states)
 
     @property

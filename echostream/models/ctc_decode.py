@@ -6,12 +6,15 @@ on both sides of a cut is counted once (Graves et al., ICML 2006, the mapping B)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from echostream.models.ctc import BLANK_ID
+
+NO_ID = -1  # of a frame that is not valid; no token has it
 
 
 class CollapseState(NamedTuple):
@@ -21,10 +24,36 @@ class CollapseState(NamedTuple):
     num_frames: Tensor  # (B,) int64, valid frames seen
 
 
+class Merged(NamedTuple):
+    """The tokens that begin in some frames, the places of those frames, and the last id."""
+
+    tokens: list[int]
+    places: list[int]
+    last_id: int
+
+
 def init_collapse(batch_size: int, device: torch.device | str = "cpu") -> CollapseState:
     """The state of `batch_size` streams that have not begun."""
     last_id = torch.full((batch_size,), BLANK_ID, dtype=torch.int64, device=device)
     return CollapseState(last_id, torch.zeros_like(last_id))
+
+
+def best_ids(logits: Tensor, valid: Tensor) -> Tensor:
+    """The likeliest id of each frame: `(B, T, V)` and `(B, T)` to `(B, T)`, -1 if not valid."""
+    return logits.argmax(-1).masked_fill(~valid, NO_ID)
+
+
+def merge(ids: Iterable[int], last_id: int = BLANK_ID) -> Merged:
+    """The tokens of one stream's frames after a frame of `last_id`; ids of -1 are passed over."""
+    tokens, places = [], []
+    for place, index in enumerate(ids):
+        if index == NO_ID:
+            continue
+        if index not in (BLANK_ID, last_id):
+            tokens.append(index)
+            places.append(place)
+        last_id = index
+    return Merged(tokens, places, last_id)
 
 
 def collapse(
@@ -42,22 +71,15 @@ def collapse(
             "`logits` (B, T, V), `valid` (B, T) and `state` (B,) must agree, but are "
             f"{tuple(logits.shape)}, {tuple(valid.shape)}, {tuple(state.last_id.shape)} instead."
         )
-    # One transfer for the whole chunk: the merge itself is a few integers a second.
-    best = logits.argmax(-1) if logits.shape[1] else logits.new_empty(valid.shape).long()
-    best = best.masked_fill(~valid, -1)  # (B, T), no id is -1
-    last_ids, starts = state.last_id.tolist(), state.num_frames.tolist()
-    tokens: list[list[int]] = []
-    frames: list[list[int]] = []
-    for row, ids in enumerate(best.tolist()):
-        tokens.append([])
-        frames.append([])
-        for token in ids:
-            if token < 0:
-                continue
-            if token not in (BLANK_ID, last_ids[row]):
-                tokens[row].append(token)
-                frames[row].append(starts[row])
-            last_ids[row] = token
-            starts[row] += 1
-    last_id, num_frames = state.last_id.new_tensor(last_ids), state.num_frames.new_tensor(starts)
-    return tokens, frames, CollapseState(last_id, num_frames)
+    starts = state.num_frames.tolist()
+    heard = [[i for i in row if i != NO_ID] for row in best_ids(logits, valid).tolist()]
+    merged = [merge(row, last) for row, last in zip(heard, state.last_id.tolist(), strict=True)]
+    frames = [[start + p for p in m.places] for start, m in zip(starts, merged, strict=True)]
+    return (
+        [m.tokens for m in merged],
+        frames,
+        CollapseState(
+            state.last_id.new_tensor([m.last_id for m in merged]),
+            state.num_frames + valid.sum(1),
+        ),
+    )

@@ -54,6 +54,11 @@ class EchoStreamModel(nn.Module):
         self.max_future_frames = max_future_frames
         self.decoder = decoder
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.encoder.skip_scales.device
+
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> ModelState:
         """The state of `batch_size` new streams with look-ahead L.
 

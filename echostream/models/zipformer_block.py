@@ -23,7 +23,7 @@ class BlockState(NamedTuple):
 
 
 class ZipformerBlock(nn.Module):
-    """Zipformer block, `(B, T, D)` to `(B, T, D)`.
+    """Zipformer block, `(B, T, D)` to `(B, T, D)`; `step` also takes and gives `(B * T, D)`.
 
     Half the feed-forward, CT self-attention, causal convolution module, the other half, BiasNorm
     and a learned bypass. Yao et al. 2024, section 3.2 (arXiv:2310.11230), made causal.
@@ -70,23 +70,21 @@ class ZipformerBlock(nn.Module):
         self, x: Tensor, valid: Tensor, state: BlockState
     ) -> tuple[Tensor, Tensor, BlockState]:
         """One chunk of whole groups."""
-        num_frames = x.shape[1]
+        num_frames = valid.shape[1]
         h = x + self.feed_forward_in(x)
         y, attention = self.attention.step(h, valid, state.attention)
         if state.waiting.shape[1]:
-            waiting = torch.cat([state.waiting, torch.cat([x, h], dim=2)], dim=1)
-            x, h = waiting[:, :num_frames].chunk(2, dim=2)
+            both = torch.cat([x, h], dim=-1).reshape(*valid.shape, -1)
+            waiting = torch.cat([state.waiting, both], dim=1)  # (B, A + T, 2 D)
+            x, h = waiting[:, :num_frames].reshape(*x.shape[:-1], -1).chunk(2, dim=-1)
+            waiting = waiting[:, num_frames:]
             left = self.attention.left_context
             valid = torch.cat([state.attention.valid[:, left:], valid], dim=1)[:, :num_frames]
         else:
             waiting = state.waiting
         h = h + y
         y, conv = self.conv.step(h, valid, state.conv)
-        return (
-            self._close(x, h + y),
-            valid,
-            BlockState(attention, conv, waiting[:, -state.waiting.shape[1] :]),
-        )
+        return self._close(x, h + y), valid, BlockState(attention, conv, waiting)
 
     def _close(self, x: Tensor, h: Tensor) -> Tensor:
         h = self.norm(h + self.feed_forward_out(h))
@@ -138,10 +136,11 @@ class ZipformerStack(nn.Module):
     ) -> tuple[Tensor, Tensor, tuple[BlockState, ...]]:
         """One chunk of whole groups; returns the frames, their valid mask and the state."""
         states = []
+        x = x.flatten(0, 1)  # (B, T, D) -> (B * T, D), for the matrix products
         for block, block_state in zip(self._blocks, state, strict=True):
             x, valid, block_state = block.step(x, valid, block_state)
             states.append(block_state)
-        return x, valid, tuple(states)
+        return x.reshape(*valid.shape, -1), valid, tuple(states)
 
     @property
     def _blocks(self) -> Sequence[ZipformerBlock]:

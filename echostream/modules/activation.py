@@ -5,19 +5,41 @@ Yao et al. 2024, section 3.4 (arXiv:2310.11230).
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
-from torch.nn import functional
 
 SLOPE = 0.08
-SWOOSH_L_OFFSET = 4.0
-SWOOSH_R_OFFSET = 1.0
 
 
-def swoosh_r(x: Tensor) -> Tensor:
-    """`log(1 + exp(x - 1)) - 0.08 x - 0.313261687`: passes through the origin."""
-    return functional.softplus(x - SWOOSH_R_OFFSET).sub_(0.313261687).sub_(x, alpha=SLOPE)
+@dataclass(frozen=True)
+class Swoosh:
+    """`log(1 + exp(x - offset)) - 0.08 x - drop`.
+
+    With `x = u + shift` it is `log(exp(u) + exp(-gain)) - 0.08 u`: of the constants only one is
+    left. A linear layer before it can take `shift` off its bias, which costs nothing.
+    """
+
+    offset: float
+    drop: float
+
+    @property
+    def gain(self) -> float:
+        return (SLOPE * self.offset + self.drop) / (1 - SLOPE)
+
+    @property
+    def shift(self) -> float:
+        return self.offset + self.gain
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.of_shifted(x - self.shift)
+
+    def of_shifted(self, u: Tensor) -> Tensor:
+        """The activation of `u + shift`."""
+        return torch.logaddexp(u, u.new_full((), -self.gain)).sub(u, alpha=SLOPE)
 
 
-def swoosh_l(x: Tensor) -> Tensor:
-    """`log(1 + exp(x - 4)) - 0.08 x - 0.035`: off around the origin, for feed-forwards."""
-    return functional.softplus(x - SWOOSH_L_OFFSET).sub_(0.035).sub_(x, alpha=SLOPE)
+swoosh_r = Swoosh(offset=1.0, drop=math.log1p(math.exp(-1.0)))  # passes through the origin
+swoosh_l = Swoosh(offset=4.0, drop=0.035)  # off around the origin, for feed-forwards

@@ -17,10 +17,10 @@ MASKED = -1e9
 class AttentionState(NamedTuple):
     """What attention must remember of a stream: C cached frames, A frames that wait to ask."""
 
-    key: Tensor  # (B, C, H * Dq), C = left context + A
-    value: Tensor  # (B, C, D)
+    key: Tensor  # (B, H, C, Dq), C = left context + A
+    value: Tensor  # (B, H, C, Dv)
     valid: Tensor  # (B, C) bool; False until C frames have been seen
-    query: Tensor  # (B, A, H * Dq), A = look-ahead in frames
+    query: Tensor  # (B, H, A, Dq), A = look-ahead in frames
 
 
 class Memory(NamedTuple):
@@ -28,6 +28,14 @@ class Memory(NamedTuple):
 
     slots: Tensor  # (B, N, D)
     visible: Tensor  # (B, Tq, N) bool, which query sees which slot
+
+
+class _Slots(NamedTuple):
+    """A memory, projected."""
+
+    key: Tensor  # (B, H, N, Dq)
+    value: Tensor  # (B, H, N, Dv)
+    visible: Tensor  # (B, Tq, N) bool
 
 
 class CTSelfAttention(nn.Module):
@@ -58,68 +66,83 @@ class CTSelfAttention(nn.Module):
                 f"`left_context` must be a multiple of the group of {group} frames, "
                 f"but is {left_context} instead."
             )
-        self.dim = dim
         self.num_heads = num_heads
         self.group = group
         self.left_context = left_context
-        self.query_dim = num_heads * query_head_dim
+        self.head_dims = (query_head_dim, query_head_dim, dim // num_heads)  # query, key, value
         self.scale = query_head_dim**-0.5
         self.max_ahead = group * (max_look_ahead + 1) - 1  # largest distance into the future
-        self.project_in = nn.Linear(dim, 2 * self.query_dim + dim)
+        # One head after the other, each with its query, key and value.
+        self.project_in = nn.Linear(dim, num_heads * sum(self.head_dims))
         self.project_out = nn.Linear(dim, dim)
-        self.position_bias = nn.Parameter(
-            torch.zeros(num_heads, self.max_ahead + left_context + group)
-        )
+        num_distances = self.max_ahead + left_context + group
+        self.position_bias = nn.Parameter(torch.zeros(num_distances, num_heads))
 
     def init_state(self, batch_size: int, look_ahead: int = 0) -> AttentionState:
         """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
         weight = self.project_in.weight
         ahead = look_ahead * self.group
         cached = self.left_context + ahead
+        query_dim, key_dim, value_dim = self.head_dims
         return AttentionState(
-            key=weight.new_zeros(batch_size, cached, self.query_dim),
-            value=weight.new_zeros(batch_size, cached, self.dim),
+            key=weight.new_zeros(batch_size, self.num_heads, cached, key_dim),
+            value=weight.new_zeros(batch_size, self.num_heads, cached, value_dim),
             valid=torch.zeros(batch_size, cached, dtype=torch.bool, device=weight.device),
-            query=weight.new_zeros(batch_size, ahead, self.query_dim),
+            query=weight.new_zeros(batch_size, self.num_heads, ahead, query_dim),
         )
 
     def forward(
         self, x: Tensor, valid: Tensor, look_ahead: int = 0, memory: Memory | None = None
     ) -> Tensor:
-        query, key, value = self._project(x)
-        frames = range(x.shape[1])
-        return self._attend(query, key, value, valid, frames, frames, look_ahead, memory)
+        query, key, value, slots = self._project(x, valid.shape, memory)
+        y = self._attend(query, key, value, valid, (0, 0), look_ahead, slots)
+        return self.project_out(y.reshape(x.shape))  # type: ignore[no-any-return]
 
     def step(
         self, x: Tensor, valid: Tensor, state: AttentionState, memory: Memory | None = None
     ) -> tuple[Tensor, AttentionState]:
-        """One chunk of whole groups; the look-ahead is the one the state was made for."""
-        query, key, value = self._project(x)
-        query = torch.cat([state.query, query], dim=1)
-        key = torch.cat([state.key, key], dim=1)
-        value = torch.cat([state.value, value], dim=1)
+        """One chunk of whole groups; the look-ahead is the one the state was made for.
+
+        Without a memory, the frames may also be given, and are then returned, as `(B * T, D)`.
+        """
+        query, key, value, slots = self._project(x, valid.shape, memory)
+        num_frames, ahead, cached = valid.shape[1], state.query.shape[2], state.key.shape[2]
+        query = torch.cat([state.query, query], dim=2)
+        key = torch.cat([state.key, key], dim=2)
+        value = torch.cat([state.value, value], dim=2)
         valid = torch.cat([state.valid, valid], dim=1)
-        num_frames, ahead, cached = x.shape[1], state.query.shape[1], state.key.shape[1]
         y = self._attend(
-            query[:, :num_frames],
+            query[:, :, :num_frames],
             key,
             value,
             valid,
-            range(-ahead, num_frames - ahead),
-            range(-cached, num_frames),
+            (-ahead, -cached),
             ahead // self.group,
-            memory,
+            slots,
         )
         # Trimmed after use, never before: the first frame of the chunk still sees the oldest key.
-        return y, AttentionState(
-            key[:, num_frames:], value[:, num_frames:], valid[:, num_frames:], query[:, num_frames:]
+        return self.project_out(y.reshape(x.shape)), AttentionState(
+            key[:, :, num_frames:],
+            value[:, :, num_frames:],
+            valid[:, num_frames:],
+            query[:, :, num_frames:],
         )
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = self.project_in(x).split(
-            [self.query_dim, self.query_dim, self.dim], dim=-1
-        )
-        return query, key, value
+    def _project(
+        self, x: Tensor, shape: torch.Size, memory: Memory | None
+    ) -> tuple[Tensor, Tensor, Tensor, _Slots | None]:
+        """Query, key and value of each frame `(B, H, T, d)`, and what the memory adds."""
+        if memory is not None:
+            x = torch.cat([memory.slots, x], dim=1)  # together: the weights are read once
+            shape = x.shape[:2]
+        # (B, T, H * d) or (B * T, H * d) -> (B, H, T, d)
+        heads = self.project_in(x).reshape(*shape, self.num_heads, -1).transpose(1, 2)
+        query, key, value = heads.split(self.head_dims, dim=-1)
+        if memory is None:
+            return query, key, value, None
+        size = memory.slots.shape[1]
+        slots = _Slots(key[:, :, :size], value[:, :, :size], memory.visible)
+        return query[:, :, size:], key[:, :, size:], value[:, :, size:], slots
 
     def _attend(
         self,
@@ -127,38 +150,27 @@ class CTSelfAttention(nn.Module):
         key: Tensor,
         value: Tensor,
         valid: Tensor,
-        queries: range,
-        keys: range,
+        starts: tuple[int, int],
         look_ahead: int,
-        memory: Memory | None,
+        slots: _Slots | None,
     ) -> Tensor:
+        """What each query finds `(B, Tq, H, Dv)`; `starts` places the first query and key."""
+        queries = starts[0] + torch.arange(query.shape[2], device=valid.device)
+        keys = starts[1] + torch.arange(key.shape[2], device=valid.device)
         visible = ct_mask(queries, keys, self.group, self.left_context // self.group, look_ahead)
-        visible = visible.to(valid.device) & valid[:, None, :]  # (Tq, Tk), (B, Tk) -> (B, Tq, Tk)
+        visible = visible & valid[:, None, :]  # (Tq, Tk), (B, Tk) -> (B, Tq, Tk)
         bias = self._bias(queries, keys)  # (H, Tq, Tk)
-        if memory is not None:
-            _, memory_key, memory_value = self._project(memory.slots)
-            key, value = (
-                torch.cat([memory_key, key], dim=1),
-                torch.cat([memory_value, value], dim=1),
-            )
-            visible = torch.cat([memory.visible, visible], dim=2)
-            bias = functional.pad(bias, (memory.slots.shape[1], 0))
-        scores = (self._heads(query) * self.scale) @ self._heads(key).transpose(2, 3)
-        scores = (scores + bias).masked_fill(~visible[:, None], MASKED)  # (B, H, Tq, Tk)
-        y = scores.softmax(dim=-1) @ self._heads(value)
-        return self.project_out(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        if slots is not None:
+            key = torch.cat([slots.key, key], dim=2)
+            value = torch.cat([slots.value, value], dim=2)
+            visible = torch.cat([slots.visible, visible], dim=2)
+            bias = functional.pad(bias, (slots.key.shape[2], 0))
+        scores = (query * self.scale) @ key.transpose(2, 3) + bias  # (B, H, Tq, Tk)
+        scores = torch.where(visible[:, None], scores, MASKED)
+        return (scores.softmax(dim=-1) @ value).transpose(1, 2)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        # (B, T, H * d) -> (B, H, T, d)
-        return x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
-
-    def _bias(self, queries: range, keys: range) -> Tensor:
+    def _bias(self, queries: Tensor, keys: Tensor) -> Tensor:
         """The bias of every pair `(H, Tq, Tk)`; a distance outside the mask gets a neighbour's."""
-        count = len(queries) + len(keys) - 1
-        ahead = (
-            keys.start - queries.stop + 1 + torch.arange(count, device=self.position_bias.device)
-        )
-        index = (self.max_ahead - ahead).clamp(0, self.position_bias.shape[1] - 1)
-        # Row i of `unfold` reads diagonal i, i+1, ...; the last query comes first.
-        diagonals = self.position_bias[:, index].unfold(1, len(keys), 1)  # (H, Tq, Tk)
-        return diagonals.flip(1)
+        ahead = keys[None, :] - queries[:, None]
+        index = (self.max_ahead - ahead).clamp(0, self.position_bias.shape[0] - 1)
+        return functional.embedding(index, self.position_bias).permute(2, 0, 1)

@@ -69,18 +69,24 @@ class CausalConvModule(nn.Module):
         return ConvState(past)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        x = self._project(x, valid)
-        return self._convolve(functional.pad(x, (0, 0, self.kernel_size - 1, 0)))
+        frames = functional.pad(self._project(x, valid), (0, 0, self.kernel_size - 1, 0))
+        return self._convolve(frames, x.shape)
 
     def step(self, x: Tensor, valid: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
         """One chunk, of any length."""
-        x = torch.cat([state.past, self._project(x, valid)], dim=1)
-        past = x[:, x.shape[1] - (self.kernel_size - 1) :]
-        return self._convolve(x), ConvState(past)
+        frames = torch.cat([state.past, self._project(x, valid)], dim=1)
+        past = frames[:, valid.shape[1] :]
+        return self._convolve(frames, x.shape), ConvState(past)
 
     def _project(self, x: Tensor, valid: Tensor) -> Tensor:
-        return self.linear_in(x).masked_fill(~valid[..., None], 0.0)  # type: ignore[no-any-return]
+        x = self.linear_in(x).reshape(*valid.shape, -1)  # (B * T, D) -> (B, T, D)
+        return torch.where(valid[..., None], x, 0.0)
 
-    def _convolve(self, x: Tensor) -> Tensor:
-        x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)  # (B, T+K-1, D) -> (B, T, D)
-        return self.linear_out(swoosh_r(x))  # type: ignore[no-any-return]
+    def _convolve(self, frames: Tensor, shape: torch.Size) -> Tensor:
+        # In two dimensions, because there the libraries convolve frames as they lie, channels last.
+        image = frames.transpose(1, 2)[:, :, None]  # (B, T+K-1, D) -> (B, D, 1, T+K-1)
+        kernel, bias = self.depthwise.weight[:, :, None], self.depthwise.bias
+        assert bias is not None
+        image = functional.conv2d(image, kernel, bias - swoosh_r.shift, groups=self.dim)
+        x = image.squeeze(2).transpose(1, 2).reshape(shape)  # (B, D, 1, T) -> (B, T, D)
+        return self.linear_out(swoosh_r.of_shifted(x))  # type: ignore[no-any-return]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from echostream.modules.activation import SWOOSH_L_OFFSET, SWOOSH_R_OFFSET, swoosh_l
+from echostream.modules.activation import swoosh_l, swoosh_r
 
 
 class FeedForward(nn.Module):
@@ -22,8 +23,9 @@ class FeedForward(nn.Module):
         self.linear_out = nn.Linear(hidden_dim, dim)
         with torch.no_grad():
             self.linear_in.weight.mul_(2.0)
-            self.linear_in.bias.fill_(SWOOSH_L_OFFSET - SWOOSH_R_OFFSET)
+            self.linear_in.bias.fill_(swoosh_l.offset - swoosh_r.offset)
             self.linear_out.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear_out(swoosh_l(self.linear_in(x)))  # type: ignore[no-any-return]
+        hidden = functional.linear(x, self.linear_in.weight, self.linear_in.bias - swoosh_l.shift)
+        return self.linear_out(swoosh_l.of_shifted(hidden))  # type: ignore[no-any-return]

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 
 
-def ct_mask(queries: range, keys: range, group: int, left: int, look_ahead: int) -> Tensor:
-    """The CT-mask `(len(queries), len(keys))`, True where the query may attend to the key.
+def ct_mask(queries: Tensor, keys: Tensor, group: int, left: int, look_ahead: int) -> Tensor:
+    """The CT-mask `(Tq, Tk)`, True where the query may attend to the key.
 
-    `queries` and `keys` are frame positions on one time axis whose groups begin at multiples of
-    `group`. Frame i sees frame j iff `group(i) - left <= group(j) <= group(i) + look_ahead`, with
-    `left` and `look_ahead` in groups: inside a group frames see each other freely.
+    `queries (Tq,)` and `keys (Tk,)` are frame positions (int64) on one time axis whose groups begin
+    at multiples of `group`. Frame i sees frame j iff
+    `group(i) - left <= group(j) <= group(i) + look_ahead`, with `left` and `look_ahead` in groups:
+    inside a group frames see each other freely.
     """
-    query_group = torch.arange(queries.start, queries.stop).div(group, rounding_mode="floor")
-    key_group = torch.arange(keys.start, keys.stop).div(group, rounding_mode="floor")
+    query_group = queries.div(group, rounding_mode="floor")
+    key_group = keys.div(group, rounding_mode="floor")
     ahead = key_group[None, :] - query_group[:, None]  # (Tq, Tk)
     return (ahead >= -left) & (ahead <= look_ahead)
 

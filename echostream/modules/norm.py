@@ -11,15 +11,17 @@ class BiasNorm(nn.Module):
 
     Unlike LayerNorm it removes no mean, so that a vector keeps its length through the learned
     bias `b` (one a channel); `g` is one scalar for all channels. Yao et al. 2024, section 3.3
-    (arXiv:2310.11230).
+    (arXiv:2310.11230). An RMS below `min_rms` counts as that much.
     """
 
-    def __init__(self, num_channels: int, eps: float = 1e-8) -> None:
+    def __init__(self, num_channels: int, min_rms: float = 1e-4) -> None:
         super().__init__()
-        self.eps = eps
+        self.root = num_channels**0.5  # the length of a vector of RMS 1
+        self.min_rms = min_rms
         self.bias = nn.Parameter(torch.zeros(num_channels))
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        mean_square = (x - self.bias).square().mean(dim=-1, keepdim=True)
-        return x * ((mean_square + self.eps).rsqrt() * self.log_scale.exp())
+        length = torch.linalg.vector_norm(x - self.bias, dim=-1, keepdim=True)
+        scale = self.log_scale.exp() * self.root
+        return x * (scale / length.clamp(min=self.min_rms * self.root))  # type: ignore[no-any-return]

@@ -55,7 +55,7 @@ def summarise(
     last group lacks count as zeros. Streams of one batch may be at different places in their
     segments: places are counted in groups that hold a valid frame.
     """
-    present = valid.reshape(len(valid), -1, group).any(2)  # (B, G)
+    present = valid.reshape(valid.shape[0], -1, group).any(2)  # (B, G)
     place = state.num_groups[:, None] + present.cumsum(1)
     before = (place - 1).clamp(min=0).div(SEGMENT_GROUPS, rounding_mode="floor")  # (B, G)
     segment = before.repeat_interleave(group, dim=1)  # (B, T)
