@@ -1,0 +1,8 @@
+"""From PyTorch to ONNX: the graph of one step, for ONNX Runtime and whoever else reads it.
+
+Needs the extra `export` (onnx, onnxscript, onnxruntime).
+"""
+
+from echostream.export.model import export_encoder, export_model
+
+__all__ = ["export_encoder", "export_model"]

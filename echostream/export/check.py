@@ -1,0 +1,66 @@
+"""An exported graph against the module that it was made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from echostream.models import EchoStreamModel, ZipformerEncoder
+from echostream.onnx import OnnxEncoder, OnnxNetwork
+from echostream.streaming import GROUP_FRAMES, named_leaves
+
+TOLERANCE = 1e-4
+# Streams, then groups of each chunk: more than a memory segment of 8 groups.
+_RUNS = ((1, (2, 2, 1, 4, 2)), (3, (1, 3, 5)))
+
+
+class ExportError(RuntimeError):
+    """An exported graph that does not compute what it should."""
+
+
+def check_network(graph: OnnxNetwork, network: EchoStreamModel, exact: bool) -> None:
+    """Raises `ExportError` unless both give the same outputs and states, for every look-ahead.
+
+    Without `exact` (int8) the outputs must only be finite and of the same shape.
+    """
+    for look_ahead in network.max_future_frames:
+        _check(graph, network, network.encoder.input_dim, look_ahead, exact)
+
+
+def check_encoder(graph: OnnxEncoder, encoder: ZipformerEncoder, exact: bool) -> None:
+    """The same for an encoder alone."""
+    for look_ahead in (0, 1, 2):
+        _check(graph, encoder, encoder.input_dim, look_ahead, exact)
+
+
+def _check(graph: Any, module: Any, input_dim: int, look_ahead: int, exact: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        for batch, chunks in _RUNS:
+            ours = theirs = module.init_state(batch, look_ahead)
+            for groups in chunks:
+                x = torch.randn(batch, GROUP_FRAMES * groups, input_dim, generator=generator)
+                valid = torch.ones(x.shape[:2], dtype=torch.bool)
+                *wanted, ours = module.advance(x, valid, ours)
+                *found, theirs = graph.advance(x, valid, theirs)
+                where = f"L={look_ahead}, {batch} streams, {groups} groups"
+                _compare((*found, theirs), (*wanted, ours), where, exact)
+
+
+def _compare(found: Any, wanted: Any, where: str, exact: bool) -> None:
+    for (name, ours), (_, theirs) in zip(named_leaves(wanted), named_leaves(found), strict=True):
+        if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+            raise ExportError(
+                f"{where}: `{name}` must be {ours.dtype} {tuple(ours.shape)}, "
+                f"but is {theirs.dtype} {tuple(theirs.shape)} instead."
+            )
+        if not theirs.isfinite().all():
+            raise ExportError(f"{where}: `{name}` must be finite, but is not.")
+        if exact and ours.numel():
+            scale = max(1.0, float(ours.double().abs().max()))
+            off = float((ours.double() - theirs.double()).abs().max()) / scale
+            if off > TOLERANCE:
+                raise ExportError(
+                    f"{where}: `{name}` must be within {TOLERANCE} of PyTorch, but is off by {off}."
+                )

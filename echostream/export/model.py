@@ -1,0 +1,107 @@
+"""A model folder or an encoder, written as the ONNX graph of one step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import onnx
+import torch
+from onnx import ModelProto
+from safetensors.torch import save_file
+
+from echostream._version import __version__
+from echostream.config import EncoderConfig, ModelConfig, load_config, to_dict
+from echostream.export.check import check_encoder, check_network
+from echostream.export.int8 import quantised
+from echostream.export.trace import trace_step
+from echostream.export.weights import refer_to
+from echostream.files import replacing
+from echostream.model_folder import CONFIG, WEIGHTS, load_network
+from echostream.models import ZipformerEncoder
+from echostream.models.echostream import CtcOutput
+from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
+from echostream.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
+from echostream.onnx.digest import digest
+
+
+def export_model(path: str | Path, int8: bool = False) -> Path:
+    """Writes `step.onnx` into a model folder, or `step.int8.onnx`; returns its path.
+
+    The graph is the network's step with any batch, number of groups and look-ahead. Weights stay
+    in `model.safetensors`, to which it refers; only those of int8 are written anew. Before it gets
+    its name, its answers are compared with those of PyTorch.
+
+    Raises:
+        ModelFolderError: as `load_model`.
+        ExportError: if it does not answer as PyTorch does.
+    """
+    folder = Path(path).absolute()
+    config = load_config(ModelConfig, folder / CONFIG)
+    network = load_network(folder, config)
+    outputs = tuple("valid_out" if name == "valid" else name for name in CtcOutput._fields)
+    proto = trace_step(network, config.encoder.input_dim, outputs)
+    refer_to(proto, folder / WEIGHTS)
+    _describe(proto, "network", to_dict(config), digest(folder / WEIGHTS))
+    target = folder / (INT8 if int8 else STEP)
+    with replacing(target) as temporary:
+        _save(proto, temporary, int8)
+        check_network(OnnxNetwork(temporary, config, None), network, exact=not int8)
+    return target
+
+
+def export_encoder(encoder: ZipformerEncoder, path: str | Path, int8: bool = False) -> None:
+    """Writes the step of an encoder alone to `path`, its weights beside it as safetensors.
+
+    Raises:
+        ExportError: if it does not answer as PyTorch does.
+    """
+    target = Path(path).absolute()
+    weights = target.with_suffix(".safetensors")
+    with replacing(weights) as temporary:
+        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
+    proto = trace_step(encoder, encoder.input_dim, ("y", "valid_out"))
+    refer_to(proto, weights)
+    _describe(proto, "encoder", _encoder_config(encoder), digest(weights))
+    with replacing(target) as temporary:
+        _save(proto, temporary, int8)
+        check_encoder(OnnxEncoder(temporary), encoder, exact=not int8)
+
+
+def _save(proto: ModelProto, path: Path, int8: bool) -> None:
+    onnx.save(proto, path)
+    if int8:
+        onnx.save(quantised(path), path)
+
+
+def _describe(proto: ModelProto, kind: str, config: dict[str, Any], weights: str) -> None:
+    """What a reader must know of it, as JSON under one key of the metadata."""
+    about = {
+        "kind": kind,
+        "config": config,
+        "weights_sha256": weights,
+        "echostream": __version__,
+        "torch": torch.__version__,
+    }
+    onnx.helper.set_model_props(proto, {METADATA: json.dumps(about)})
+
+
+def _encoder_config(encoder: ZipformerEncoder) -> dict[str, Any]:
+    """The configuration that `build_encoder` makes this encoder of."""
+    stacks = cast("Sequence[ZipformerStack]", encoder.stacks)
+    blocks = [cast("Sequence[ZipformerBlock]", stack.blocks) for stack in stacks]
+    first = blocks[0][0]
+    config = EncoderConfig(
+        input_dim=encoder.input_dim,
+        embed_dim=encoder.embed_dim,
+        num_heads=first.attention.num_heads,
+        ffn_dim=2 * first.feed_forward_in.linear_in.out_features,
+        num_layers_per_stack=tuple(map(len, blocks)),
+        memory_size=encoder.memory_bank.memory_size,
+        conv_kernel=first.conv.kernel_size,
+        left_context=first.attention.left_context,
+    )
+    return dataclasses.asdict(config)

@@ -1,0 +1,134 @@
+"""The step of a streaming module as an ONNX graph of any batch, any groups and any look-ahead."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from onnx import ModelProto
+from onnxscript import opset18 as op
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.utils import _pytree as pytree
+
+from echostream.streaming import GROUP_FRAMES, named_leaves
+
+OPSET = 18
+MAX_GROUPS, MAX_BATCH = 64, 4096  # what the tracer is told; a runtime takes any number
+LARGEST = 80.0  # exp of more would leave float32
+
+# What the graph is drawn from. No size is 0 or 1, which the tracer would take for fixed.
+_BATCH, _GROUPS = 2, 3
+
+
+class Advancing(Protocol):
+    """`ZipformerEncoder` or `EchoStreamModel`."""
+
+    def init_state(self, batch_size: int, max_future_frames: int | None = None) -> Any:
+        """The state of new streams."""
+
+    def advance(self, x: Tensor, valid: Tensor, state: Any) -> tuple[Any, ...]:
+        """One chunk; the new state comes last."""
+
+
+class _Step(nn.Module):
+    """A module whose `forward` is `advance`, for the tracer."""
+
+    def __init__(self, module: Advancing) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, valid: Tensor, state: Any) -> tuple[Any, ...]:
+        return self.module.advance(x, valid, state)
+
+
+def trace_step(module: Advancing, input_dim: int, outputs: tuple[str, ...]) -> ModelProto:
+    """The graph of `module.advance`, with its weights.
+
+    Inputs `x` `(batch, 16 * groups, F)`, `valid` `(batch, 16 * groups)` and `state.<field>` for
+    each tensor of the state; outputs the names given and `next.<field>`. The initializers have the
+    names of the module's parameters, after `module.`.
+    """
+    state, other = module.init_state(_BATCH, 2), module.init_state(_BATCH, 1)
+    batch, groups = Dim("batch", min=1, max=MAX_BATCH), Dim("groups", min=1, max=MAX_GROUPS)
+    look_ahead = Dim("look_ahead", min=1, max=2)
+
+    def dims(leaf: Tensor, shorter: Tensor) -> dict[int, Any]:
+        """An axis that grows with the look-ahead does so by the same amount each time."""
+        found: dict[int, Any] = {0: batch}
+        for axis, (two, one) in enumerate(zip(leaf.shape, shorter.shape, strict=True)):
+            if two != one:
+                rest = 2 * one - two
+                growing = (two - one) * look_ahead
+                found[axis] = growing + rest if rest else growing
+        return found
+
+    leaves, spec = pytree.tree_flatten(state)
+    shapes = [dims(a, b) for a, b in zip(leaves, pytree.tree_flatten(other)[0], strict=True)]
+    frames = {0: batch, 1: GROUP_FRAMES * groups}
+    names = [name for name, _ in named_leaves(state)]
+    x = torch.randn(_BATCH, GROUP_FRAMES * _GROUPS, input_dim)
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            _Step(module).eval(),
+            (x, torch.ones(x.shape[:2], dtype=torch.bool), state),
+            dynamo=True,
+            optimize=True,
+            opset_version=OPSET,
+            verbose=False,
+            input_names=["x", "valid", *(f"state.{name}" for name in names)],
+            output_names=[*outputs, *(f"next.{name}" for name in names)],
+            dynamic_shapes=(frames, frames, pytree.tree_unflatten(shapes, spec)),
+            custom_translation_table={
+                torch.ops.aten.logaddexp.default: _logaddexp,
+                torch.ops.aten.linear.default: _linear,
+            },
+        )
+    assert program is not None
+    proto = program.model_proto
+    for node in proto.graph.node:  # where in the sources it comes from
+        del node.metadata_props[:]
+    del proto.graph.metadata_props[:]
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del value.metadata_props[:]
+    for tensor in proto.graph.initializer:
+        del tensor.metadata_props[:]
+    return proto
+
+
+def _logaddexp(a: Any, b: Any) -> Any:
+    """`log(exp(a) + exp(b))` for a small constant b, exact for any a."""
+    # The Softplus of ONNX Runtime takes five times as long.
+    rest = op.Exp(b)
+    return op.Max(op.Log(op.Add(op.Exp(op.Min(a, op.Constant(value_float=LARGEST))), rest)), a)
+
+
+def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """A Gemm with the weight as it lies in the model folder, which a MatMul would transpose."""
+    operands = [weight] if bias is None else [weight, bias]
+    if len(x.shape) == 2:
+        return op.Gemm(x, *operands, transB=1)
+    num_outputs, num_inputs = (int(size) for size in weight.shape)
+    flat: Any = op.Reshape(x, op.Constant(value_ints=[-1, num_inputs]))  # type: ignore[arg-type]
+    shape: Any = op.Concat(  # type: ignore[type-var]
+        op.Shape(x, start=0, end=-1), op.Constant(value_ints=[num_outputs]), axis=0
+    )
+    return op.Reshape(op.Gemm(flat, *operands, transB=1), shape)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracer's remarks on what is not installed."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)
