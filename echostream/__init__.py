@@ -14,11 +14,13 @@ from echostream._version import __version__
 if TYPE_CHECKING:
     from echostream.model_folder import Model, load_model
     from echostream.models import ZipformerEncoder
+    from echostream.stream_batch import StreamBatch
     from echostream.translator import Output, StreamingTranslator
 
 __all__ = [
     "Model",
     "Output",
+    "StreamBatch",
     "StreamingTranslator",
     "ZipformerEncoder",
     "__version__",
@@ -28,6 +30,7 @@ __all__ = [
 _HOMES = {
     "Model": "echostream.model_folder",
     "Output": "echostream.translator",
+    "StreamBatch": "echostream.stream_batch",
     "StreamingTranslator": "echostream.translator",
     "ZipformerEncoder": "echostream.models",
     "load_model": "echostream.model_folder",
@@ -39,3 +42,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'echostream' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """All that can be asked for, whether it has been imported or not."""
+    return sorted({*globals(), *__all__})

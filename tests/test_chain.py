@@ -17,10 +17,9 @@ from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import Model, load_model
-from echostream.models import CtcOutput
 from echostream.models.ctc_decode import collapse, init_collapse
 from echostream.translator import StreamingTranslator
-from echostream.writer import WriterState, Written
+from echostream.writer import Heard, WriterState, Written
 
 Samples = NDArray[np.float32]
 Sizes = Callable[[np.random.Generator], int]
@@ -51,16 +50,19 @@ class Listener:
         self.session = StreamingTranslator(model, look_ahead)
         self.tokens = Tokens([], [])
         self.delays = Tokens([], [])
-        hear = self.session._writer._hear
+        writer = self.session._interpreter.writer
+        write = writer.write
 
-        def listen(group: CtcOutput, state: WriterState) -> tuple[Written, WriterState]:
-            new, state = hear(group, state)
+        def listen(heard: Heard, state: WriterState) -> tuple[Written, WriterState]:
+            written, after = write(heard, state)
+            found = [*written.target, *after.held][len(state.held) :]
+            new = Tokens(written.source, found)
             for tokens, delays, head in zip(self.tokens, self.delays, new, strict=True):
                 tokens.extend(head)
                 delays.extend([round(self.session.delay_ms)] * len(head))
-            return new, state
+            return written, after
 
-        monkeypatch.setattr(self.session._writer, "_hear", listen)
+        monkeypatch.setattr(writer, "write", listen)
 
     def run(self, pieces: Iterable[Samples]) -> None:
         for piece in pieces:

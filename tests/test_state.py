@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from echostream import ZipformerEncoder
-from echostream.streaming import map_state, named_leaves, select_rows, state_nbytes
+from echostream.streaming import (
+    map_state,
+    named_leaves,
+    put_rows,
+    select_rows,
+    state_nbytes,
+    take_rows,
+)
 
 
 class Inner(NamedTuple):
@@ -128,3 +135,42 @@ def test_what_a_row_leaves_behind_does_not_come_through() -> None:
     chosen = select_rows(torch.tensor([False, True]), broken, inner(2, 0.0))
     assert torch.equal(chosen.key[0], inner(2, 0.0).key[0])
     assert chosen.key[1].isnan().all()
+
+
+ROWS = [[0], [4], [1, 2, 3], [0, 1, 2, 3, 4], [0, 2], [4, 0, 3], [2, 1]]
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_rows_are_taken_in_the_order_asked_for(rows: list[int]) -> None:
+    state = outer(5)
+    taken = take_rows(state, rows)
+    assert type(taken) is Outer
+    for found, leaf in zip(leaves(taken), leaves(state), strict=True):
+        assert (found.shape[1:], found.dtype) == (leaf.shape[1:], leaf.dtype)
+        assert found.tolist() == [leaf[row].tolist() for row in rows]
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_rows_are_put_where_they_belong_and_the_others_stay(rows: list[int]) -> None:
+    state, new = outer(5), outer(len(rows), offset=1000.0)
+    wanted = [leaf.tolist() for leaf in leaves(state)]
+    storage = [leaf.data_ptr() for leaf in leaves(state)]
+    for before, n in zip(wanted, leaves(new), strict=True):
+        for row, values in zip(rows, n.tolist(), strict=True):
+            before[row] = values
+    put_rows(state, rows, new)
+    assert [leaf.tolist() for leaf in leaves(state)] == wanted
+    assert [leaf.data_ptr() for leaf in leaves(state)] == storage
+
+
+def test_rows_that_adjoin_are_not_copied_when_they_are_taken() -> None:
+    state = outer(4)
+    for rows, is_copy in (([1, 2], False), ([0, 1, 2, 3], False), ([0, 2], True)):
+        for found, leaf in zip(leaves(take_rows(state, rows)), leaves(state), strict=True):
+            shared = found.untyped_storage().data_ptr() == leaf.untyped_storage().data_ptr()
+            assert leaf.numel() == 0 or shared is not is_copy
+
+
+def test_rows_of_another_structure_are_refused() -> None:
+    with pytest.raises(ValueError, match="states must have one structure"):
+        put_rows(outer(2), [0], inner(1, 0.0))

@@ -194,8 +194,9 @@ def test_what_is_carried_does_not_grow(model: Model) -> None:
     for piece in pieces(babble(30, seed=11), 4000):
         session.push(piece, SAMPLE_RATE)
         assert session.state_nbytes == at_start > 0
-        assert len(session._rest) < 16 and session._rest.base is None
-        assert len(session._writer_state.held) < 40
+        frames = session._stream.features._frames
+        assert len(frames) < 16 and frames.base is None
+        assert len(session._stream.writer_state.held) < 40
 
 
 def test_a_push_does_not_write_to_the_samples(model: Model) -> None:

@@ -259,7 +259,7 @@ def test_a_pause_ends_an_utterance_and_the_next_knows_nothing_of_it(
             assert state.decoder is not None and int(state.decoder.valid.sum()) == min(
                 24, 4 * pause
             )
-            state = state._replace(st=state.st._replace(last_id=torch.zeros(1).long()))
+            state = state._replace(st_id=0)
             written.append(writer.finish(after, state)[0].target)
     assert written[0] == written[1] == written[2]
     assert len(written[0]) > 5

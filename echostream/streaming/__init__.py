@@ -7,7 +7,14 @@ from echostream.streaming.clock import (
     HOP_LENGTH,
     SAMPLE_RATE,
 )
-from echostream.streaming.state import map_state, named_leaves, select_rows, state_nbytes
+from echostream.streaming.state import (
+    map_state,
+    named_leaves,
+    put_rows,
+    select_rows,
+    state_nbytes,
+    take_rows,
+)
 
 __all__ = [
     "GROUP_FRAMES",
@@ -17,6 +24,8 @@ __all__ = [
     "SAMPLE_RATE",
     "map_state",
     "named_leaves",
+    "put_rows",
     "select_rows",
     "state_nbytes",
+    "take_rows",
 ]

@@ -12,7 +12,7 @@ The law that every state here obeys:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -62,3 +62,34 @@ def select_rows(active: Tensor, new: State, old: State) -> State:
         return torch.where(active.reshape(-1, *[1] * (n.dim() - 1)), n, o)
 
     return map_state(pick, new, old)
+
+
+def take_rows(state: State, rows: Sequence[int]) -> State:
+    """The state of some streams of a batch, in the order of `rows`; not copied if they adjoin."""
+    if (stretch := _stretch(rows)) is not None:
+        return map_state(lambda leaf: leaf[stretch], state)
+    index = torch.tensor(rows)
+    return map_state(lambda leaf: leaf.index_select(0, index.to(leaf.device)), state)
+
+
+def put_rows(state: State, rows: Sequence[int], new: State) -> None:
+    """Writes the rows of `new` over `rows` of `state`.
+
+    Of all functions of a state only this one changes what it is given: it is for who has made the
+    tensors of `state` and shows them to nobody.
+    """
+    stretch, index = _stretch(rows), torch.tensor(rows)
+
+    def put(leaf: Tensor, n: Tensor) -> Tensor:
+        if stretch is not None:
+            leaf[stretch] = n
+            return leaf
+        return leaf.index_copy_(0, index.to(leaf.device), n)
+
+    map_state(put, state, new)
+
+
+def _stretch(rows: Sequence[int]) -> slice | None:
+    """Rows that follow each other, as a slice."""
+    first, size = rows[0], len(rows)
+    return slice(first, first + size) if list(rows) == list(range(first, first + size)) else None

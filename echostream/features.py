@@ -1,0 +1,144 @@
+"""One stream's audio on its way to the network: samples in, whole groups of features out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echostream.frontend.audio import clean
+from echostream.frontend.cmvn import GlobalCmvn
+from echostream.frontend.fbank import NUM_MEL_BINS, OnlineFbank
+from echostream.frontend.resample import StreamingResampler
+from echostream.streaming import GROUP_FRAMES, GROUP_OUTPUTS, SAMPLE_RATE
+from echostream.streaming.clock import OUTPUT_STRIDE
+
+logger = logging.getLogger(__name__)
+
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000  # Hz; what is outside is a mistake of the caller
+
+
+class Chunk(NamedTuple):
+    """The next groups of one stream."""
+
+    frames: NDArray[np.float32]  # (16 g, F)
+    num_frames: int  # that are real; those after them only close the stream
+
+
+class StreamFeatures:
+    """The audio of one stream that the network has not had yet, as normalised fbank frames.
+
+    Args:
+        cmvn: the statistics of the model.
+        tail_ms: digital silence that closes the stream, because CTC needs frames after the last
+            word to write it.
+        max_future_frames: look-ahead L of the network, in groups that it is owed after the last.
+    """
+
+    def __init__(self, cmvn: GlobalCmvn, tail_ms: int, max_future_frames: int) -> None:
+        self._cmvn = cmvn
+        self._tail_ms = tail_ms
+        self._look_ahead = max_future_frames
+        self._fbank = OnlineFbank()
+        self._resampler: StreamingResampler | None = None
+        self._sample_rate: int | None = None
+        self._num_samples = 0
+        self._frames: NDArray[np.float32] = np.empty((0, NUM_MEL_BINS), np.float32)
+        self._num_left: int | None = None  # groups until the end, once the source has ended
+        self._warned = False
+
+    @property
+    def delay_ms(self) -> float:
+        """Source audio heard since the stream began."""
+        return 1000 * self._num_samples / self._sample_rate if self._sample_rate else 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the source has ended."""
+        return self._num_left is not None
+
+    @property
+    def num_groups(self) -> int:
+        """Groups that are complete; when the source has ended, all that are left."""
+        return len(self._frames) // GROUP_FRAMES if self._num_left is None else self._num_left
+
+    def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> None:
+        """Hears `samples` (S,) or (S, C); what is unusable becomes zeros, with one warning.
+
+        Raises:
+            RuntimeError: if the source has ended.
+            ValueError: as `StreamingTranslator.push`. The stream is then as it was before.
+        """
+        if self.finished:
+            raise RuntimeError("the stream is finished: it takes no more samples.")
+        rate = self._checked_rate(sample_rate)
+        mono, num_bad = clean(np.asarray(samples))
+        if num_bad and not self._warned:
+            logger.warning("set to zero: %d samples that are NaN, infinite or too large.", num_bad)
+            self._warned = True
+        if self._resampler is None:
+            self._sample_rate = rate
+            self._resampler = StreamingResampler(rate, SAMPLE_RATE)
+        self._num_samples += len(mono)
+        self._append(self._resampler.push(mono))
+
+    def finish(self) -> None:
+        """The source has ended: its last samples, the closing silence, what the look-ahead owes.
+
+        Nothing follows if nothing was heard.
+        """
+        if self.finished:
+            return
+        self._num_left = 0
+        if self._resampler is None or self._num_samples == 0:
+            return
+        silence = np.zeros(self._tail_ms * SAMPLE_RATE // 1000, np.float32)
+        self._append(np.concatenate([self._resampler.finish(), silence]))
+        # A tail too short for one frame of the encoder brings out nothing of its own.
+        num_outputs = len(self._frames) // OUTPUT_STRIDE
+        self._num_left = self._look_ahead + -(-num_outputs // GROUP_OUTPUTS)
+
+    def first(self, num_groups: int) -> Chunk:
+        """The first of the groups that are left."""
+        frames = self._frames[: GROUP_FRAMES * num_groups]
+        lacking = GROUP_FRAMES * num_groups - len(frames)
+        return Chunk(np.pad(frames, ((0, lacking), (0, 0))) if lacking else frames, len(frames))
+
+    def drop(self, num_groups: int) -> None:
+        """Forgets them: the network has had them."""
+        if self._num_left is not None:
+            self._num_left -= num_groups
+        self._frames = self._frames[GROUP_FRAMES * num_groups :]
+        if len(self._frames) < GROUP_FRAMES:
+            self._frames = self._frames.copy()  # a view would keep the whole push alive
+
+    def _append(self, samples: NDArray[np.float32]) -> None:
+        frames = self._cmvn.apply(self._fbank.push(samples))  # (S,) -> (T, F)
+        if len(frames):
+            self._frames = np.concatenate([self._frames, frames])
+
+    def _checked_rate(self, sample_rate: int) -> int:
+        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE or int(sample_rate) != sample_rate:
+            raise ValueError(
+                f"`sample_rate` must be a whole number of Hz from {MIN_SAMPLE_RATE} to "
+                f"{MAX_SAMPLE_RATE}, but is {sample_rate!r} instead."
+            )
+        if self._sample_rate not in (None, sample_rate):
+            raise ValueError(
+                f"`sample_rate` must stay {self._sample_rate} within a stream, but is "
+                f"{sample_rate} instead: another recording is another stream."
+            )
+        return int(sample_rate)
+
+
+def collate(chunks: Sequence[Chunk], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Chunks of equally many groups as a batch: frames `(B, 16 g, F)`, valid mask `(B, 16 g)`."""
+    x = torch.from_numpy(np.stack([chunk.frames for chunk in chunks]))
+    num_frames = torch.tensor([chunk.num_frames for chunk in chunks])
+    valid = torch.arange(x.shape[1]) < num_frames[:, None]
+    return x.to(device), valid.to(device)

@@ -1,0 +1,281 @@
+"""Whatever joins, leaves and hangs up: a stream of a batch says what a session alone says."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tiny_model import babble, make_model_folder
+
+from echostream.frontend.resample import StreamingResampler
+from echostream.model_folder import Model, load_model
+from echostream.models.echostream import ModelState
+from echostream.stream import Output, Stream
+from echostream.stream_batch import StreamBatch
+from echostream.streaming import named_leaves, take_rows
+from echostream.translator import StreamingTranslator
+from echostream.writer import WriterState
+
+# Seconds, sample rate: about the groups of 160 ms, shorter than one, and long enough for a summary.
+RECORDINGS = [(0.05, 16_000), (1.6, 16_000), (2.0, 16_000), (1.03, 8_000), (1.3, 44_100)]
+PIECES = [0, 1, 400, 2560, 5120, 8000]  # samples at 16 kHz
+SESSIONS = [
+    {"max_future_frames": look_ahead, "writer": writer, "lagging_k1": lagging}
+    for look_ahead in (0, 1, 2)
+    for writer, lagging in (("ctc", 0), ("decoder", 1))
+]
+
+
+PROBE = torch.randn(1, 16, 80, generator=torch.Generator().manual_seed(0))
+
+
+class Moment(NamedTuple):
+    """All that a stream has said, and what shows how it would go on."""
+
+    words: list[str]
+    writer: WriterState  # without the decoder's part
+    decoder: list[torch.Tensor]
+    next: list[torch.Tensor]  # what the network would say of a certain group
+
+
+class Alone(NamedTuple):
+    """A session that has a recording alone: after each number of groups, and at the end."""
+
+    after: list[Moment]
+    end: Moment
+
+
+class Member:
+    """A stream of the batch, and all that it has said."""
+
+    def __init__(self, recording: int) -> None:
+        self.recording = recording
+        self.seconds, self.sample_rate = RECORDINGS[recording]
+        self.num_pushed = 0
+        self.num_served = 0
+        self.words: list[str] = []
+        self.finished = False
+        self.poisoned = False
+
+
+def samples_of(recording: int) -> np.ndarray:
+    seconds, sample_rate = RECORDINGS[recording]
+    return babble(seconds, seed=50 + recording, sample_rate=sample_rate)
+
+
+def words_of(outputs: list[Output]) -> list[str]:
+    return [word for output in outputs for word in output.text.split()]
+
+
+class AnyBatch(RuleBasedStateMachine):
+    """A server with random visitors; each is held to a session that has the recording alone."""
+
+    model: Model  # of the subclass that the test makes
+
+    @initialize(kind=st.sampled_from(range(len(SESSIONS))), capacity=st.integers(2, 4))
+    def open(self, kind: int, capacity: int) -> None:
+        self.kind = kind
+        self.batch = StreamBatch(self.model, capacity, **SESSIONS[kind])
+        self.members: dict[int, Member] = {}
+        self.storage = self._storage()
+
+    @precondition(lambda self: len(self.batch) < self.batch.capacity)
+    @rule(recording=st.sampled_from(range(len(RECORDINGS))))
+    def join(self, recording: int) -> None:
+        stream = self.batch.join()
+        assert stream not in self.members
+        self.members[stream] = Member(recording)
+
+    @precondition(lambda self: self._speaking())
+    @rule(which=st.integers(0, 3), size=st.sampled_from(PIECES), bad=st.booleans())
+    def push(self, which: int, size: int, bad: bool) -> None:
+        self._push(self._speaking()[which % len(self._speaking())], size, bad)
+
+    @precondition(lambda self: self._speaking())
+    @rule(size=st.sampled_from(PIECES[3:]))
+    def push_to_all(self, size: int) -> None:
+        for stream in self._speaking():
+            self._push(stream, size)
+
+    @precondition(lambda self: self._speaking())
+    @rule(which=st.integers(0, 3))
+    def finish(self, which: int) -> None:
+        stream = self._speaking()[which % len(self._speaking())]
+        self._push(stream, 10**6)
+        self.batch.finish(stream)
+        self.members[stream].finished = True
+
+    @precondition(lambda self: len(self.batch))
+    @rule(which=st.integers(0, 3))
+    def hang_up(self, which: int) -> None:
+        stream = self._present()[which % len(self.batch)]
+        self.batch.leave(stream)
+        row = torch.tensor([r not in self.batch._rows.values() for r in range(self.batch.capacity)])
+        self._poison(row)  # what a leaver has left behind
+
+    @precondition(lambda self: len(self.batch) > 1)
+    @rule(which=st.integers(0, 3))
+    def poison(self, which: int) -> None:
+        stream = self._present()[which % len(self.batch)]
+        self.members[stream].poisoned = True
+        row = self.batch._rows[stream]
+        self._poison(torch.arange(self.batch.capacity) == row)
+
+    @rule()
+    def step(self) -> None:
+        ready = self.batch.ready
+        before = {stream: self.batch.num_waiting(stream) for stream in self._present()}
+        streams = dict(self.batch._streams)
+        said = self.batch.step()
+        assert list(said) == ready
+        for stream, outputs in said.items():
+            member = self.members[stream]
+            member.words += words_of(outputs)
+            left = self.batch.num_waiting(stream) if stream in self.batch else 0
+            assert left == max(0, before[stream] - 8)
+            member.num_served += before[stream] - left
+            assert len(outputs) <= 1
+            assert all(output.final == (stream not in self.batch) for output in outputs)
+        for stream in said:
+            self._check(stream, streams[stream])
+
+    @invariant()
+    def the_state_is_allocated_once(self) -> None:
+        if hasattr(self, "batch"):
+            assert self._storage() == self.storage
+
+    def teardown(self) -> None:
+        if not hasattr(self, "batch"):
+            return
+        while self._speaking():
+            self.finish(0)
+        for _ in range(200):
+            if not self.batch.ready:
+                break
+            self.step()
+        assert len(self.batch) == 0
+
+    def _check(self, name: int, stream: Stream) -> None:
+        member, row = self.members[name], self.batch._rows.get(name)
+        if member.poisoned:
+            return
+        alone = told_alone(self.model, self.kind, member.recording)
+        if row is None:
+            assert member.finished
+            check_said(moment(self.model, member.words, stream, None), alone.end)
+        elif member.num_served < len(alone.after):  # it is not closing yet
+            state = take_rows(self.batch._state, [row])
+            wanted = alone.after[member.num_served]
+            check_said(moment(self.model, member.words, stream, state), wanted)
+
+    def _push(self, stream: int, size: int, bad: bool = False) -> None:
+        member = self.members[stream]
+        start = member.num_pushed
+        size = size * member.sample_rate // 16_000
+        piece = samples_of(member.recording)[start : start + size]
+        member.num_pushed += len(piece)
+        if bad:  # and from now on nobody knows what it says
+            piece = np.full_like(piece, np.nan)
+            member.poisoned = member.poisoned or len(piece) > 0
+        self.batch.push(stream, piece, member.sample_rate)
+
+    def _poison(self, rows: torch.Tensor) -> None:
+        with torch.inference_mode():
+            for _, leaf in named_leaves(self.batch._state):
+                if leaf.is_floating_point():
+                    leaf[rows] = torch.nan
+
+    def _present(self) -> list[int]:
+        return [stream for stream in self.members if stream in self.batch]
+
+    def _speaking(self) -> list[int]:
+        return [stream for stream in self._present() if not self.members[stream].finished]
+
+    def _storage(self) -> list[tuple[int, torch.Size]]:
+        return [(leaf.data_ptr(), leaf.shape) for _, leaf in named_leaves(self.batch._state)]
+
+
+@torch.inference_mode()
+def moment(model: Model, words: list[str], stream: Stream, state: ModelState | None) -> Moment:
+    writer, heard, output = stream.writer_state, list[torch.Tensor](), list[torch.Tensor]()
+    if writer.decoder is not None:
+        decoder = writer.decoder  # where it is not valid, anything may be
+        frames = decoder.frames.masked_fill(~decoder.valid[..., None], 0)
+        heard = [frames, decoder.valid, decoder.summaries.num_groups, decoder.last_token]
+    if state is not None:
+        said, _ = model.network.advance(PROBE, torch.ones(1, 16, dtype=torch.bool), state)
+        output = [field.masked_fill(~said.valid[..., None], 0) for field in said[:2]]
+    return Moment(words, writer._replace(decoder=None), heard, output)
+
+
+def check_said(found: Moment, wanted: Moment) -> None:
+    """The same words and counts, and tensors that differ by no more than rounding."""
+    assert found[:2] == wanted[:2]
+    torch.testing.assert_close(found.decoder, wanted.decoder, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.next, wanted.next, rtol=1e-4, atol=1e-4)
+
+
+@lru_cache
+def told_alone(model: Model, kind: int, recording: int) -> Alone:
+    """Slow and obvious: a session of its own, 10 ms at a time."""
+    samples, sample_rate = samples_of(recording), RECORDINGS[recording][1]
+    session = StreamingTranslator(model, **SESSIONS[kind])
+    resampler, num_samples = StreamingResampler(sample_rate), 0  # 2560 of 16 kHz are a group
+    after = [moment(model, [], session._stream, session._state)]
+    for start in range(0, len(samples), sample_rate // 100):
+        piece = samples[start : start + sample_rate // 100]
+        num_samples += len(resampler.push(piece))
+        words = after[-1].words + words_of(session.push(piece, sample_rate))
+        if num_samples // 2560 == len(after):
+            after.append(moment(model, words, session._stream, session._state))
+        assert after[-1].words == words
+    words = words + words_of(session.finish())
+    return Alone(after, moment(model, words, session._stream, None))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Without closing silence, so that the last, short group of a stream matters."""
+    path = make_model_folder(tmp_path_factory.mktemp("model"), tail_ms=0, decoder_layers=2)
+    model = load_model(path)
+    assert model.network.decoder is not None
+    with torch.no_grad():  # short words, so that they come out in time
+        for index in range(model.target_tokenizer.vocab_size):
+            if model.target_tokenizer.starts_word(index):
+                model.network.decoder.project.bias[index] += 4
+    return model
+
+
+def test_any_stream_of_a_batch_says_what_it_says_alone_and_after_the_same_group(
+    model: Model,
+) -> None:
+    machine = type("Batch", (AnyBatch,), {"model": model})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_the_sessions_alone_have_something_to_say_and_say_it_in_time(model: Model) -> None:
+    for kind in range(len(SESSIONS)):
+        said = [told_alone(model, kind, recording) for recording in range(len(RECORDINGS))]
+        assert len({tuple(one.end.words) for one in said}) > 2
+        assert sum(len({tuple(moment.words) for moment in one.after}) for one in said) > 6
