@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint train-demo clean
+.PHONY: help setup demo bench test lint train-demo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,10 @@ demo: export OMP_NUM_THREADS := 1
 demo: $(STAMP) ## the latency-quality curves of the shipped model, into out/demo
 	@$(BIN)/python eval/latency_curve.py --max-future-frames 0 1 \
 		--segment-sizes 320 640 960 --writers ctc decoder:1 --jobs 2 --output out/demo
+
+bench: export OMP_NUM_THREADS := 1
+bench: $(STAMP) ## speed, memory and start-up against their targets, into out/bench (some minutes)
+	@$(BIN)/python eval/bench/run.py --output out/bench
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check --output-format concise .

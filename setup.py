@@ -31,6 +31,8 @@ def read_long_description() -> str:
 TRAIN = ["tensorboard>=2.14,<3", "tqdm>=4.64,<5"]
 EVAL = ["matplotlib>=3.8,<4", "OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
+ONNX = ["onnxruntime>=1.20,<2"]
+EXPORT = [*ONNX, "onnx>=1.17,<2", "onnxscript>=0.5,<0.8"]
 
 setup(
     name="echostream",
@@ -59,10 +61,13 @@ setup(
         "train": TRAIN,
         "eval": EVAL,
         "simulstream": SIMULSTREAM,
+        "onnx": ONNX,
+        "export": EXPORT,
         "dev": [
             *TRAIN,
             *EVAL,
             *SIMULSTREAM,
+            *EXPORT,
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",

@@ -36,6 +36,7 @@ class ProcessorConfig:
     speech_chunk_size: float  # seconds
     model_path: str  # relative to the working directory
     device: str = "cpu"
+    backend: str = "torch"
     task: str = "st"
     writer: str = "ctc"
     max_future_frames: int | None = None  # None: the smallest of the model
@@ -70,7 +71,7 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
         ValueError: if the model cannot do what the configuration asks for.
     """
 
-    _models: ClassVar[dict[tuple[Path, str], Model]] = {}
+    _models: ClassVar[dict[tuple[Path, str, str], Model]] = {}
 
     def __init__(self, config: SimpleNamespace) -> None:
         super().__init__(config)
@@ -148,8 +149,8 @@ def _make_session(model: Model, settings: ProcessorConfig) -> StreamingTranslato
     )
 
 
-def _model_key(settings: ProcessorConfig) -> tuple[Path, str]:
-    return Path(settings.model_path).resolve(), settings.device
+def _model_key(settings: ProcessorConfig) -> tuple[Path, str, str]:
+    return Path(settings.model_path).resolve(), settings.device, settings.backend
 
 
 def _check_language(key: str, known: str | None, asked: str) -> None:

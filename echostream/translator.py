@@ -65,10 +65,14 @@ class StreamingTranslator:
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str | torch.device = "cpu", **session: Any
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        backend: str = "torch",
+        **session: Any,
     ) -> StreamingTranslator:
         """A session on the model of a folder; `session` are the other arguments of the class."""
-        return cls(load_model(path, device), **session)
+        return cls(load_model(path, device, backend), **session)
 
     def reset(self) -> None:
         """Forgets the stream; the next push begins another, at any sample rate."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from echostream.config import ConfigError, ModelConfig, load_config
+from echostream.model_folder import BACKENDS
 from echostream.writer import WRITERS
 from eval import bootstrap
 from eval.inputs import InputError, read_test_set
@@ -18,7 +19,7 @@ from eval.slurm.scripts import check_option
 # What a sweep says to the agent itself, so that nobody else may.
 _OURS = (
     *("--agent", "--model-path", "--source", "--target", "--output", "--computation-aware"),
-    *("--max-future-frames", "--source-segment-size", "--stride-n", "--writer"),
+    *("--max-future-frames", "--source-segment-size", "--stride-n", "--writer", "--backend"),
 )
 # What says how much of a sweep is done in this call, and not what the sweep is.
 _OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
@@ -58,6 +59,7 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
         metavar="NAME[:K]",
         help="ctc, decoder, or either K tokens behind, like decoder:2 (default: all of the model)",
     )
+    add("--backend", choices=BACKENDS, default="torch", help="what computes the network")
     add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
     add("--jobs", type=positive, default=1, help="simuleval processes at a time, one thread each")
     add("--shards", type=positive, default=1, help="parts of each point that run, and go on, alone")
@@ -109,7 +111,9 @@ def make_setup(args: argparse.Namespace) -> Setup:
             f"`--shards` must be at most {len(test_set)}, the number of utterances, "
             f"but is {args.shards} instead."
         )
-    return Setup(args.agent, args.model_path, test_set, args.output, tuple(args.agent_args))
+    backend = [] if args.backend == "torch" else ["--backend", args.backend]
+    agent_args = (*backend, *args.agent_args)
+    return Setup(args.agent, args.model_path, test_set, args.output, agent_args)
 
 
 def make_points(args: argparse.Namespace) -> list[Point]:

@@ -26,7 +26,7 @@ if __package__ in (None, ""):
 
 from echostream.frontend.audio import clean, read_audio
 from echostream.frontend.resample import resample
-from echostream.model_folder import Model, load_model
+from echostream.model_folder import BACKENDS, Model, load_model
 from echostream.streaming import SAMPLE_RATE
 from echostream.translator import StreamingTranslator
 from eval.arguments import writer_and_lagging
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         test_set = read_test_set(args.source, args.target)
-        model = load_model(args.model_path)
+        model = load_model(args.model_path, backend=args.backend)
         writers = args.writers or (["ctc"] if model.network.decoder is None else ["ctc", "decoder"])
         recordings = [_load(path) for path in test_set.recordings]
         results = [
@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         help="as in latency_curve.py (default: all of the model)",
     )
     add("--max-future-frames", type=int, default=0)
+    add("--backend", choices=BACKENDS, default="torch")
     add("--pause-ms", type=int, default=400, help="silence between two sentences")
     return parser
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 TEXT_OUTPUTS = ("auto", "word", "spm")
 WRITERS = ("ctc", "decoder")
 CMVNS = ("model", "data-bin")
+BACKENDS = ("torch", "onnx", "onnx-int8")
 
 
 def add_args(parser: ArgumentParser) -> None:
@@ -67,6 +68,13 @@ def add_args(parser: ArgumentParser) -> None:
         default="model",
         help="whose feature statistics to normalise with: those the model was trained with, or "
         "those that --config-yaml names in --data-bin (default: model)",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="torch",
+        help="what computes the network: PyTorch, or on the CPU ONNX Runtime with the graph that "
+        "`echostream export` has written into the model folder (default: torch)",
     )
     parser.add_argument(
         "--extra-output-dir",

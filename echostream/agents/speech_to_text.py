@@ -35,7 +35,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
 
     def __init__(self, args: Namespace) -> None:
         args = _with_defaults(args)
-        self.model = apply_data_bin(load_model(args.model_path), args)
+        self.model = apply_data_bin(load_model(args.model_path, backend=args.backend), args)
         translates = self.task == "st"
         self.session_args: dict[str, Any] = {
             "max_future_frames": args.max_future_frames,

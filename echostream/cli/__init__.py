@@ -1,4 +1,4 @@
-"""The command line: `echostream translate | score | doctor | train | corpus`.
+"""The command line: `echostream translate | score | doctor | train | corpus | export`.
 
 Each command is a module of this package with a line of `HELP`, its flags (`add_flags`) and what it
 does (`run`). Only `run` imports what the command needs: `echostream --help` loads no torch.
@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from echostream.cli import corpus, doctor, score, train, translate
+from echostream.cli import corpus, doctor, export, score, train, translate
 from echostream.cli.complaint import complain
 
 COMMANDS = {  # as `--help` lists them
@@ -20,6 +20,7 @@ COMMANDS = {  # as `--help` lists them
     "doctor": doctor,
     "train": train,
     "corpus": corpus,
+    "export": export,
 }
 
 

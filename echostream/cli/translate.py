@@ -31,6 +31,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="what says which words are written: the translation CTC head or the text decoder",
     )
     parser.add_argument("--segment-ms", type=int, default=320, help="audio heard at a time")
+    parser.add_argument(
+        "--backend",
+        choices=("torch", "onnx", "onnx-int8"),
+        default="torch",
+        help="what computes the network; onnx needs `echostream export` first",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu")
 
 
@@ -44,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     session = StreamingTranslator.load(
         args.model,
         args.device,
+        args.backend,
         max_future_frames=args.max_future_frames,
         task=args.task,
         writer=args.writer,

@@ -19,7 +19,7 @@ class ExportError(RuntimeError):
     """An exported graph that does not compute what it should."""
 
 
-def check_network(graph: OnnxNetwork, network: EchoStreamModel, exact: bool) -> None:
+def check_network(graph: OnnxNetwork, network: EchoStreamModel, exact: bool = True) -> None:
     """Raises `ExportError` unless both give the same outputs and states, for every look-ahead.
 
     Without `exact` (int8) the outputs must only be finite and of the same shape.
@@ -28,7 +28,7 @@ def check_network(graph: OnnxNetwork, network: EchoStreamModel, exact: bool) -> 
         _check(graph, network, network.encoder.input_dim, look_ahead, exact)
 
 
-def check_encoder(graph: OnnxEncoder, encoder: ZipformerEncoder, exact: bool) -> None:
+def check_encoder(graph: OnnxEncoder, encoder: ZipformerEncoder, exact: bool = True) -> None:
     """The same for an encoder alone."""
     for look_ahead in (0, 1, 2):
         _check(graph, encoder, encoder.input_dim, look_ahead, exact)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
 
 import onnx
 from onnx import ModelProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from echostream.export.quiet import quiet
 
 
 def quantised(path: Path) -> ModelProto:
@@ -17,21 +18,16 @@ def quantised(path: Path) -> ModelProto:
     Weights have 7 bits: with 8, processors without VNNI overflow the 16 bits in which they add
     pairs of products.
     """
-    level = logging.root.level
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quiet():
         target = Path(folder) / "int8.onnx"
-        try:
-            logging.root.setLevel(logging.ERROR)  # it asks for a preparation that changes nothing
-            quantize_dynamic(
-                path,
-                target,
-                op_types_to_quantize=["MatMul"],
-                per_channel=True,
-                reduce_range=True,
-                weight_type=QuantType.QInt8,
-            )
-        finally:
-            logging.root.setLevel(level)
+        quantize_dynamic(
+            path,
+            target,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+        )
         proto = onnx.load(target)
     del proto.metadata_props[:]
     proto.metadata_props.extend(onnx.load(path, load_external_data=False).metadata_props)

@@ -28,16 +28,16 @@ from echostream.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
 from echostream.onnx.digest import digest
 
 
-def export_model(path: str | Path, int8: bool = False) -> Path:
-    """Writes `step.onnx` into a model folder, or `step.int8.onnx`; returns its path.
+def export_model(path: str | Path, int8: bool = False) -> list[Path]:
+    """Writes `step.onnx` into a model folder, with `int8` also `step.int8.onnx`; returns the paths.
 
     The graph is the network's step with any batch, number of groups and look-ahead. Weights stay
-    in `model.safetensors`, to which it refers; only those of int8 are written anew. Before it gets
-    its name, its answers are compared with those of PyTorch.
+    in `model.safetensors`, to which it refers; only those of int8 are written anew. Before a file
+    gets its name, its answers are compared with those of PyTorch.
 
     Raises:
-        ModelFolderError: as `load_model`.
-        ExportError: if it does not answer as PyTorch does.
+        ModelFolderError, ConfigError: as `load_model`.
+        ExportError: if a graph does not answer as PyTorch does.
     """
     folder = Path(path).absolute()
     config = load_config(ModelConfig, folder / CONFIG)
@@ -46,18 +46,24 @@ def export_model(path: str | Path, int8: bool = False) -> Path:
     proto = trace_step(network, config.encoder.input_dim, outputs)
     refer_to(proto, folder / WEIGHTS)
     _describe(proto, "network", to_dict(config), digest(folder / WEIGHTS))
-    target = folder / (INT8 if int8 else STEP)
-    with replacing(target) as temporary:
-        _save(proto, temporary, int8)
-        check_network(OnnxNetwork(temporary, config, None), network, exact=not int8)
-    return target
+    with replacing(folder / STEP) as temporary:
+        onnx.save(proto, temporary)
+        check_network(OnnxNetwork(temporary, config, None), network)
+    if not int8:
+        return [folder / STEP]
+    with replacing(folder / INT8) as temporary:
+        onnx.save(quantised(folder / STEP), temporary)
+        check_network(OnnxNetwork(temporary, config, None), network, exact=False)
+    return [folder / STEP, folder / INT8]
 
 
-def export_encoder(encoder: ZipformerEncoder, path: str | Path, int8: bool = False) -> None:
-    """Writes the step of an encoder alone to `path`, its weights beside it as safetensors.
+def export_encoder(encoder: ZipformerEncoder, path: str | Path, int8: bool = False) -> list[Path]:
+    """Writes the step of an encoder alone to `path`, with its weights beside it as safetensors.
+
+    With `int8` also to a file whose suffix is `.int8.onnx`. Returns the paths of the graphs.
 
     Raises:
-        ExportError: if it does not answer as PyTorch does.
+        ExportError: if a graph does not answer as PyTorch does.
     """
     target = Path(path).absolute()
     weights = target.with_suffix(".safetensors")
@@ -67,14 +73,15 @@ def export_encoder(encoder: ZipformerEncoder, path: str | Path, int8: bool = Fal
     refer_to(proto, weights)
     _describe(proto, "encoder", _encoder_config(encoder), digest(weights))
     with replacing(target) as temporary:
-        _save(proto, temporary, int8)
-        check_encoder(OnnxEncoder(temporary), encoder, exact=not int8)
-
-
-def _save(proto: ModelProto, path: Path, int8: bool) -> None:
-    onnx.save(proto, path)
-    if int8:
-        onnx.save(quantised(path), path)
+        onnx.save(proto, temporary)
+        check_encoder(OnnxEncoder(temporary), encoder)
+    if not int8:
+        return [target]
+    smaller = target.with_suffix(".int8.onnx")
+    with replacing(smaller) as temporary:
+        onnx.save(quantised(target), temporary)
+        check_encoder(OnnxEncoder(temporary), encoder, exact=False)
+    return [target, smaller]
 
 
 def _describe(proto: ModelProto, kind: str, config: dict[str, Any], weights: str) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
+from echostream.export.quiet import quiet
 from echostream.streaming import GROUP_FRAMES, named_leaves
 
 OPSET = 18
@@ -72,7 +69,7 @@ def trace_step(module: Advancing, input_dim: int, outputs: tuple[str, ...]) -> M
     frames = {0: batch, 1: GROUP_FRAMES * groups}
     names = [name for name, _ in named_leaves(state)]
     x = torch.randn(_BATCH, GROUP_FRAMES * _GROUPS, input_dim)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             _Step(module).eval(),
             (x, torch.ones(x.shape[:2], dtype=torch.bool), state),
@@ -118,17 +115,3 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
         op.Shape(x, start=0, end=-1), op.Constant(value_ints=[num_outputs]), axis=0
     )
     return op.Reshape(op.Gemm(flat, *operands, transB=1), shape)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tracer's remarks on what is not installed."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(level)

@@ -19,8 +19,8 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         weights = self.logits.softmax(dim=0)
-        x = x.masked_fill(~valid[..., None], 0.0)
-        return x[:, 0::2] * weights[0] + x[:, 1::2] * weights[1]  # (B, T, D) -> (B, T/2, D)
+        first, second = _pairs(torch.where(valid[..., None], x, 0.0))  # (B, T/2, D) each
+        return first * weights[0] + second * weights[1]
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -30,9 +30,16 @@ def upsample(x: Tensor) -> Tensor:
 
 def any_of_pairs(valid: Tensor) -> Tensor:
     """The valid mask at half the rate, a frame being valid if one of its two is."""
-    return valid[:, 0::2] | valid[:, 1::2]
+    first, second = _pairs(valid)
+    return first | second
 
 
 def all_of_pairs(valid: Tensor) -> Tensor:
     """The valid mask at half the rate, a frame being valid if both of its two are."""
-    return valid[:, 0::2] & valid[:, 1::2]
+    first, second = _pairs(valid)
+    return first & second
+
+
+def _pairs(x: Tensor) -> tuple[Tensor, ...]:
+    """The first and the second frame of each pair."""
+    return x.reshape(x.shape[0], x.shape[1] // 2, 2, *x.shape[2:]).unbind(2)

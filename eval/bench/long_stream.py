@@ -6,7 +6,7 @@
 A step hears one segment (320 ms). One stream is brought to second 10, another to minute 30, and
 then both are stepped in turn, so that whatever else the machine does falls on both alike. Printed,
 as Markdown: bytes of the state of one stream, resident memory of the process, and the median time
-of a step over the window, with the ratio of late to early. The input is seeded noise; one thread.
+of a step over the window, with the ratio of late to early. The input is seeded; one thread.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 if __package__ in (None, ""):
@@ -31,64 +29,13 @@ if __package__ in (None, ""):
 
 from echostream import ZipformerEncoder
 from echostream.model_folder import load_model
-from echostream.streaming import GROUP_FRAMES, GROUP_MS, SAMPLE_RATE, state_nbytes
+from echostream.streaming import GROUP_MS
 from echostream.translator import StreamingTranslator
 from eval import provenance
+from eval.bench.streams import FeatureStream, SessionStream, Stream
 
 EARLY_SECONDS = 10
-_NUM_INPUTS = 50  # different segments of noise, used in turn
 _SEED = 0
-
-
-class Stream(Protocol):
-    """A stream that can hear one more segment."""
-
-    def step(self) -> None:
-        """Hear the next segment."""
-
-    def nbytes(self) -> int:
-        """Bytes of the tensors carried from step to step."""
-
-
-class FeatureStream:
-    """The encoder or the whole network, fed with frames of features."""
-
-    def __init__(self, module: Any, num_groups: int, max_future_frames: int) -> None:
-        generator = torch.Generator().manual_seed(_SEED)
-        shape = (_NUM_INPUTS, 1, num_groups * GROUP_FRAMES, 80)
-        self._inputs = torch.randn(shape, generator=generator)
-        self._module = module
-        self._state = module.init_state(1, max_future_frames)
-        self._count = 0
-
-    def step(self) -> None:
-        """One chunk of whole groups, (1, 16 g, 80)."""
-        _, self._state = self._module.step(self._inputs[self._count % _NUM_INPUTS], self._state)
-        self._count += 1
-
-    def nbytes(self) -> int:
-        """Bytes of the module's state."""
-        return state_nbytes(self._state)
-
-
-class SessionStream:
-    """A `StreamingTranslator`, fed with samples: features, network, decoding and policy."""
-
-    def __init__(self, session: StreamingTranslator, num_groups: int) -> None:
-        size = num_groups * GROUP_MS * SAMPLE_RATE // 1000
-        rng = np.random.default_rng(_SEED)
-        self._inputs = rng.normal(0, 0.1, (_NUM_INPUTS, size)).astype(np.float32)
-        self._session = session
-        self._count = 0
-
-    def step(self) -> None:
-        """One push of a segment's samples."""
-        self._session.push(self._inputs[self._count % _NUM_INPUTS], SAMPLE_RATE)
-        self._count += 1
-
-    def nbytes(self) -> int:
-        """Bytes of all tensors of the session."""
-        return self._session.state_nbytes
 
 
 @dataclass(frozen=True)
@@ -151,25 +98,24 @@ def resident_mib() -> float | None:
 
 def subjects(args: argparse.Namespace) -> list[tuple[str, Callable[[], Stream]]]:
     """What is measured, by name: the default encoder, or the parts of a model folder."""
-    num_groups = args.segment_ms // GROUP_MS
-    lookahead = args.max_future_frames
+    segment_ms, lookahead = args.segment_ms, args.max_future_frames
     if args.model_path is None:
         torch.manual_seed(_SEED)
         encoder = ZipformerEncoder().eval()
         size = sum(parameter.numel() for parameter in encoder.parameters()) / 1e6
         name = f"default encoder, {size:.1f} M parameters"
-        return [(name, lambda: FeatureStream(encoder, num_groups, lookahead))]
+        return [(name, lambda: FeatureStream(encoder, segment_ms, 1, lookahead))]
     model = load_model(args.model_path)
     size = sum(parameter.numel() for parameter in model.network.parameters()) / 1e6
 
     def session() -> SessionStream:
         translator = StreamingTranslator(model, max_future_frames=lookahead)
-        return SessionStream(translator, num_groups)
+        return SessionStream(translator, segment_ms)
 
     return [
         (
             f"{args.model_path.name}, {size:.1f} M parameters, network on features",
-            lambda: FeatureStream(model.network, num_groups, lookahead),
+            lambda: FeatureStream(model.network, segment_ms, 1, lookahead),
         ),
         (f"{args.model_path.name}, session on audio", session),
     ]
