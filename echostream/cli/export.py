@@ -1,0 +1,37 @@
+"""`echostream export`: a model for another runtime than PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+
+from echostream.cli.complaint import complain
+
+HELP = "write the step of a model as an ONNX graph, into its folder"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares what the command understands."""
+    parser.add_argument("model", help="model folder")
+    parser.add_argument(
+        "--onnx", action="store_true", required=True, help="write step.onnx, for --backend onnx"
+    )
+    parser.add_argument(
+        "--int8", action="store_true", help="also step.int8.onnx, for --backend onnx-int8"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the files and prints their names; 1 if a graph does not answer as PyTorch does."""
+    try:
+        from echostream.export import ExportError, export_model
+    except ImportError as error:
+        complain(args, f"needs onnx, onnxscript and onnxruntime: pip install .[export] ({error})")
+        return 2
+    try:
+        paths = export_model(args.model, int8=args.int8)
+    except ExportError as error:
+        complain(args, str(error))
+        return 1
+    for path in paths:
+        print(path)
+    return 0
