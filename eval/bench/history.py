@@ -1,0 +1,81 @@
+"""One step against encoding again all that was heard so far, with the same encoder.
+
+That is what an agent does whose encoder has no state: StreamSpeech's, for one. In PyTorch that is
+`forward`; in ONNX Runtime, where only the step is exported, one step of a new stream that hears the
+whole history, which is the same computation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from echostream.streaming import GROUP_FRAMES
+from eval.bench.figures import Figure, Target, Unavailable, at_least, skipped
+from eval.bench.streams import STEP_MS, FeatureStream, noise_frames
+from eval.bench.subjects import NAMES, Bench
+from eval.bench.timing import Times, sample_in_turn
+
+MIN_TIMES_FASTER = {5: 5, 20: 20, 60: 100}
+_ROUNDS = {5: 8, 20: 5, 60: 3}  # the longer the history, the longer a sample
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """The figures of this group."""
+    figures = []
+    for backend in ("torch", "onnx"):
+        try:
+            encoder = bench.encoder_of(backend)
+        except Unavailable as error:
+            for seconds in bench.scale.history_s:
+                figures.append(skipped(_name(seconds, backend), "ms", error, _target(seconds)))
+            continue
+        stream = FeatureStream(encoder)
+        for seconds in bench.scale.history_s:
+            stream.hear(seconds)
+            again = encode_again(bench, encoder, backend, seconds)
+            step, whole = _take_turns(bench, stream.step, again, seconds)
+            where = f"a step of {STEP_MS} ms after {seconds} s, {NAMES[backend]}"
+            figures += [
+                whole.figure(
+                    _name(seconds, backend), "ms", 1, step.median, where, _target(seconds)
+                ),
+                step.figure(where),
+            ]
+    return figures
+
+
+def encode_again(bench: Bench, encoder: Any, backend: str, seconds: int) -> Callable[[], object]:
+    """A call that encodes so much audio from its beginning."""
+    history = noise_frames(seconds)
+    length = torch.tensor([history.shape[1]])
+    if backend == "torch":
+        return lambda: bench.encoder(history, length, max_future_frames=0)
+    # (1, T, 80), filled up to whole groups as `forward` does
+    padded = torch.nn.functional.pad(history, (0, 0, 0, -history.shape[1] % GROUP_FRAMES))
+    return lambda: encoder.step(padded, encoder.init_state(1, 0))
+
+
+def _take_turns(
+    bench: Bench, step: Callable[[], object], again: Callable[[], object], seconds: int
+) -> tuple[Times, Times]:
+    """Times of the step and of the whole history."""
+    samples: dict[str, list[tuple[float, float]]] = {"step": [], "again": []}
+    for count in range(min(bench.scale.rounds, _ROUNDS.get(seconds, 3))):
+        # A long call warms itself up; before the first, memory must be had from the system.
+        found = sample_in_turn({"again": again}, 1, in_a_row=1, untimed=int(count == 0))
+        found |= sample_in_turn({"step": step}, 1, in_a_row=5, untimed=1)
+        for name, more in found.items():
+            samples[name] += more
+    return Times.of(samples["step"]), Times.of(samples["again"])
+
+
+def _name(seconds: int, backend: str) -> str:
+    return f"encoding again the {seconds} s heard so far, {NAMES[backend]}"
+
+
+def _target(seconds: int) -> Target | None:
+    bound = MIN_TIMES_FASTER.get(seconds)
+    return None if bound is None else at_least(bound, "ratio")

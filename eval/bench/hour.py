@@ -1,0 +1,128 @@
+"""An hour of audio through one session: does it grow, does it slow down?
+
+    python -m eval.bench.hour torch MODEL 3600 60 100
+
+is one such process: 3600 s of sound, synthesised as they are pushed; resident memory after second
+60 and at the end; then 100 pushes of this session and of one that is 10 s old, in turn.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from echostream.model_folder import load_model
+from echostream.streaming import SAMPLE_RATE
+from echostream.translator import StreamingTranslator
+from eval.bench.child import answer, arguments, ask
+from eval.bench.figures import Figure, Unavailable, at_most, skipped
+from eval.bench.memory import memory_mb
+from eval.bench.sound import Babble
+from eval.bench.streams import STEP_MS
+from eval.bench.subjects import BACKENDS, NAMES, Bench, export
+from eval.bench.timing import Times, sample
+
+MAX_GROWTH_MB = 10
+MAX_SLOWDOWN = 1.05
+YOUNG_S = 10
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """The figures of this group, of the shipped model."""
+    figures = []
+    scale = bench.scale
+    window = 10 * scale.rounds
+    long = f"{scale.long_s // 60} minutes" if scale.long_s >= 60 else f"{scale.long_s} s"
+    for backend in BACKENDS:
+        name = f"session of {long}, demo model, {NAMES[backend]}"
+        growth = f"{name}: resident memory at the end less at second {scale.early_s}"
+        step = f"{name}: push of {STEP_MS} ms at the end"
+        try:
+            export(bench.demo_folder, backend)
+            sizes = map(str, (scale.long_s, scale.early_s, window))
+            found = ask("eval.bench.hour", backend, str(bench.demo_folder), *sizes)
+        except Unavailable as error:
+            figures.append(skipped(growth, "MB", error, at_most(MAX_GROWTH_MB)))
+            figures.append(skipped(step, "ms", error, at_most(MAX_SLOWDOWN, "ratio")))
+            continue
+        old, young = (Times.of(found[key]) for key in ("old", "young"))
+        against = f"the same in a session {YOUNG_S} s old, in turn"
+        note = f"{found['early_mb']:.1f} then {found['late_mb']:.1f} MB"
+        figures += [
+            Figure(
+                growth,
+                found["late_mb"] - found["early_mb"],
+                "MB",
+                target=at_most(MAX_GROWTH_MB),
+                note=note,
+            ),
+            old.figure(step, "ms", 1, young.median, against, at_most(MAX_SLOWDOWN, "ratio")),
+            Figure(
+                f"{name}: state at the end less at second {scale.early_s}",
+                found["late_state"] - found["early_state"],
+                "bytes",
+                target=at_most(0),
+                note=f"{found['late_state']:,} bytes at the end",
+            ),
+        ]
+    return figures
+
+
+class LiveStream:
+    """A session that hears sound made for each push; no two pushes hear the same."""
+
+    def __init__(self, session: StreamingTranslator, seed: int) -> None:
+        self.session = session
+        self._babble = Babble(seed)
+
+    def step(self) -> tuple[float, float]:
+        """Wall and CPU time in ms of one push; synthesis is not counted."""
+        samples = self._babble.next(STEP_MS * SAMPLE_RATE // 1000)
+        return sample(lambda: self.session.push(samples, SAMPLE_RATE))
+
+    def hear(self, seconds: int) -> None:
+        """Pushes until this much has been heard."""
+        while self.session.delay_ms < 1000 * seconds:
+            self.step()
+
+
+def live(backend: str, path: Path, long_s: int, early_s: int, window: int) -> dict[str, Any]:
+    """What the process prints."""
+    torch.set_num_threads(1)
+    model = load_model(path, backend=backend)
+    old, young = (LiveStream(StreamingTranslator(model), seed) for seed in (0, 1))
+    old.hear(early_s)
+    gc.collect()
+    early_mb, early_state = memory_mb("VmRSS"), old.session.state_nbytes
+    old.hear(long_s)
+    gc.collect()
+    late_mb, late_state = memory_mb("VmRSS"), old.session.state_nbytes
+    young.hear(min(YOUNG_S, early_s))
+    times: dict[str, list[tuple[float, float]]] = {"old": [], "young": []}
+    for count in range(window):
+        turns = [("old", old), ("young", young)]
+        for name, stream in turns if count % 2 else reversed(turns):
+            times[name].append(stream.step())
+    return {
+        "early_mb": early_mb,
+        "late_mb": late_mb,
+        "early_state": early_state,
+        "late_state": late_state,
+        **times,
+    }
+
+
+def main(argv: Sequence[str]) -> None:
+    """One process."""
+    args = arguments(argv, "backend", "path", "long_s", "early_s", "window")
+    sizes = (int(args.long_s), int(args.early_s), int(args.window))
+    answer(lambda: live(args.backend, Path(args.path), *sizes))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,83 @@
+"""Streams that a benchmark steps: features through a module, samples through a session."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from echostream.streaming import GROUP_FRAMES, GROUP_MS, SAMPLE_RATE, state_nbytes
+from echostream.translator import Output, StreamingTranslator
+from eval.bench.sound import Babble
+
+STEP_MS = 320
+_SEED = 0
+_NUM_INPUTS = 50  # different segments, used in turn
+
+
+class Stream(Protocol):
+    """A stream that can hear one more segment."""
+
+    def step(self) -> object:
+        """Hears the next segment."""
+
+    def nbytes(self) -> int:
+        """Bytes of the tensors carried from step to step."""
+
+
+class FeatureStream:
+    """One batch of streams through an encoder or a network, fed with frames of noise."""
+
+    def __init__(
+        self, module: Any, step_ms: int = STEP_MS, batch: int = 1, max_future_frames: int = 0
+    ) -> None:
+        generator = torch.Generator().manual_seed(_SEED)
+        shape = (_NUM_INPUTS, batch, step_ms // GROUP_MS * GROUP_FRAMES, 80)
+        self._inputs = torch.randn(shape, generator=generator)
+        self._module = module
+        self._count = 0
+        self.state = module.init_state(batch, max_future_frames)
+        self.step_ms = step_ms
+
+    def step(self) -> None:
+        """One chunk of whole groups."""
+        x = self._inputs[self._count % _NUM_INPUTS]
+        _, self.state = self._module.step(x, self.state)
+        self._count += 1
+
+    def hear(self, seconds: float) -> None:
+        """Steps until this much has been heard since the beginning."""
+        while self._count * self.step_ms < 1000 * seconds:
+            self.step()
+
+    def nbytes(self) -> int:
+        """Bytes of the module's state, of all streams together."""
+        return state_nbytes(self.state)
+
+
+class SessionStream:
+    """A session, fed with the same few seconds of sound again and again."""
+
+    def __init__(self, session: StreamingTranslator, step_ms: int = STEP_MS) -> None:
+        babble = Babble(_SEED)
+        size = step_ms * SAMPLE_RATE // 1000
+        self.inputs = [babble.next(size) for _ in range(_NUM_INPUTS)]
+        self._session = session
+        self._count = 0
+
+    def step(self) -> list[Output]:
+        """One push of a segment's samples."""
+        samples = self.inputs[self._count % _NUM_INPUTS]
+        self._count += 1
+        return self._session.push(samples, SAMPLE_RATE)
+
+    def nbytes(self) -> int:
+        """Bytes of all tensors of the session."""
+        return self._session.state_nbytes
+
+
+def noise_frames(seconds: float) -> Tensor:
+    """Frames of noise (1, T, 80)."""
+    generator = torch.Generator().manual_seed(_SEED)
+    return torch.randn((1, round(100 * seconds), 80), generator=generator)

@@ -1,0 +1,236 @@
+"""What the benchmarks measure: the default encoder with random weights, and sessions on it.
+
+Weights are random because the cost of a step does not depend on them. Every one is distinct,
+though: an exporter merges equal ones and drops what multiplies by one, and would then be faster
+than with any trained model.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echostream import ZipformerEncoder
+from echostream.config import EncoderConfig, ModelConfig
+from echostream.files import replacing
+from echostream.frontend.cmvn import GlobalCmvn
+from echostream.frontend.fbank import fbank
+from echostream.model_folder import Model, load_model, save_model
+from echostream.models import EchoStreamModel
+from echostream.models.build import build_encoder, build_model
+from echostream.streaming import SAMPLE_RATE
+from echostream.tokenizer import Tokenizer
+from eval.bench.figures import Unavailable
+from eval.bench.sound import Babble, pseudo_text
+from eval.provenance import ROOT
+
+DEMO = ROOT / "models" / "fr-en-demo"
+BACKENDS = ("torch", "onnx", "onnx-int8")
+NAMES = {"torch": "PyTorch", "onnx": "ONNX Runtime", "onnx-int8": "ONNX Runtime int8"}
+_SEED = 0
+_SPREAD = 0.02  # of what is added to each weight
+_SHARE_OF_BLANKS = 0.84  # of 25 frames a second: 4 tokens a second, as in speech
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large and how long: `FULL` for figures, `QUICK` to see that everything runs."""
+
+    config: ModelConfig
+    rounds: int  # turns of each subject that is timed
+    in_a_row: int  # timed calls in a turn
+    history_s: tuple[int, ...]  # lengths of the history that is encoded again
+    batch: int
+    stream_s: int  # of the process whose memory is looked at
+    long_s: int  # of the long stream
+    early_s: int  # at which the memory of the long stream is looked at for the first time
+    file_s: int  # of the recording that the agent hears
+    processes: int  # fresh ones for start-up
+
+
+FULL = Scale(ModelConfig(1000, 1000), 20, 3, (5, 20, 60), 16, 300, 3600, 60, 600, 5)
+QUICK = Scale(
+    ModelConfig(
+        60,
+        60,
+        EncoderConfig(
+            embed_dim=16,
+            num_heads=2,
+            ffn_dim=32,
+            num_layers_per_stack=1,
+            memory_size=2,
+            conv_kernel=5,
+            left_context=16,
+        ),
+        st_layers=1,
+        st_ffn_dim=32,
+        st_left_context=16,
+    ),
+    *(2, 2, (1, 2), 3, 2, 4, 1, 4, 1),
+)
+
+
+class Bench:
+    """The subjects of one run; each is made when it is first asked for."""
+
+    def __init__(self, scale: Scale, folder: Path) -> None:
+        self.scale = scale
+        self._folder = folder
+
+    @cached_property
+    def encoder(self) -> ZipformerEncoder:
+        """The encoder in PyTorch, in evaluation mode."""
+        torch.manual_seed(_SEED)
+        encoder = build_encoder(self.scale.config.encoder).eval()
+        make_distinct(encoder)
+        return encoder
+
+    @property
+    def num_weights(self) -> int:
+        """Parameters of the encoder."""
+        return sum(parameter.numel() for parameter in self.encoder.parameters())
+
+    @property
+    def size(self) -> str:
+        """The size of the encoder in words."""
+        return f"{self.num_weights / 1e6:.1f} M"
+
+    def encoder_of(self, backend: str) -> Any:
+        """The encoder in one of `BACKENDS`, with `init_state` and `step`.
+
+        Raises Unavailable if the back end is not installed.
+        """
+        return self.encoder if backend == "torch" else open_encoder(self.encoder_file(backend))
+
+    def encoder_file(self, backend: str) -> Path:
+        """The encoder as an ONNX file, written once; raises as `encoder_of` does."""
+        path = self._folder / f"{backend}.onnx"
+        if not path.exists():
+            with needed(backend):
+                from echostream.export import export_encoder
+            if backend == "onnx":
+                export_encoder(self.encoder, path)
+            else:
+                _quantise(self.encoder_file("onnx"), path)
+        return path
+
+    @cached_property
+    def model_folder(self) -> Path:
+        """A model folder with this encoder, both heads, and tokenizers of pseudo-words."""
+        folder = self._folder / "model"
+        config = self.scale.config
+        folder.mkdir()
+        source, target = folder / "spm_src.model", folder / "spm_tgt.model"
+        Tokenizer.train(
+            pseudo_text(20 * config.source_vocab_size, 1), config.source_vocab_size, source
+        )
+        Tokenizer.train(
+            pseudo_text(20 * config.target_vocab_size, 2), config.target_vocab_size, target
+        )
+        frames = fbank(Babble(_SEED).next(20 * SAMPLE_RATE))
+        cmvn = GlobalCmvn(frames.mean(0), frames.std(0))
+        torch.manual_seed(_SEED)
+        network = build_model(config).eval()
+        make_distinct(network)
+        network.encoder.load_state_dict(self.encoder.state_dict())
+        speak_now_and_then(network, torch.from_numpy(cmvn.apply(frames)))
+        save_model(folder, network, config, cmvn, source, target, "# Random weights\n")
+        return folder
+
+    @cached_property
+    def demo_folder(self) -> Path:
+        """A copy of the shipped model, into which it can be exported; the tiny one if quick."""
+        if self.scale is QUICK:
+            return self.model_folder
+        return Path(shutil.copytree(DEMO, self._folder / "demo"))
+
+
+@contextmanager
+def opened(scale: Scale) -> Iterator[Bench]:
+    """A `Bench` whose files are deleted when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        yield Bench(scale, Path(folder))
+
+
+@contextmanager
+def needed(backend: str) -> Iterator[None]:
+    """Around imports that a back end needs; one that fails makes it unavailable."""
+    try:
+        yield
+    except ImportError as error:
+        raise Unavailable(f"{NAMES[backend]} is not installed ({error})") from error
+
+
+def open_encoder(path: Path) -> Any:
+    """An exported encoder, on one thread."""
+    with needed("onnx"):
+        from echostream.onnx import OnnxEncoder
+    return OnnxEncoder(path, num_threads=1)
+
+
+def open_model(folder: Path, backend: str) -> Model:
+    """A model folder in one of `BACKENDS`, exported into it if it is not yet."""
+    export(folder, backend)
+    return load_model(folder, backend=backend)
+
+
+def export(folder: Path, backend: str) -> None:
+    """Writes what a back end needs into a model folder, once.
+
+    Raises Unavailable if the back end is not installed.
+    """
+    if backend == "torch":
+        return
+    with needed(backend):
+        from echostream.export import export_model
+        from echostream.onnx import INT8, STEP
+    if not (folder / STEP).exists():
+        export_model(folder)
+    if backend == "onnx-int8" and not (folder / INT8).exists():
+        _quantise(folder / STEP, folder / INT8)
+
+
+def _quantise(fp32: Path, int8: Path) -> None:
+    """What an export to int8 does with the graph; tracing it anew would take half a minute."""
+    import onnx
+
+    from echostream.export.int8 import quantised
+
+    with replacing(int8) as temporary:
+        onnx.save(quantised(fp32), temporary)
+
+
+def make_distinct(module: torch.nn.Module) -> None:
+    """Adds a little noise to every weight, so that none is 0 or 1 and no two are equal."""
+    generator = torch.Generator().manual_seed(_SEED)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += _SPREAD * torch.randn(parameter.shape, generator=generator)
+
+
+def speak_now_and_then(network: EchoStreamModel, frames: Tensor) -> None:
+    """Scales both heads so that all pieces occur, and blanks in 84 % of `frames` (T, F).
+
+    A session on random weights would otherwise write one piece again and again, or never.
+    """
+    x, lengths = frames[None], torch.tensor([len(frames)])
+    with torch.inference_mode():
+        for head, name in ((network.asr_head, "asr_logits"), (network.st_head, "st_logits")):
+            # The ST head comes second: it follows what the ASR head says.
+            weight, bias = head.project.weight, head.project.bias
+            logits = getattr(network(x, lengths, 0), name)[0]  # (T, V)
+            mean, std = logits.mean(0), logits.std(0)
+            weight.copy_(weight / std[:, None])
+            bias.copy_((bias - mean) / std)
+            logits = (logits - mean) / std
+            lead = logits[:, 1:].amax(1) - logits[:, 0]
+            bias[0] += torch.quantile(lead, _SHARE_OF_BLANKS)
