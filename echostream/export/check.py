@@ -11,8 +11,8 @@ from echostream.onnx import OnnxEncoder, OnnxNetwork
 from echostream.streaming import GROUP_FRAMES, named_leaves
 
 TOLERANCE = 1e-4
-# Streams, then groups of each chunk: more than a memory segment of 8 groups.
-_RUNS = ((1, (2, 2, 1, 4, 2)), (3, (1, 3, 5)))
+# Streams, then groups of each chunk: also more than one and two memory segments of 8 groups.
+_RUNS = ((1, (2, 2, 1, 9, 2)), (3, (1, 3, 5, 17)))
 
 
 class ExportError(RuntimeError):

@@ -61,13 +61,14 @@ def summarise(
     segment = before.repeat_interleave(group, dim=1)  # (B, T)
     num_segments = (SEGMENT_GROUPS - 1 + present.shape[1]) // SEGMENT_GROUPS + 1
 
-    member = functional.one_hot(segment, num_segments) * valid[..., None]  # (B, T, N)
+    segments = torch.arange(num_segments, device=x.device)
+    member = (segment[..., None] == segments) & valid[..., None]  # (B, T, N)
     sums = member.to(x.dtype).transpose(1, 2) @ x.masked_fill(~valid[..., None], 0.0)
     sums = sums + functional.pad(state.partial[:, None], (0, 0, 0, num_segments - 1))  # (B, N, D)
     counted = state.num_groups + present.sum(1)
     num_complete = counted.div(SEGMENT_GROUPS, rounding_mode="floor")  # (B,)
     new = project(sums / (SEGMENT_GROUPS * group))
-    complete = torch.arange(num_segments, device=x.device) < num_complete[:, None]  # (B, N)
+    complete = segments < num_complete[:, None]  # (B, N)
 
     memory_size, dim = state.bank.shape[1:]
     slots = torch.cat([state.bank, new], dim=1)  # (B, M+N, D)
