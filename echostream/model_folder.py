@@ -106,6 +106,7 @@ def load_model(
         ValueError: if there is no such back end, or it does not run on this device.
         ModelFolderError: if the folder or one of its files is missing, if the weights are a pickle,
             damaged, not finite or not those of the configuration, or if the parts do not fit.
+        OnnxError: if the graph of the back end is damaged or of another kind.
         ConfigError: if a key of `config.yaml` is unknown, missing or not allowed.
     """
     if backend not in BACKENDS:

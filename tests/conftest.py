@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import signal
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 torch.set_num_threads(1)  # two test processes share two cores
 
@@ -34,6 +37,32 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     from agent_calls import write_recordings  # which imports SimulEval
 
     return write_recordings(tmp_path_factory.mktemp("audio"))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model folder with a text decoder and both graphs of its step, for reading only."""
+    from tiny_model import make_model_folder
+
+    from echostream.export import export_model
+
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # to trace takes half a minute: one process does it for all
+    folder = place / "exported"
+    with (place / "exported.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            unfinished = make_model_folder(place / "exported.unfinished", decoder_layers=1)
+            weights = load_file(unfinished / "model.safetensors")
+            generator = torch.Generator().manual_seed(0)
+            for name, value in weights.items():  # zero at the start, which would hide errors
+                if name.startswith("encoder.") and name.endswith("position_bias"):
+                    value.normal_(generator=generator)
+            save_file(weights, unfinished / "model.safetensors")
+            export_model(unfinished, int8=True)
+            unfinished.rename(folder)
+    return folder
 
 
 # A shell makes what it starts in the background deaf to SIGINT, which some tests send.

@@ -39,18 +39,20 @@ class Streaming:
     context: int  # groups of the past that can matter, without the recursion of a memory bank
     look_ahead: int = 0
     within_group: bool = True  # a frame sees what comes after it in its own group
+    dtype: torch.dtype = torch.float64
+    tolerance: float = 1e-10
 
 
 def check_contract(case: Streaming, chunks: Sequence[int], seed: int = 0) -> None:
-    """Laws 1, 3, 4 and 5 for a module in float64, fed in chunks of the given sizes in turn."""
+    """Laws 1, 3, 4 and 5 for a module that is fed in chunks of the given sizes in turn."""
     torch.manual_seed(seed)
     num_groups = 3 * case.context + 7
-    x = torch.randn(3, num_groups * case.group_in, case.width, dtype=torch.float64)
+    x = torch.randn(3, num_groups * case.group_in, case.width, dtype=case.dtype)
     with torch.no_grad():
         whole = case.forward(x, torch.ones(x.shape[:2], dtype=torch.bool))
         streamed, state = run(case, x, chunks)
         assert streamed.shape == whole.shape
-        assert_close(streamed, whole, "step is not forward")
+        assert_close(streamed, whole, "step is not forward", case.tolerance)
         _check_neighbours(case, x, whole, chunks)
         _check_state(case, x, state)
         _check_latency(case, x, whole)
@@ -91,9 +93,9 @@ def _check_neighbours(case: Streaming, x: Tensor, whole: Tensor, chunks: Sequenc
     poisoned = x.clone()
     poisoned[0], poisoned[2] = float("nan"), float("nan")
     streamed, _ = run(case, poisoned, chunks)
-    assert_close(streamed[1:2], whole[1:2], "a neighbour's NaN comes through")
+    assert_close(streamed[1:2], whole[1:2], "a neighbour's NaN comes through", case.tolerance)
     alone, _ = run(case, x[1:2], chunks)
-    assert_close(alone, whole[1:2], "a stream alone differs from one in a batch")
+    assert_close(alone, whole[1:2], "a stream alone differs from one in a batch", case.tolerance)
 
 
 def _check_state(case: Streaming, x: Tensor, late: Any) -> None:
@@ -126,10 +128,11 @@ def _check_latency(case: Streaming, x: Tensor, whole: Tensor) -> None:
 
     after = x.clone()
     after[:, last_seen:] += 1.0
-    assert_close(case.forward(after, valid)[:, emitted], whole[:, emitted], "the future leaks in")
+    early = case.forward(after, valid)[:, emitted]
+    assert_close(early, whole[:, emitted], "the future leaks in", case.tolerance)
     if case.within_group or case.look_ahead:
         before = x.clone()
         before[:, last_seen - 1] += 1.0
         first_frame = group * case.group_out
         changed = (case.forward(before, valid) - whole)[:, first_frame].abs().amax()
-        assert changed > 1e-6, "the declared look-ahead is not used"
+        assert changed > max(1e-6, 10 * case.tolerance), "the declared look-ahead is not used"

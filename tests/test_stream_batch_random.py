@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,7 +25,9 @@ from tiny_model import babble, make_model_folder
 
 from echostream.frontend.resample import StreamingResampler
 from echostream.model_folder import Model, load_model
+from echostream.models import EchoStreamModel
 from echostream.models.echostream import ModelState
+from echostream.models.text_decoder import TextDecoder
 from echostream.stream import Output, Stream
 from echostream.stream_batch import StreamBatch
 from echostream.streaming import named_leaves, take_rows
@@ -246,12 +251,20 @@ def told_alone(model: Model, kind: int, recording: int) -> Alone:
     return Alone(after, moment(model, words, session._stream, None))
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+@pytest.fixture(scope="module", params=["torch", "onnx"])
+def model(
+    request: pytest.FixtureRequest, exported: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Model:
     """Without closing silence, so that the last, short group of a stream matters."""
-    path = make_model_folder(tmp_path_factory.mktemp("model"), tail_ms=0, decoder_layers=2)
-    model = load_model(path)
-    assert model.network.decoder is not None
+    path = tmp_path_factory.mktemp("model") / "model"
+    if request.param == "torch":
+        make_model_folder(path, tail_ms=0, decoder_layers=2)
+    else:
+        shutil.copytree(exported, path)
+        config = yaml.safe_load((path / "config.yaml").read_text())
+        (path / "config.yaml").write_text(yaml.safe_dump(config | {"tail_ms": 0}))
+    model = load_model(path, backend=request.param)
+    assert isinstance(model.network.decoder, TextDecoder)
     with torch.no_grad():  # short words, so that they come out in time
         for index in range(model.target_tokenizer.vocab_size):
             if model.target_tokenizer.starts_word(index):
@@ -266,7 +279,7 @@ def test_any_stream_of_a_batch_says_what_it_says_alone_and_after_the_same_group(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=60 if isinstance(model.network, EchoStreamModel) else 20,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

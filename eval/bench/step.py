@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from eval.bench.figures import Figure, Target, Unavailable, at_most, skipped
 from eval.bench.floors import Multiplier, Reader
+from eval.bench.products import products_alone
 from eval.bench.streams import STEP_MS, FeatureStream
 from eval.bench.subjects import BACKENDS, NAMES, Bench
 from eval.bench.timing import Times, take_turns
@@ -41,6 +42,8 @@ def measure(bench: Bench) -> list[Figure]:
                 continue
             stream.hear(WARM_S)
             subjects[backend] = stream.step
+            if backend == "onnx" and step_ms == STEP_MS:
+                subjects["products"] = products_alone(bench.encoder_file(backend), step_ms)
         times = take_turns(subjects, bench.scale.rounds, bench.scale.in_a_row)
         if step_ms == STEP_MS:
             figures += limits(times, reader, multiplier)
@@ -93,6 +96,9 @@ def steps_of_320(
             figures.append(times[backend].figure(name, "ms", 1, floor, against, target))
             floor, against = times["read int8"].median, "reading the weights once, a byte each"
             figures.append(times[backend].figure(f"{name}, its own limit", "ms", 1, floor, against))
+        if backend == "onnx" and "products" in times:
+            name = f"{name}: its matrix products alone"
+            figures.append(times["products"].figure(name, "ms", 1, floor, against))
     return figures
 
 

@@ -1,0 +1,175 @@
+"""A written graph: what it holds, that it was checked, and that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+import yaml
+from onnx import ModelProto, TensorProto
+from safetensors import safe_open
+
+from echostream.config import ModelConfig, load_config
+from echostream.export import export_model
+from echostream.export.check import ExportError, check_network
+from echostream.model_folder import load_model
+from echostream.models import EchoStreamModel
+from echostream.onnx import METADATA, OnnxNetwork
+from echostream.onnx.digest import digest
+from echostream.streaming import named_leaves
+
+ROOT = Path(__file__).resolve().parent.parent
+GRAPHS = ("step.onnx", "step.int8.onnx")
+
+
+@pytest.fixture
+def network(exported: Path) -> EchoStreamModel:
+    network = load_model(exported).network
+    assert isinstance(network, EchoStreamModel)
+    return network
+
+
+@pytest.fixture
+def graph(exported: Path) -> OnnxNetwork:
+    config = load_config(ModelConfig, exported / "config.yaml")
+    return OnnxNetwork(exported / "step.onnx", config, None)
+
+
+@pytest.fixture
+def unexported(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy without graphs, for which the tracer needs no time."""
+    traced = onnx.load(exported / "step.onnx")  # with its weights
+    folder = Path(shutil.copytree(exported, tmp_path / "model"))
+    for name in GRAPHS:
+        (folder / name).unlink()
+
+    def trace_step(*_: object) -> ModelProto:
+        proto = ModelProto()
+        proto.CopyFrom(traced)
+        return proto
+
+    monkeypatch.setattr("echostream.export.model.trace_step", trace_step)
+    return folder
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_inputs_and_outputs_have_the_names_of_the_state(
+    exported: Path, network: EchoStreamModel, name: str
+) -> None:
+    graph = onnx.load(exported / name, load_external_data=False).graph
+    leaves = [leaf for leaf, _ in named_leaves(network.init_state(1, 0))]
+    assert "encoder.memory.bank" in leaves
+    inputs, outputs = [v.name for v in graph.input], [v.name for v in graph.output]
+    assert inputs == ["x", "valid", *(f"state.{leaf}" for leaf in leaves)]
+    heads = ["asr_logits", "st_logits", "valid_out", "st_frames"]
+    assert outputs == heads + [f"next.{leaf}" for leaf in leaves]
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_says_what_it_is_and_of_which_weights(exported: Path, name: str) -> None:
+    proto = onnx.load(exported / name, load_external_data=False)
+    about = json.loads({entry.key: entry.value for entry in proto.metadata_props}[METADATA])
+    assert about["kind"] == "network"
+    assert about["config"] == yaml.safe_load((exported / "config.yaml").read_text())
+    assert about["weights_sha256"] == digest(exported / "model.safetensors")
+    assert {"echostream", "torch"} < about.keys()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_tells_nothing_of_the_machine_it_was_written_on(exported: Path, name: str) -> None:
+    content = (exported / name).read_bytes()
+    for secret in (str(ROOT), str(exported.parent), 'File "', "stack_trace", "site-packages"):
+        assert secret.encode() not in content
+
+
+def test_weights_are_referred_to_and_not_copied(exported: Path) -> None:
+    proto = onnx.load(exported / "step.onnx", load_external_data=False)
+    outside = {
+        tensor.name.removeprefix("module."): {e.key: e.value for e in tensor.external_data}
+        for tensor in proto.graph.initializer
+        if tensor.data_location == TensorProto.EXTERNAL
+    }
+    assert {entry["location"] for entry in outside.values()} == {"model.safetensors"}
+    with safe_open(exported / "model.safetensors", framework="pt") as file:
+        linear = {
+            name
+            for name in file.keys()  # noqa: SIM118
+            if name.endswith("weight") and "linear" in name and not name.startswith("decoder.")
+        }
+        assert linear <= outside.keys() and len(linear) > 10
+        data = (exported / "model.safetensors").read_bytes()
+        for name, entry in outside.items():
+            first = int(entry["offset"])
+            last = first + int(entry["length"])
+            assert data[first:last] == file.get_tensor(name).numpy().tobytes()
+    held = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    assert held < 0.2 * len(data)  # constants, and what was folded of weights
+
+
+def test_a_model_folder_may_be_moved(exported: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(exported, tmp_path / "elsewhere" / "model"))
+    x, valid = torch.randn(1, 32, 80), torch.ones(1, 32, dtype=torch.bool)
+    wanted, found = (load_model(path, backend="onnx").network for path in (exported, moved))
+    state = wanted.init_state(1, 0)
+    assert torch.equal(
+        found.advance(x, valid, state)[0].st_logits, wanted.advance(x, valid, state)[0].st_logits
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "asr_head.project.bias",
+        "encoder.embed.conv.weight",
+        "encoder.stacks.2.blocks.0.attention.position_bias",
+        "encoder.memory_bank.summarise.weight",
+    ],
+)
+def test_a_graph_that_computes_something_else_is_refused(
+    network: EchoStreamModel, graph: OnnxNetwork, name: str
+) -> None:
+    check_network(graph, network)
+    with torch.no_grad():
+        parameter = network.get_parameter(name)
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    with pytest.raises(ExportError, match=r"must be within 0.0001 of PyTorch, but is off by"):
+        check_network(graph, network)
+
+
+def test_an_export_writes_the_same_again_and_says_where(exported: Path, unexported: Path) -> None:
+    assert export_model(unexported) == [unexported / "step.onnx"]
+    assert not (unexported / "step.int8.onnx").exists()
+    assert export_model(unexported, int8=True) == [unexported / name for name in GRAPHS]
+    assert (unexported / "step.onnx").read_bytes() == (exported / "step.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("fails_at", GRAPHS)
+def test_an_export_that_is_interrupted_leaves_no_half_file(
+    unexported: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    before = {file.name for file in unexported.iterdir()}
+
+    def check(*_: object, exact: bool = True) -> None:
+        if exact == (fails_at == "step.onnx"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("echostream.export.model.check_network", check)
+    with pytest.raises(KeyboardInterrupt):
+        export_model(unexported, int8=True)
+    whole = set() if fails_at == "step.onnx" else {"step.onnx"}
+    assert {file.name for file in unexported.iterdir()} == before | whole
+
+
+def test_an_export_that_fails_keeps_the_graph_of_before(
+    unexported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (unexported / "step.onnx").write_bytes(b"before")
+    monkeypatch.setattr("echostream.export.check.TOLERANCE", -1.0)
+    with pytest.raises(ExportError):
+        export_model(unexported)
+    assert (unexported / "step.onnx").read_bytes() == b"before"
+    assert not list(unexported.glob(".tmp*"))
