@@ -14,6 +14,7 @@ _PACKAGES = (
     "simuleval",
     "sacrebleu",
     "torch",
+    "onnxruntime",
     "numpy",
     "sentencepiece",
     "soundfile",

@@ -16,8 +16,11 @@ from echostream.models.zipformer import STACK_GROUPS
 from echostream.streaming import GROUP_MS, GROUP_OUTPUTS
 
 
-def products_alone(path: Path, step_ms: int) -> Callable[[], object]:
-    """A call that multiplies once with each weight of the encoder at `path`, on one thread."""
+def products_alone(path: Path, step_ms: int, rows: int | None = None) -> Callable[[], object]:
+    """A call that multiplies once with each weight of the encoder at `path`, on one thread.
+
+    Each weight meets as many rows as in a step of `step_ms`, or all meet `rows`.
+    """
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper
@@ -27,12 +30,12 @@ def products_alone(path: Path, step_ms: int) -> Callable[[], object]:
     nodes, inputs, outputs, feed = [], [], [], {}
     for count, node in enumerate(node for node in graph.node if node.op_type == "Gemm"):
         num_outputs, num_inputs = weights[node.input[1]].dims
-        rows = _rows(node.input[1], step_ms // GROUP_MS)
-        x, y = f"x{rows}x{num_inputs}", f"y{count}"
+        size = rows or _rows(node.input[1], step_ms // GROUP_MS)
+        x, y = f"x{size}x{num_inputs}", f"y{count}"
         if x not in feed:
-            feed[x] = np.ones((rows, num_inputs), np.float32)
+            feed[x] = np.ones((size, num_inputs), np.float32)
             inputs.append(helper.make_tensor_value_info(x, TensorProto.FLOAT, feed[x].shape))
-        outputs.append(helper.make_tensor_value_info(y, TensorProto.FLOAT, (rows, num_outputs)))
+        outputs.append(helper.make_tensor_value_info(y, TensorProto.FLOAT, (size, num_outputs)))
         nodes.append(helper.make_node("Gemm", [x, *node.input[1:]], [y], transB=1))
     used = {name for node in nodes for name in node.input} & set(weights)
     product_graph = helper.make_graph(

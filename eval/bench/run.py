@@ -68,7 +68,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "peers": peers.measure,
 }
 
-_OPTIONAL = ("onnxruntime", "transformers")
+_OPTIONAL = ("transformers",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -48,6 +48,8 @@ def measure(bench: Bench) -> list[Figure]:
         if step_ms == STEP_MS:
             figures += limits(times, reader, multiplier)
             figures += steps_of_320(bench, times, missing)
+            if "onnx" not in missing:
+                figures += products_by_rows(bench, reader)
         else:
             figures += real_time_factors(bench, times, missing, step_ms)
     return figures
@@ -100,6 +102,24 @@ def steps_of_320(
             name = f"{name}: its matrix products alone"
             figures.append(times["products"].figure(name, "ms", 1, floor, against))
     return figures
+
+
+def products_by_rows(bench: Bench, reader: Reader) -> list[Figure]:
+    """What ONNX Runtime needs to multiply with all weights, by the number of rows that they meet.
+
+    In a step of 320 ms the stacks meet 2 to 16.
+    """
+    path = bench.encoder_file("onnx")
+    subjects = {str(rows): products_alone(path, STEP_MS, rows) for rows in (1, 2, 4, 8, 16)}
+    times = take_turns({"read": reader.read, **subjects}, bench.scale.rounds, 1)
+    return [
+        times[rows].figure(
+            f"matrix products of the step alone, if all had rows: {rows}",
+            floor=times["read"].median,
+            against="reading the weights once",
+        )
+        for rows in subjects
+    ]
 
 
 def real_time_factors(
