@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from echostream.streaming import map_state, named_leaves
+from echostream.streaming import leaves, map_state
 
 METADATA = "echostream"  # the key under which a graph says what it is
 
@@ -54,12 +54,12 @@ class StepGraph:
 
     def run(self, x: Tensor, valid: Tensor, state: State) -> tuple[list[Tensor], State]:
         """What the graph makes of one chunk: its outputs, and the next state."""
-        inputs = [x, valid, *(leaf for _, leaf in named_leaves(state))]
+        inputs = [x, valid, *leaves(state)]
         feed = {
             name: value.contiguous().numpy()
             for name, value in zip(self._names, inputs, strict=True)
         }
         found = [torch.from_numpy(value) for value in self._session.run(None, feed)]
         num_outputs = len(found) - (len(inputs) - 2)
-        leaves = iter(found[num_outputs:])
-        return found[:num_outputs], map_state(lambda _: next(leaves), state)
+        after = iter(found[num_outputs:])
+        return found[:num_outputs], map_state(lambda _: next(after), state)

@@ -8,6 +8,7 @@ from echostream.streaming.clock import (
     SAMPLE_RATE,
 )
 from echostream.streaming.state import (
+    leaves,
     map_state,
     named_leaves,
     put_rows,
@@ -22,6 +23,7 @@ __all__ = [
     "GROUP_OUTPUTS",
     "HOP_LENGTH",
     "SAMPLE_RATE",
+    "leaves",
     "map_state",
     "named_leaves",
     "put_rows",

@@ -47,9 +47,20 @@ def named_leaves(state: tuple[Any, ...], prefix: str = "") -> Iterator[tuple[str
             yield from named_leaves(value, path)
 
 
+def leaves(state: tuple[Any, ...]) -> list[Tensor]:
+    """The tensors of a state, in the order of their fields."""
+    found: list[Tensor] = []
+    for value in state:
+        if isinstance(value, Tensor):
+            found.append(value)
+        else:
+            found += leaves(value)
+    return found
+
+
 def state_nbytes(state: tuple[Any, ...]) -> int:
     """Bytes of all tensors of a state, all streams together."""
-    return sum(leaf.numel() * leaf.element_size() for _, leaf in named_leaves(state))
+    return sum(leaf.numel() * leaf.element_size() for leaf in leaves(state))
 
 
 def select_rows(active: Tensor, new: State, old: State) -> State:
