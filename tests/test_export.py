@@ -47,7 +47,8 @@ def unexported(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for name in GRAPHS:
         (folder / name).unlink()
 
-    def trace_step(*_: object) -> ModelProto:
+    def trace_step(module: EchoStreamModel, *_: object) -> ModelProto:
+        module.init_state(2, 2)  # as the tracer does
         proto = ModelProto()
         proto.CopyFrom(traced)
         return proto
@@ -145,6 +146,16 @@ def test_an_export_writes_the_same_again_and_says_where(exported: Path, unexport
     assert not (unexported / "step.int8.onnx").exists()
     assert export_model(unexported, int8=True) == [unexported / name for name in GRAPHS]
     assert (unexported / "step.onnx").read_bytes() == (exported / "step.onnx").read_bytes()
+
+
+def test_a_model_of_one_look_ahead_can_be_exported(unexported: Path) -> None:
+    config = yaml.safe_load((unexported / "config.yaml").read_text())
+    (unexported / "config.yaml").write_text(yaml.safe_dump({**config, "max_future_frames": [1]}))
+    export_model(unexported)
+    network = load_model(unexported, backend="onnx").network
+    network.init_state(1, 1)
+    with pytest.raises(ValueError, match="must be one of"):
+        network.init_state(1, 0)
 
 
 @pytest.mark.parametrize("fails_at", GRAPHS)

@@ -21,7 +21,7 @@ from echostream.export.trace import trace_step
 from echostream.export.weights import refer_to
 from echostream.files import replacing
 from echostream.model_folder import CONFIG, WEIGHTS, load_network
-from echostream.models import ZipformerEncoder
+from echostream.models import EchoStreamModel, ZipformerEncoder
 from echostream.models.echostream import CtcOutput
 from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
 from echostream.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
@@ -43,7 +43,9 @@ def export_model(path: str | Path, int8: bool = False) -> list[Path]:
     config = load_config(ModelConfig, folder / CONFIG)
     network = load_network(folder, config)
     outputs = tuple("valid_out" if name == "valid" else name for name in CtcOutput._fields)
-    proto = trace_step(network, config.encoder.input_dim, outputs)
+    # A graph takes any look-ahead; what the network was trained for is checked where it is used.
+    parts = network.encoder, network.asr_head, network.st_head
+    proto = trace_step(EchoStreamModel(*parts), config.encoder.input_dim, outputs)
     refer_to(proto, folder / WEIGHTS)
     _describe(proto, "network", to_dict(config), digest(folder / WEIGHTS))
     with replacing(folder / STEP) as temporary:
