@@ -27,11 +27,11 @@ def advance(
     """The output and the next state of each chunk."""
     valid = torch.ones(x.shape[:2], dtype=torch.bool) if valid is None else valid
     state = network.init_state(len(x), look_ahead)
-    with torch.inference_mode():
-        for start, stop in cut(x.shape[1] // GROUP_FRAMES, chunks):
-            frames = slice(GROUP_FRAMES * start, GROUP_FRAMES * stop)
+    for start, stop in cut(x.shape[1] // GROUP_FRAMES, chunks):
+        frames = slice(GROUP_FRAMES * start, GROUP_FRAMES * stop)
+        with torch.inference_mode():  # not around `yield`: the caller would be in it, too
             output, state = network.advance(x[:, frames], valid[:, frames], state)
-            yield output, state
+        yield output, state
 
 
 def logits_of(network: Network, x: Tensor, chunks: Sequence[int], look_ahead: int = 0) -> Tensor:
