@@ -56,7 +56,7 @@ class StepGraph:
         """What the graph makes of one chunk: its outputs, and the next state."""
         inputs = [x, valid, *leaves(state)]
         feed = {
-            name: value.contiguous().numpy()
+            name: value.detach().contiguous().numpy()
             for name, value in zip(self._names, inputs, strict=True)
         }
         found = [torch.from_numpy(value) for value in self._session.run(None, feed)]
