@@ -1,9 +1,23 @@
-"""SpecAugment on normalised fbank frames."""
+"""Volume perturbation of samples, and SpecAugment on normalised fbank frames."""
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import torch
 from torch import Tensor
+
+from echostream.data.utterance import Utterance
+
+
+def change_volume(utterance: Utterance, gain_db: float) -> Utterance:
+    """The utterance as 16 bits hold it when it is recorded louder or quieter: clipped, rounded."""
+    if gain_db == 0:
+        return utterance
+    samples = np.clip(utterance.samples * np.float32(10 ** (gain_db / 20)), -1, 1)
+    rounded = np.round(samples * np.float32(2**15)) / np.float32(2**15)
+    return dataclasses.replace(utterance, samples=rounded)
 
 
 def spec_augment(

@@ -20,6 +20,7 @@ class DataConfig:
     batch_seconds: float = 72.0  # audio in a batch, padding included
     join_probability: float = 0.0  # of an example being several utterances, one after the other
     join_utterances: int = 4  # how many at most
+    nonspeech_probability: float = 0.0  # of a sound without words after an utterance
     dev_utterances: int = 120
     seed: int = 1
 
@@ -27,11 +28,11 @@ class DataConfig:
         _check(self, "data.", 1, "block_size", "reuse", "dev_utterances")
         _check(self, "data.", 0, "num_workers", "seed")
         _check(self, "data.", 2, "join_utterances")
-        if not 0 <= self.join_probability <= 1:
-            raise ConfigError(
-                "`data.join_probability` must be from 0 to 1, "
-                f"but is {self.join_probability} instead."
-            )
+        for name in ("join_probability", "nonspeech_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(
+                    f"`data.{name}` must be from 0 to 1, but is {getattr(self, name)} instead."
+                )
         if not self.batch_seconds > 0:
             raise ConfigError(
                 f"`data.batch_seconds` must be positive, but is {self.batch_seconds} instead."
@@ -97,12 +98,20 @@ class WarmStartConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """SpecAugment on the normalised frames (Park et al. 2019, arXiv:1904.08779)."""
+    """Volume perturbation of the samples; SpecAugment (Park et al. 2019, arXiv:1904.08779)."""
 
+    gain_db: tuple[float, float] = (0.0, 0.0)  # drawn for each utterance; what is too loud is cut
     frequency_masks: int = 2
     frequency_bins: int = 12  # width of a mask at most
     time_masks: int = 0
     time_frames: int = 10
+
+    def __post_init__(self) -> None:
+        if len(self.gain_db) != 2 or not -96 <= self.gain_db[0] <= self.gain_db[1] <= 48:
+            raise ConfigError(
+                "`augment.gain_db` must be two numbers of decibels from -96 to 48, the smaller one "
+                f"first, but is {self.gain_db} instead."
+            )
 
 
 @dataclass(frozen=True)

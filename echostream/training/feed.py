@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from echostream.data.nonspeech import nonspeech
 from echostream.data.utterance import Utterance
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
+from echostream.training.augment import change_volume
 from echostream.training.batch import Batch, Place, collate
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.join import join
@@ -50,6 +52,8 @@ class Feed(IterableDataset[Batch]):
         turn: int = 0,
         join_probability: float = 0.0,
         join_utterances: int = 4,
+        nonspeech_probability: float = 0.0,
+        gain_db: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.speech = speech
         self.make = make
@@ -61,6 +65,8 @@ class Feed(IterableDataset[Batch]):
         self.turn = turn
         self.join_probability = join_probability
         self.join_utterances = join_utterances
+        self.nonspeech_probability = nonspeech_probability
+        self.gain_db = gain_db
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
@@ -100,14 +106,22 @@ class Feed(IterableDataset[Batch]):
         joined: list[Example] = []
         wanted = self._draw_size(rng)
         for index in range(number * self.block_size, (number + 1) * self.block_size):
-            example = self.make(self.speech.utterance(index))
-            if example is not None:
-                joined.append(example)
-            if len(joined) == wanted:
-                yield self._join(joined, rng)
-                joined, wanted = [], self._draw_size(rng)
+            for utterance in self._utterances(index):
+                example = self.make(utterance)
+                if example is not None:
+                    joined.append(example)
+                if len(joined) == wanted:
+                    yield self._join(joined, rng)
+                    joined, wanted = [], self._draw_size(rng)
         if joined:
             yield self._join(joined, rng)
+
+    def _utterances(self, index: int) -> Iterator[Utterance]:
+        """The utterance at `index`, at a volume of its own, and sometimes a sound without words."""
+        rng = np.random.default_rng([self.seed, index, 2])
+        yield change_volume(self.speech.utterance(index), rng.uniform(*self.gain_db))
+        if rng.random() < self.nonspeech_probability:
+            yield change_volume(nonspeech(rng), rng.uniform(*self.gain_db))
 
     def _draw_size(self, rng: np.random.Generator) -> int:
         """Of how many utterances the next example is made."""

@@ -24,7 +24,7 @@ def ctc_loss(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Ten
         reduction="sum",
         zero_infinity=True,
     )
-    return total / token_lengths.sum()
+    return total / token_lengths.sum().clamp(min=1)  # a batch may have no text at all
 
 
 def alignment_loss(logits: Tensor, labels: Tensor, blank_weight: float) -> Tensor:

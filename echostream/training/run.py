@@ -91,6 +91,8 @@ class Run:
             turn=step % len(places),  # every step so far took one batch from one worker
             join_probability=data.join_probability,
             join_utterances=data.join_utterances,
+            nonspeech_probability=data.nonspeech_probability,
+            gain_db=self.config.augment.gain_db,
         )
         return iter(make_loader(feed, data.num_workers))
 
