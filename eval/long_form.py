@@ -67,7 +67,7 @@ def measure(
         parts = [
             part for samples in recordings[start : start + joined] for part in (samples, pause)
         ]
-        said.append(_translate(session, np.concatenate(parts[:-1])))
+        said.append(translate(session, np.concatenate(parts[:-1])))
         wanted.append(" ".join(references[start : start + joined]))
     num_words = sum(len(text.split()) for text in said)
     ratio = num_words / sum(len(text.split()) for text in wanted)
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         test_set = read_test_set(args.source, args.target)
         model = load_model(args.model_path, backend=args.backend)
         writers = args.writers or (["ctc"] if model.network.decoder is None else ["ctc", "decoder"])
-        recordings = [_load(path) for path in test_set.recordings]
+        recordings = [load(path) for path in test_set.recordings]
         results = [
             measure(
                 model,
@@ -136,12 +136,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(path: Path) -> NDArray[np.float32]:
+def load(path: Path) -> NDArray[np.float32]:
+    """A recording as mono at 16 kHz, (S,)."""
     samples, sample_rate = read_audio(path)
     return resample(clean(samples)[0], sample_rate, SAMPLE_RATE)
 
 
-def _translate(session: StreamingTranslator, samples: NDArray[np.float32]) -> str:
+def translate(session: StreamingTranslator, samples: NDArray[np.float32]) -> str:
+    """The text of a stream (S,) at 16 kHz that is pushed 320 ms at a time."""
     session.reset()
     outputs = []
     for start in range(0, len(samples), PUSH):

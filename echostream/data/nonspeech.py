@@ -103,8 +103,8 @@ def _music(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     parts = [_melody(count, rng), _chords(count, rng), _bursts(count, rng), _tone(count, rng)]
     weights = rng.uniform(0, 1, len(parts)) * (rng.random(len(parts)) < 0.6)
     weights[int(rng.integers(len(parts)))] = 1.0
-    scaled = [w * p / max(float(np.abs(p).max()), 1e-9) for w, p in zip(weights, parts, strict=True)]
-    return np.sum(scaled, axis=0)
+    peaks = [max(float(np.abs(part).max()), 1e-9) for part in parts]
+    return np.sum([w / m * p for w, m, p in zip(weights, peaks, parts, strict=True)], axis=0)
 
 
 _MAKERS: tuple[Maker, ...] = (
@@ -137,7 +137,7 @@ def _envelope(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _sing(pitch: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """A tone of a pitch (S,) in Hz with up to 16 harmonics, formants or none: one timbre a `rng`."""
+    """A tone of a pitch (S,) in Hz with up to 16 harmonics; its timbre is drawn from `rng`."""
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
     number = np.arange(1, int(rng.integers(1, 17)) + 1)
     power = number ** -rng.uniform(0, 2.5) * rng.uniform(0.2, 1, len(number))
