@@ -30,6 +30,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="SentencePiece model of the output, for logs that count pieces and do not hold them",
     )
+    parser.add_argument(
+        "--sacrebleu-tokenizer",
+        metavar="NAME",
+        help="as in SimulEval: 13a, char, zh, ja-mecab, intl, none ... "
+        "(default: 13a, or char where latency is counted in characters)",
+    )
+    parser.add_argument(
+        "--eval-latency-unit",
+        choices=("word", "char", "spm"),
+        help="as in SimulEval: what latency is counted in (default: what the log is counted in)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +65,10 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             complain(args, f"{name}: its scores cannot be written: {error}")
             is_whole = False
+        except (ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+            # No log is known that comes here; one that does must not cost the others their scores.
+            complain(args, f"{name}: cannot be scored: {type(error).__name__}: {error}")
+            is_whole = False
     if not scored:
         return 1
     page = markdown(scored, has_yaal=options.omnisteval is not None)
@@ -67,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _scoring_options(args: argparse.Namespace) -> Options:
+    from echostream.scoring.quality import make_bleu
     from echostream.scoring.run_folder import Options
     from echostream.scoring.words import load_pieces
     from echostream.scoring.yaal import find_omnisteval
@@ -77,4 +93,11 @@ def _scoring_options(args: argparse.Namespace) -> Options:
     except ImportError as error:
         complain(args, f"no YAAL: OmniSTEval is installed, but cannot be imported: {error}")
         omnisteval = None
-    return Options(args.task, processor, omnisteval)
+    if args.sacrebleu_tokenizer is not None:
+        try:
+            make_bleu(args.sacrebleu_tokenizer)
+        except ValueError as error:
+            raise ValueError(f"--sacrebleu-tokenizer: {error}") from error
+    return Options(
+        args.task, processor, omnisteval, args.eval_latency_unit, args.sacrebleu_tokenizer
+    )

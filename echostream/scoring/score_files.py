@@ -10,12 +10,12 @@ from typing import Any
 from echostream.files import write_whole
 from echostream.scoring.findings import findings
 from echostream.scoring.measures import AWARE, NAMES
-from echostream.scoring.report import countings
+from echostream.scoring.report import ERROR_RATES, countings, error_rate
 from echostream.scoring.run_folder import Counted, RunScores
 
 STEM = "echostream_scores"
 COLUMNS = (
-    *("run", "counted_in", "num_utterances", "num_empty", "BLEU", "chrF", "WER"),
+    *("run", "counted_in", "num_utterances", "num_empty", "BLEU", "chrF", *ERROR_RATES),
     *NAMES,
     *(name + AWARE for name in NAMES),
     "compute_rtf",
@@ -40,6 +40,7 @@ def to_json(run: RunScores) -> str:
         "num_empty": run.num_empty,
         "quality": _quality(run),
         "words": _counted(run.words),
+        "characters": _counted(run.characters),
         "as_the_build_counts": _counted(run.as_built),
         "compute_rtf": run.compute_rtf,
         "policy": None
@@ -66,7 +67,7 @@ def to_tsv(runs: Mapping[str, RunScores]) -> str:
                 "counted_in": label,
                 "num_utterances": counted.num_utterances,
                 "num_empty": run.num_empty,
-                "WER": run.wer,
+                **{rate: error_rate(run, rate) for rate in ERROR_RATES},
                 "compute_rtf": run.compute_rtf,
                 **counted.values,
             }
@@ -82,7 +83,8 @@ def _quality(run: RunScores) -> dict[str, Any] | None:
     return {
         "BLEU": run.quality.BLEU,
         "chrF": run.quality.chrF,
-        "WER": run.wer,
+        **{name: error_rate(run, name) for name in ERROR_RATES},
+        "tokenizer": run.tokenizer,
         "signatures": run.quality.signatures,
     }
 
