@@ -12,8 +12,9 @@ from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.model_folder import BACKENDS
 from echostream.writer import WRITERS
 from eval import bootstrap
-from eval.inputs import InputError, read_test_set
+from eval.inputs import InputError, TestSet, read_test_set
 from eval.point import CTC, Point, Setup
+from eval.scoring_flags import read_scoring_flags
 from eval.slurm.scripts import check_option
 
 # What a sweep says to the agent itself, so that nobody else may.
@@ -105,15 +106,42 @@ def make_setup(args: argparse.Namespace) -> Setup:
     args.writers = _writers(args.model_path, args.writers)
     if any(":" in writer for writer in args.writers) and "--lagging-k1" in args.agent_args:
         raise InputError("`--lagging-k1` must not stand after `--`: `--writers` says it.")
+    scoring = read_scoring_flags(args.agent_args)
+    if "--extra-output-dir" in [word.partition("=")[0] for word in args.agent_args]:
+        num_runs = len(make_points(args)) * args.shards
+        if num_runs > 1:
+            raise InputError(
+                "`--extra-output-dir` must not stand after `--` of more than one run, but there "
+                f"are {num_runs}: all would write into the same files."
+            )
     test_set = read_test_set(args.source, args.target)
+    _check_single_references(test_set)
     if args.shards > len(test_set):
         raise InputError(
             f"`--shards` must be at most {len(test_set)}, the number of utterances, "
             f"but is {args.shards} instead."
         )
     backend = [] if args.backend == "torch" else ["--backend", args.backend]
-    agent_args = (*backend, *args.agent_args)
-    return Setup(args.agent, args.model_path, test_set, args.output, agent_args)
+    return Setup(
+        args.agent,
+        args.model_path,
+        test_set,
+        args.output,
+        (*backend, *args.agent_args, *scoring.added),
+        scoring.counting,
+        scoring.words,
+        scoring.pieces,
+    )
+
+
+def _check_single_references(test_set: TestSet) -> None:
+    several = [str(n) for n, line in enumerate(test_set.references, start=1) if "\t" in line]
+    if several:
+        raise InputError(
+            f"{test_set.target}: must have one reference a line, but line "
+            f"{', '.join(several[:10])} holds a tab: SimulEval takes what it separates for one "
+            "sentence. `echostream score` scores a log with several references."
+        )
 
 
 def make_points(args: argparse.Namespace) -> list[Point]:

@@ -33,7 +33,7 @@ if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from echostream.scoring.instances import ScoringError, read_instances, signatures
+from echostream.scoring.instances import WORDS, ScoringError, read_instances, signatures
 from eval import arguments, bootstrap, provenance
 from eval.inputs import InputError
 from eval.merge import finish_points
@@ -137,7 +137,9 @@ def _write(
 ) -> None:
     """Write tables and pictures, print the table and where they are."""
     setup: Setup = sweep.setup
-    utterances = read_instances(setup.folder(rows[0].point) / INSTANCES)
+    counting = setup.counting
+    log = setup.folder(rows[0].point) / INSTANCES
+    utterances = read_instances(log, unit=counting.latency_unit)
     words = arguments.words_of(args) + (["--", *args.agent_args] if args.agent_args else [])
     about = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -149,7 +151,8 @@ def _write(
         "target": str(setup.test_set.target),
         "num_utterances": len(utterances),
         "audio_seconds": sum(utterance.source_ms for utterance in utterances) / 1000,
-        "signatures": signatures(utterances),
+        "signatures": signatures(utterances, counting),
+        "latency_unit": counting.latency_unit,
         "bootstrap": {"resamples": args.resamples, "seed": bootstrap.SEED, "confidence": 0.95},
         "provenance": sweep.provenance,
         "failures": [{"name": f.name, "reason": f.reason, "log": str(f.log)} for f in failures],
@@ -162,9 +165,19 @@ def _write(
         pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
         title = f"{setup.model_path.name}, {len(utterances)} utterances, stride n = {stride}"
         draw(mine, f"{title}; at each point: segment size in ms", pictures)
-        print(f"\n{title} (latencies in ms)\n{table(mine)}\n")
+        units = "" if counting.latency_unit == "word" else f", counted by {counting.latency_unit}"
+        print(f"\n{title} (latencies in ms{units})\n{table(mine)}\n")
         print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
         print(f"picture: {pictures[0]}")
+    num_recomposed = max(row.scores.num_recomposed for row in rows)
+    if num_recomposed:
+        _say(
+            f"{num_recomposed} predictions or references of a point are not in Unicode's composed "
+            "form (NFC). All texts are compared in it; SimulEval's BLEU, in the scores.tsv of a "
+            "point, is that of the texts as they are written."
+        )
+    if counting != WORDS:
+        print(f"BLEU: {about['signatures']['BLEU']}")
 
 
 def _say(line: str) -> None:
