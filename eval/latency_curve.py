@@ -94,6 +94,9 @@ def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> lis
         num = len(sweep.setup.test_set)
         what = f"{len(points)} points of {num} utterances{shards}"
         _say(f"{what}, {args.jobs} at a time, in {sweep.setup.output}")
+        counting = sweep.setup.counting
+        if counting != WORDS:
+            _say(f"BLEU by {counting.tokenizer}, latency by {counting.latency_unit}")
         failures = run_tasks(tasks, args.jobs, report=_say, rerun=args.rerun)
     failed = {failure.name.partition("/")[0] for failure in failures}
     rest = [point for point in points if point.name not in failed]
