@@ -25,6 +25,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ if __package__ in (None, ""):
 
 from echostream.scoring.instances import WORDS, ScoringError, read_instances, signatures
 from eval import arguments, bootstrap, provenance
-from eval.inputs import InputError
+from eval.inputs import InputError, with_plain_lists
 from eval.merge import finish_points
 from eval.plot import draw
 from eval.point import INSTANCES, Point, Setup
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.slurm_script is not None:
             return _write_scripts(args, num_tasks)
         setup.output.mkdir(parents=True, exist_ok=True)
+        setup = replace(setup, test_set=with_plain_lists(setup.test_set, setup.output))
         sweep = Sweep(setup, setup.inputs_digest(), _where(args))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -160,16 +162,22 @@ def _write(
         "provenance": sweep.provenance,
         "failures": [{"name": f.name, "reason": f.reason, "log": str(f.log)} for f in failures],
     }
-    write_json(setup.output / "results.json", rows, records, about)
+    units = "" if counting.latency_unit == "word" else f", counted by {counting.latency_unit}"
+    by_stride: dict[int, tuple[str, list[Row]]] = {}
     for stride in dict.fromkeys(args.stride_n):
-        suffix = "" if stride == args.stride_n[0] else f"_n{stride}"
         mine = [row for row in rows if row.point.segment_ms is None or row.point.stride_n == stride]
+        title = f"{setup.model_path.name}, {len(utterances)} utterances, stride n = {stride}"
+        by_stride[stride] = title, mine
+        # before anything is written: a full disk must not hide the scores
+        print(f"\n{title} (latencies in ms{units})\n{table(mine)}\n", flush=True)
+    write_json(setup.output / "results.json", rows, records, about)
+    for stride, (title, mine) in by_stride.items():
+        suffix = "" if stride == args.stride_n[0] else f"_n{stride}"
         write_tsv(setup.output / f"results{suffix}.tsv", mine)
         pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
-        title = f"{setup.model_path.name}, {len(utterances)} utterances, stride n = {stride}"
-        draw(mine, f"{title}; at each point: segment size in ms", pictures)
-        units = "" if counting.latency_unit == "word" else f", counted by {counting.latency_unit}"
-        print(f"\n{title} (latencies in ms{units})\n{table(mine)}\n")
+        # a dollar would begin a formula
+        heading = f"{title}; at each point: segment size in ms".replace("$", r"\$")
+        draw(mine, heading, pictures)
         print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
         print(f"picture: {pictures[0]}")
     num_recomposed = max(row.scores.num_recomposed for row in rows)

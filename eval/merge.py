@@ -28,7 +28,7 @@ from eval.point import (
     write_marker,
 )
 from eval.shards import Progress, Shard, cut_shards, read_progress
-from eval.simuleval_run import ONE_THREAD, Failure
+from eval.simuleval_run import ENVIRONMENT, Failure
 from eval.tasks import SILENT, Ended, Sweep, last_words, now
 
 CONFIG = "config.yaml"  # which SimulEval writes for --score-only
@@ -122,7 +122,7 @@ def _score_with_simuleval(folder: Path, scoring_args: Sequence[str]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, **ONE_THREAD},
+            env={**os.environ, **ENVIRONMENT},
         )
         errors.write(done.stdout)
     if done.returncode != 0:

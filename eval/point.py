@@ -164,6 +164,6 @@ def read_marker(folder: Path, command: list[str], inputs: dict[str, str]) -> dic
             and record["inputs"] == inputs
             and record["instances_sha256"] == digest(folder / INSTANCES)
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return dict(record) if unchanged else None

@@ -53,15 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "source": digest(args.source),
         "target": digest(args.target),
         "recordings": digest_of_stats(test_set.recordings),
+        "eval_latency_unit": args.eval_latency_unit,
     }
     try:
-        log = RemoteLog(args.output, settings, args.rerun)
+        log = RemoteLog(args.output, settings, args.rerun, args.eval_latency_unit)
     except (RemoteLogError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{name} at {args.url}: {log.num_done} of {len(test_set)} utterances are done")
     try:
-        _run(agent, test_set, log, args.source_segment_size)
+        _run(agent, test_set, log, args)
     except (RemoteError, OSError, KeyboardInterrupt) as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
         print(
@@ -74,10 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(agent: RemoteAgent, test_set: TestSet, log: RemoteLog, segment_ms: int) -> None:
+def _run(agent: RemoteAgent, test_set: TestSet, log: RemoteLog, args: argparse.Namespace) -> None:
     for index in range(log.num_done, len(test_set)):
-        reference = test_set.references[index]
-        instance = evaluate(agent, index, test_set.sources[index], reference, segment_ms)
+        instance = evaluate(
+            agent,
+            index,
+            test_set.sources[index],
+            test_set.references[index],
+            args.source_segment_size,
+            args.eval_latency_unit,
+        )
         log.append(instance)
         print(f"{log.num_done}/{len(test_set)} {instance['prediction']}", flush=True)
 
@@ -104,6 +111,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--target", type=Path, required=True, help="references")
     add("--output", type=Path, required=True, help="output folder")
     add("--source-segment-size", type=_milliseconds, required=True, help="in ms")
+    units = "what has a delay each; char for a language without spaces"
+    add("--eval-latency-unit", choices=("word", "char"), default="word", help=units)
     add("--url", default="http://localhost:12321", help="where the agent is served")
     add("--timeout", type=_seconds, default=120.0, help="seconds to wait for one answer")
     add("--rerun", action="store_true", help="begin anew in a folder that holds a run")

@@ -220,8 +220,11 @@ def make_tasks(sweep: Sweep, points: Sequence[Point], num_shards: int) -> list[T
 
 def last_words(ended: Ended) -> str:
     """How a process ended, and the last line that it wrote."""
-    lines = ended.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = lines[-1].strip() if lines else "it printed nothing"
+    try:
+        lines = ended.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = lines[-1].strip() if lines else "it printed nothing"
+    except OSError as error:  # the folder was deleted under it
+        last = f"its log cannot be read: {error.strerror or error}"
     if ended.status < 0:
         return f"simuleval was killed by {signal.Signals(-ended.status).name}; last it said: {last}"
     return f"simuleval ended with status {ended.status}: {last}"

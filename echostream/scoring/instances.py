@@ -39,6 +39,7 @@ __all__ = [
     "ScoringError",
     "compare_with_simuleval",
     "compute_rtf",
+    "parse_utterance",
     "read_instances",
     "score",
     "signatures",
@@ -123,7 +124,10 @@ def read_instances(
         with open(path, "rb") as file:
             lines = iter(lambda: file.readline(MOST_BYTES + 1), b"")
             for number, line in enumerate(lines, start=1):
-                utterances.append(_parse(line, f"{path}, line {number}", unit))
+                try:
+                    utterances.append(parse_utterance(line, unit))
+                except ValueError as error:
+                    raise ScoringError(f"{path}, line {number}: {error}") from error
     except OSError as error:
         raise ScoringError(f"{path}: cannot be read: {error}") from error
     indices = [utterance.index for utterance in utterances]
@@ -154,7 +158,7 @@ def score(utterances: Sequence[LoggedUtterance], counting: Counting = WORDS) -> 
         compute_rtf=compute_rtf(spoken),
         num_recomposed=num_recomposed,
         BLEU_as_logged=(
-            quality(*zip(*texts, strict=True), counting.tokenizer).BLEU
+            quality([a for a, _ in texts], [b for _, b in texts], counting.tokenizer).BLEU
             if num_recomposed
             else found.BLEU
         ),
@@ -163,8 +167,8 @@ def score(utterances: Sequence[LoggedUtterance], counting: Counting = WORDS) -> 
 
 
 def _quality(texts: Sequence[tuple[str, str]], counting: Counting) -> Quality:
-    predictions, references = zip(*((composed(a), composed(b)) for a, b in texts), strict=True)
-    return quality(predictions, references, counting.tokenizer)
+    predictions = [composed(prediction) for prediction, _ in texts]
+    return quality(predictions, [composed(reference) for _, reference in texts], counting.tokenizer)
 
 
 def compute_rtf(utterances: Sequence[LoggedUtterance]) -> float:
@@ -193,7 +197,7 @@ def compare_with_simuleval(scores: Scores, path: Path) -> None:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         theirs = {name: float(rows[0][name]) for name in ("BLEU", *LATENCY_METRICS)}
-    except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (OSError, KeyError, IndexError, TypeError, ValueError, csv.Error) as error:
         raise ScoringError(f"{path}: is not a score table of SimulEval: {error!r}") from error
     for name, their_value in theirs.items():
         our_value = float(getattr(scores, {"BLEU": "BLEU_as_logged"}.get(name, name)))
@@ -221,7 +225,8 @@ _SPLIT: dict[str, Callable[[str], Sequence[str]]] = {"word": str.split, "char": 
 _NAMES = {"word": "words", "char": "characters", "spm": "pieces"}
 
 
-def _parse(line: bytes, where: str, unit: str) -> LoggedUtterance:
+def parse_utterance(line: bytes, unit: str = WORDS.latency_unit) -> LoggedUtterance:
+    """A line of a log that is perfect. Raises ValueError saying what is wrong."""
     try:
         entry = parse_line(line)
         utterance = LoggedUtterance(
@@ -238,11 +243,11 @@ def _parse(line: bytes, where: str, unit: str) -> LoggedUtterance:
         else:
             units = _SPLIT[unit](utterance.prediction)
     except ValueError as error:
-        raise ScoringError(f"{where}: is not an instance of SimulEval: {error}.") from error
+        raise ValueError(f"is not an instance of SimulEval: {error}.") from error
     if not len(units) == len(utterance.delays_ms) == len(utterance.elapsed_ms):
         name = _NAMES[unit]
-        raise ScoringError(
-            f"{where}: must have one delay and one elapsed time per {name[:-1]}, but has "
+        raise ValueError(
+            f"must have one delay and one elapsed time per {name[:-1]}, but has "
             f"{len(units)} {name}, {len(utterance.delays_ms)} delays and "
             f"{len(utterance.elapsed_ms)} elapsed times instead."
         )
