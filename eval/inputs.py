@@ -117,6 +117,17 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
+def check_single_references(test_set: TestSet) -> None:
+    """Raises InputError naming the lines that hold several references."""
+    several = [str(n) for n, line in enumerate(test_set.references, start=1) if "\t" in line]
+    if several:
+        raise InputError(
+            f"{test_set.target}: must have one reference a line, but line "
+            f"{', '.join(several[:_MOST_NAMED])} holds a tab: SimulEval takes what it separates "
+            "for one sentence. `echostream score` scores a log with several references."
+        )
+
+
 def with_plain_lists(test_set: TestSet, folder: Path) -> TestSet:
     """The same test set with lists that SimulEval reads as they were read here.
 
