@@ -124,21 +124,18 @@ def _finished(path: Path, start: int, stop: int, unit: str) -> tuple[list[str], 
         return [], ""
     *lines, rest = path.read_bytes().split(b"\n")
     found: list[str] = []
+    reason = "it is cut" if rest else ""
     for line in lines:
-        entry = _entry(line, len(found), unit)
-        if entry is None or start + len(found) >= stop:
+        try:
+            index = parse_utterance(line, unit).index
+        except ValueError as error:
+            reason = str(error)
             break
-        entry["index"] = start + len(found)
+        if index != len(found) or start + len(found) >= stop:
+            reason = f"it is of utterance {index}"
+            break
+        entry = {**parse_line(line), "index": start + len(found)}
         found.append(json.dumps(entry) + "\n")
-    if rest or len(found) < len(lines):
-        return found, f"{path}: line {len(found) + 1} is cut or damaged"
+    if reason:
+        return found, f"{path}: line {len(found) + 1} is cut or damaged ({reason.rstrip('.')})"
     return found, ""
-
-
-def _entry(line: bytes, index: int, unit: str) -> dict[str, Any] | None:
-    """The utterance `index` of a log; None for a line that does not hold it whole."""
-    try:
-        is_it = parse_utterance(line, unit).index == index
-        return parse_line(line) if is_it else None
-    except ValueError:
-        return None

@@ -203,11 +203,11 @@ class OneShard:
             write_part(
                 ended.log.parent, {**record, "finished": now(), "wall_seconds": ended.wall_seconds}
             )
-        finished = len(self.progress().lines)
+        progress = self.progress()
+        finished = len(progress.lines)
         if finished < len(self.shard):
-            raise ScoringError(
-                f"{finished} of {len(self.shard)} utterances are finished; {last_words(ended)}"
-            )
+            words = [f"{finished} of {len(self.shard)} utterances are finished", last_words(ended)]
+            raise ScoringError("; ".join([*words, *progress.cut[-1:]]))
 
 
 def make_tasks(sweep: Sweep, points: Sequence[Point], num_shards: int) -> list[Task]:

@@ -82,7 +82,7 @@ def test_a_line_of_a_shard_with_a_wrong_field_is_evaluated_again(
     (part.output / INSTANCES).write_text("\n".join(lines) + "\n")
     progress = read_progress(setup, point, shard, {})
     assert len(progress.lines) == 1
-    assert progress.cut[0].endswith("line 2 is cut or damaged")
+    assert "line 2 is cut or damaged (" in progress.cut[0]
 
 
 def test_a_damaged_marker_or_score_table_is_no_finished_point(tmp_path: Path) -> None:
