@@ -20,6 +20,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -42,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    with closing(agent):
+        return _evaluate(agent, test_set, args)
+
+
+def _evaluate(agent: RemoteAgent, test_set: TestSet, args: argparse.Namespace) -> int:
     try:
         name = agent.describe()
     except RemoteError as error:

@@ -51,6 +51,10 @@ class RemoteAgent:
         self._url = url.rstrip("/")
         self._prefix = parts.path.rstrip("/")
 
+    def close(self) -> None:
+        """Closes the connection; the next call would open it again."""
+        self._connection.close()
+
     def describe(self) -> str:
         """The name of the agent and what it makes of what, as the server tells it."""
         answer = self._json("GET", "/")
@@ -98,7 +102,8 @@ class RemoteAgent:
         try:
             self._connection.request(method, self._prefix + path, body)
             response = self._connection.getresponse()
-            content: bytes = response.read(_MOST_BYTES + 1)
+            with response:
+                content: bytes = response.read(_MOST_BYTES + 1)
         except (OSError, HTTPException) as error:
             self._connection.close()
             reason = str(error) or type(error).__name__
