@@ -177,6 +177,7 @@ def _write(
         pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
         # a dollar would begin a formula
         heading = f"{title}; at each point: segment size in ms".replace("$", r"\$")
+        heading = heading.encode("utf-8", "replace").decode()
         draw(mine, heading, pictures)
         print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
         print(f"picture: {pictures[0]}")
@@ -196,6 +197,9 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    # A name or a text that the terminal has no letters for must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # A terminated sweep must end its processes, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -160,4 +160,7 @@ def _translate(session: StreamingTranslator, samples: NDArray[np.float32]) -> st
 
 
 if __name__ == "__main__":
+    # A name or a text that the terminal has no letters for must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())

@@ -140,6 +140,9 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
+    # A name or a text that the terminal has no letters for must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(format="%(levelname)s: %(message)s")
     # A terminated run must say what is done, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,16 +50,17 @@ def run(args: argparse.Namespace) -> int:
     from echostream.scoring.instances import ScoringError
     from echostream.scoring.report import markdown
     from echostream.scoring.run_folder import RunScores, find_log, score_run
-    from echostream.scoring.score_files import STEM, to_tsv, write_scores
+    from echostream.scoring.score_files import STEM, printable, to_tsv, write_scores
 
     options = _scoring_options(args)
     scored: dict[str, RunScores] = {}
     is_whole = True
     for name in args.runs:
         try:
-            scored[name] = score_run(find_log(Path(name)), options)
-            is_whole = is_whole and not scored[name].log.left_out
-            write_scores(scored[name])
+            run = score_run(find_log(Path(name)), options)
+            scored[printable(name)] = run
+            is_whole = is_whole and not run.log.left_out
+            write_scores(run)
         except ScoringError as error:  # names the file
             complain(args, str(error))
             is_whole = False
@@ -72,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if not scored:
         return 1
     page = markdown(scored, has_yaal=options.omnisteval is not None)
-    print(page, end="")
+    encoding = sys.stdout.encoding or "utf-8"  # which may not have all letters of a name
+    print(page.encode(encoding, "backslashreplace").decode(encoding), end="")
     if args.output is not None:
         folder = Path(args.output)
         folder.mkdir(parents=True, exist_ok=True)

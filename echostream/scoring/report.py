@@ -48,14 +48,7 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
         parts.append("With compute (computation-aware):")
         parts.append(_table(aware, has_yaal, AWARE))
     parts.append("Latencies in ms, AP as a share; means over the utterances with a word.")
-    signatures = sorted(
-        {
-            f"{name}: {signature}"
-            for run in runs.values()
-            if run.quality is not None
-            for name, signature in run.quality.signatures.items()
-        }
-    )
+    signatures = _signatures(runs)
     if signatures:
         parts.append("\n".join(f"- {line}" for line in signatures))
     if not has_yaal:
@@ -67,6 +60,20 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
     if said:
         parts.append("\n".join(f"- {', '.join(names)}: {line}" for line, names in said.items()))
     return "\n\n".join(parts) + "\n"
+
+
+def _signatures(runs: Mapping[str, RunScores]) -> list[str]:
+    """How quality was computed; with the names of the runs where it was not the same for all."""
+    users: dict[str, dict[str, list[str]]] = {}
+    for run_name, run in runs.items():
+        for name, signature in ({} if run.quality is None else run.quality.signatures).items():
+            users.setdefault(name, {}).setdefault(signature, []).append(run_name)
+    lines = []
+    for name, by_signature in sorted(users.items()):
+        for signature, names in sorted(by_signature.items()):
+            whose = f" ({', '.join(names)})" if len(by_signature) > 1 else ""
+            lines.append(f"{name}: {signature}{whose}")
+    return lines
 
 
 def _table(runs: Mapping[str, RunScores], has_yaal: bool, suffix: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,13 @@ def write_scores(run: RunScores) -> None:
     """
     folder = run.path.resolve().parent
     write_whole(folder / f"{STEM}.json", to_json(run))
-    write_whole(folder / f"{STEM}.tsv", to_tsv({folder.name: run}))
+    write_whole(folder / f"{STEM}.tsv", to_tsv({printable(folder.name): run}))
+
+
+def printable(name: str) -> str:
+    """The name of a file as text: what is not UTF-8 is replaced, and it stays in one cell."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(" " if character in "\t\r\n" else character for character in text)
 
 
 def to_json(run: RunScores) -> str:
