@@ -12,8 +12,9 @@ from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.model_folder import BACKENDS
 from echostream.writer import WRITERS
 from eval import bootstrap
-from eval.inputs import InputError, read_test_set
+from eval.inputs import InputError, check_single_references, read_test_set
 from eval.point import CTC, Point, Setup
+from eval.scoring_flags import read_scoring_flags
 from eval.slurm.scripts import check_option
 
 # What a sweep says to the agent itself, so that nobody else may.
@@ -41,14 +42,14 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     parser = argparse.ArgumentParser(
         prog="latency_curve.py", description=description, formatter_class=_Help, allow_abbrev=False
     )
-    positive = _whole(1)
+    positive = whole_from(1)
     add = parser.add_argument
     add("--agent", type=Path, default=Path("agents/s2tt.py"), help="agent file")
     add("--model-path", type=Path, default=Path("models/fr-en-demo"), help="model folder")
     add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"), help="wav list")
     add("--target", type=Path, default=Path("examples/fr-en/target.txt"), help="references")
     add("--output", type=Path, default=Path("out/demo"), help="output folder")
-    add("--max-future-frames", type=_whole(0), nargs="+", default=[0, 1], help="look-aheads L")
+    add("--max-future-frames", type=whole_from(0), nargs="+", default=[0, 1], help="look-aheads L")
     segments = ("--segment-sizes", "--source-segment-size")
     add(*segments, type=positive, nargs="+", default=[320, 640, 960], help="in ms")
     add("--stride-n", type=positive, nargs="+", default=[1], help="tokens of one WRITE")
@@ -67,7 +68,7 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     call = parser.add_mutually_exclusive_group()
     call.add_argument("--rerun", action="store_true", help="run finished points again")
     call.add_argument(
-        "--only-task", type=_whole(0), metavar="K", help="run task K alone, no scores"
+        "--only-task", type=whole_from(0), metavar="K", help="run task K alone, no scores"
     )
     call.add_argument("--merge-only", action="store_true", help="run nothing, score what is done")
     call.add_argument("--slurm-script", type=Path, help="run nothing, write a script for sbatch")
@@ -105,15 +106,32 @@ def make_setup(args: argparse.Namespace) -> Setup:
     args.writers = _writers(args.model_path, args.writers)
     if any(":" in writer for writer in args.writers) and "--lagging-k1" in args.agent_args:
         raise InputError("`--lagging-k1` must not stand after `--`: `--writers` says it.")
+    scoring = read_scoring_flags(args.agent_args)
+    if "--extra-output-dir" in [word.partition("=")[0] for word in args.agent_args]:
+        num_runs = len(make_points(args)) * args.shards
+        if num_runs > 1:
+            raise InputError(
+                "`--extra-output-dir` must not stand after `--` of more than one run, but there "
+                f"are {num_runs}: all would write into the same files."
+            )
     test_set = read_test_set(args.source, args.target)
+    check_single_references(test_set)
     if args.shards > len(test_set):
         raise InputError(
             f"`--shards` must be at most {len(test_set)}, the number of utterances, "
             f"but is {args.shards} instead."
         )
     backend = [] if args.backend == "torch" else ["--backend", args.backend]
-    agent_args = (*backend, *args.agent_args)
-    return Setup(args.agent, args.model_path, test_set, args.output, agent_args)
+    return Setup(
+        args.agent,
+        args.model_path,
+        test_set,
+        args.output,
+        (*backend, *args.agent_args, *scoring.added),
+        scoring.counting,
+        scoring.words,
+        scoring.pieces,
+    )
 
 
 def make_points(args: argparse.Namespace) -> list[Point]:
@@ -167,7 +185,7 @@ def writer_and_lagging(text: str) -> str:
     return f"{kind}:{int(lagging)}" if colon and int(lagging) else kind
 
 
-def _whole(least: int) -> Any:
+def whole_from(least: int) -> Any:
     """An argument type: a whole number of at least `least`."""
 
     def whole_number(text: str) -> int:

@@ -14,13 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 
+from echostream.scoring.quality import DEFAULT_TOKENIZER, make_bleu
+from echostream.scoring.texts import composed
+
 NUM_RESAMPLES = 1000
 SEED = 12345
 _ORDERS = 4  # 1-grams to 4-grams
 
 
-def bleu_statistics(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np.int64]:
+def bleu_statistics(
+    predictions: Sequence[str], references: Sequence[str], tokenizer: str = DEFAULT_TOKENIZER
+) -> NDArray[np.int64]:
     """What corpus BLEU needs of each utterance, (N, 10): n-gram matches and totals, both lengths.
+
+    Texts are compared in NFC, as all scores are.
 
     Raises ValueError when the two lists are empty or differ in length.
     """
@@ -29,10 +36,10 @@ def bleu_statistics(predictions: Sequence[str], references: Sequence[str]) -> ND
             "`predictions` and `references` must be equally many and not empty, "
             f"but are {len(predictions)} and {len(references)} instead."
         )
-    metric = BLEU()
+    metric = make_bleu(tokenizer)
     rows = []
     for prediction, reference in zip(predictions, references, strict=True):
-        found = metric.corpus_score([prediction], [[reference]])
+        found = metric.corpus_score([composed(prediction)], [[composed(reference)]])
         rows.append([*found.counts, *found.totals, found.sys_len, found.ref_len])
     return np.array(rows, dtype=np.int64)
 

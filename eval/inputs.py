@@ -6,13 +6,18 @@ path, and divides by zero at scoring time when a recording has no samples.
 
 from __future__ import annotations
 
+import codecs
+import io
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile
 
+from echostream.files import write_whole
+
 _MOST_NAMED = 10  # faults listed in one message
+NEW_LINE = b"\n"
 
 
 class InputError(ValueError):
@@ -49,9 +54,17 @@ def read_test_set(source: Path, target: Path) -> TestSet:
     """
     sources, references = _lines(source), _lines(target)
     if len(sources) != len(references):
+        shorter, line = (
+            (source, len(sources))
+            if len(sources) < len(references)
+            else (
+                target,
+                len(references),
+            )
+        )
         raise InputError(
             f"{source} and {target} must have equally many lines, "
-            f"but have {len(sources)} and {len(references)} instead."
+            f"but have {len(sources)} and {len(references)} instead: {shorter} ends at line {line}."
         )
     test_set = TestSet(source, target, tuple(sources), tuple(references), longest_ms=0)
     faults = []
@@ -73,20 +86,64 @@ def read_test_set(source: Path, target: Path) -> TestSet:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a list, stripped as SimulEval strips them."""
+    """The lines of a list, stripped as SimulEval does, without blank ones at its end."""
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if not lines:
+        if path.exists() and not path.is_file():
+            raise OSError("it is not a file, which SimulEval could read once more")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path}, line 1: must be UTF-8, but is UTF-16 by its first bytes.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data.removeprefix(codecs.BOM_UTF8)[: error.start]
+        wrong = error.object[error.start]
+        raise InputError(
+            f"{path}, line {before.count(NEW_LINE) + 1}: must be UTF-8, but has the byte "
+            f"0x{wrong:02x} (Latin-1: {chr(wrong)}). Convert it, say with iconv -t UTF-8."
+        ) from error
+    lines = [line.strip() for line in io.StringIO(text, newline=None)]
+    if not any(lines):
         raise InputError(f"{path}: is empty.")
+    while not lines[-1]:
+        lines.pop()
     blank = [str(number) for number, line in enumerate(lines, start=1) if not line]
     if blank:
         raise InputError(
             f"{path}: must have no blank line, but line {', '.join(blank[:_MOST_NAMED])} is one."
         )
     return lines
+
+
+def check_single_references(test_set: TestSet) -> None:
+    """Raises InputError naming the lines that hold several references."""
+    several = [str(n) for n, line in enumerate(test_set.references, start=1) if "\t" in line]
+    if several:
+        raise InputError(
+            f"{test_set.target}: must have one reference a line, but line "
+            f"{', '.join(several[:_MOST_NAMED])} holds a tab: SimulEval takes what it separates "
+            "for one sentence. `echostream score` scores a log with several references."
+        )
+
+
+def with_plain_lists(test_set: TestSet, folder: Path) -> TestSet:
+    """The same test set with lists that SimulEval reads as they were read here.
+
+    SimulEval takes a byte order mark for a part of the first line and a blank line at the end for
+    an utterance; such a list is written once more, into `folder`. Raises OSError.
+    """
+    plain = {}
+    for name, path, lines in (
+        ("source", test_set.source, test_set.sources),
+        ("target", test_set.target, test_set.references),
+    ):
+        with open(path, encoding="utf-8") as file:
+            if [line.strip() for line in file] != list(lines):
+                plain[name] = folder / f"{name}.txt"
+                write_whole(plain[name], "".join(f"{line}\n" for line in lines))
+    return replace(test_set, **plain)
 
 
 def _duration(recording: Path) -> float:

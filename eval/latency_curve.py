@@ -25,6 +25,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,9 @@ if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from echostream.scoring.instances import ScoringError, read_instances, signatures
+from echostream.scoring.instances import WORDS, ScoringError, read_instances, signatures
 from eval import arguments, bootstrap, provenance
-from eval.inputs import InputError
+from eval.inputs import InputError, with_plain_lists
 from eval.merge import finish_points
 from eval.plot import draw
 from eval.point import INSTANCES, Point, Setup
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.slurm_script is not None:
             return _write_scripts(args, num_tasks)
         setup.output.mkdir(parents=True, exist_ok=True)
+        setup = replace(setup, test_set=with_plain_lists(setup.test_set, setup.output))
         sweep = Sweep(setup, setup.inputs_digest(), _where(args))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -94,6 +96,9 @@ def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> lis
         num = len(sweep.setup.test_set)
         what = f"{len(points)} points of {num} utterances{shards}"
         _say(f"{what}, {args.jobs} at a time, in {sweep.setup.output}")
+        counting = sweep.setup.counting
+        if counting != WORDS:
+            _say(f"BLEU by {counting.tokenizer}, latency by {counting.latency_unit}")
         failures = run_tasks(tasks, args.jobs, report=_say, rerun=args.rerun)
     failed = {failure.name.partition("/")[0] for failure in failures}
     rest = [point for point in points if point.name not in failed]
@@ -137,7 +142,9 @@ def _write(
 ) -> None:
     """Write tables and pictures, print the table and where they are."""
     setup: Setup = sweep.setup
-    utterances = read_instances(setup.folder(rows[0].point) / INSTANCES)
+    counting = setup.counting
+    log = setup.folder(rows[0].point) / INSTANCES
+    utterances = read_instances(log, unit=counting.latency_unit)
     words = arguments.words_of(args) + (["--", *args.agent_args] if args.agent_args else [])
     about = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -149,22 +156,40 @@ def _write(
         "target": str(setup.test_set.target),
         "num_utterances": len(utterances),
         "audio_seconds": sum(utterance.source_ms for utterance in utterances) / 1000,
-        "signatures": signatures(utterances),
+        "signatures": signatures(utterances, counting),
+        "latency_unit": counting.latency_unit,
         "bootstrap": {"resamples": args.resamples, "seed": bootstrap.SEED, "confidence": 0.95},
         "provenance": sweep.provenance,
         "failures": [{"name": f.name, "reason": f.reason, "log": str(f.log)} for f in failures],
     }
-    write_json(setup.output / "results.json", rows, records, about)
+    units = "" if counting.latency_unit == "word" else f", counted by {counting.latency_unit}"
+    by_stride: dict[int, tuple[str, list[Row]]] = {}
     for stride in dict.fromkeys(args.stride_n):
-        suffix = "" if stride == args.stride_n[0] else f"_n{stride}"
         mine = [row for row in rows if row.point.segment_ms is None or row.point.stride_n == stride]
+        title = f"{setup.model_path.name}, {len(utterances)} utterances, stride n = {stride}"
+        by_stride[stride] = title, mine
+        # before anything is written: a full disk must not hide the scores
+        print(f"\n{title} (latencies in ms{units})\n{table(mine)}\n", flush=True)
+    write_json(setup.output / "results.json", rows, records, about)
+    for stride, (title, mine) in by_stride.items():
+        suffix = "" if stride == args.stride_n[0] else f"_n{stride}"
         write_tsv(setup.output / f"results{suffix}.tsv", mine)
         pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
-        title = f"{setup.model_path.name}, {len(utterances)} utterances, stride n = {stride}"
-        draw(mine, f"{title}; at each point: segment size in ms", pictures)
-        print(f"\n{title} (latencies in ms)\n{table(mine)}\n")
+        # a dollar would begin a formula
+        heading = f"{title}; at each point: segment size in ms".replace("$", r"\$")
+        heading = heading.encode("utf-8", "replace").decode()
+        draw(mine, heading, pictures)
         print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
         print(f"picture: {pictures[0]}")
+    num_recomposed = max(row.scores.num_recomposed for row in rows)
+    if num_recomposed:
+        _say(
+            f"{num_recomposed} predictions or references of a point are not in Unicode's composed "
+            "form (NFC). All texts are compared in it; SimulEval's BLEU, in the scores.tsv of a "
+            "point, is that of the texts as they are written."
+        )
+    if counting != WORDS:
+        print(f"BLEU: {about['signatures']['BLEU']}")
 
 
 def _say(line: str) -> None:
@@ -172,6 +197,9 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    # A name or a text that the terminal has no letters for must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # A terminated sweep must end its processes, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

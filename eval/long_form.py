@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import sacrebleu
 from numpy.typing import NDArray
 
 if __package__ in (None, ""):
@@ -27,11 +26,14 @@ if __package__ in (None, ""):
 from echostream.frontend.audio import clean, read_audio
 from echostream.frontend.resample import resample
 from echostream.model_folder import BACKENDS, Model, load_model
+from echostream.scoring.quality import DEFAULT_TOKENIZER, make_bleu, quality
+from echostream.scoring.texts import characters, composed
 from echostream.streaming import SAMPLE_RATE
 from echostream.translator import StreamingTranslator
-from eval.arguments import writer_and_lagging
-from eval.inputs import InputError, read_test_set
+from eval.arguments import whole_from, writer_and_lagging
+from eval.inputs import InputError, check_single_references, read_test_set
 
+BY_WORD = ("13a", "intl", "none")  # tokenizers of sacrebleu for which spaces end words
 PUSH = SAMPLE_RATE * 320 // 1000  # samples
 
 
@@ -43,7 +45,7 @@ class LongForm:
     joined: int
     num_streams: int
     bleu: float
-    length_ratio: float  # words written for each word of the references
+    length_ratio: float  # words (or characters) written for each of the references
 
 
 def measure(
@@ -54,30 +56,33 @@ def measure(
     writer: str,
     max_future_frames: int,
     pause_ms: int,
+    tokenizer: str = DEFAULT_TOKENIZER,
 ) -> LongForm:
     """Translates streams of `joined` recordings (S,) at 16 kHz each; the last may have fewer.
 
-    `writer` is ctc, decoder, or either with a lagging, as in decoder:2.
+    `writer` is ctc, decoder, or either with a lagging, as in decoder:2; `tokenizer` is sacrebleu's.
     """
     kind, _, lagging = writer.partition(":")
     session = StreamingTranslator(model, max_future_frames, int(lagging or 0), writer=kind)
     pause = np.zeros(SAMPLE_RATE * pause_ms // 1000, np.float32)
-    said, wanted = [], []
+    said, wanted = list[str](), list[str]()
     for start in range(0, len(recordings), joined):
         parts = [
             part for samples in recordings[start : start + joined] for part in (samples, pause)
         ]
         said.append(translate(session, np.concatenate(parts[:-1])))
         wanted.append(" ".join(references[start : start + joined]))
-    num_words = sum(len(text.split()) for text in said)
-    ratio = num_words / sum(len(text.split()) for text in wanted)
-    bleu = sacrebleu.corpus_bleu(said, [wanted]).score
+    # What takes each character for itself is for languages without words between spaces.
+    units = str.split if tokenizer in BY_WORD else characters
+    num_written = sum(len(units(text)) for text in said)
+    ratio = num_written / sum(len(units(text)) for text in wanted)
+    bleu = quality(list(map(composed, said)), list(map(composed, wanted)), tokenizer).BLEU
     return LongForm(writer, joined, len(said), bleu, ratio)
 
 
 def table(results: Sequence[LongForm]) -> str:
     """The results as a Markdown table."""
-    lines = ["| sentences in a stream | streams | writer | BLEU | words / reference words |"]
+    lines = ["| sentences in a stream | streams | writer | BLEU | length / reference length |"]
     lines.append("|---:|---:|---|---:|---:|")
     for r in results:
         lines.append(
@@ -91,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         test_set = read_test_set(args.source, args.target)
+        check_single_references(test_set)
+        make_bleu(args.sacrebleu_tokenizer)  # before the work
         model = load_model(args.model_path, backend=args.backend)
         writers = args.writers or (["ctc"] if model.network.decoder is None else ["ctc", "decoder"])
         recordings = [load(path) for path in test_set.recordings]
@@ -103,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 writer,
                 args.max_future_frames,
                 args.pause_ms,
+                args.sacrebleu_tokenizer,
             )
             for joined in args.joined
             for writer in writers
@@ -122,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model-path", type=Path, default=Path("models/fr-en-demo"))
     add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"))
     add("--target", type=Path, default=Path("examples/fr-en/target.txt"))
-    add("--joined", type=int, nargs="+", default=[1, 4, 16], help="sentences in a stream")
+    add("--joined", type=whole_from(1), nargs="+", default=[1, 4, 16], help="sentences in a stream")
     add(
         "--writers",
         type=writer_and_lagging,
@@ -130,9 +138,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME[:K]",
         help="as in latency_curve.py (default: all of the model)",
     )
-    add("--max-future-frames", type=int, default=0)
+    add("--max-future-frames", type=whole_from(0), default=0)
     add("--backend", choices=BACKENDS, default="torch")
-    add("--pause-ms", type=int, default=400, help="silence between two sentences")
+    tokenizer = "of BLEU; with char, zh ... lengths count in characters"
+    add("--sacrebleu-tokenizer", default=DEFAULT_TOKENIZER, help=tokenizer)
+    add("--pause-ms", type=whole_from(0), default=400, help="silence between two sentences")
     return parser
 
 
@@ -152,4 +162,7 @@ def translate(session: StreamingTranslator, samples: NDArray[np.float32]) -> str
 
 
 if __name__ == "__main__":
+    # A name or a text that the terminal has no letters for must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())

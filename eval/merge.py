@@ -28,7 +28,7 @@ from eval.point import (
     write_marker,
 )
 from eval.shards import Progress, Shard, cut_shards, read_progress
-from eval.simuleval_run import ONE_THREAD, Failure
+from eval.simuleval_run import ENVIRONMENT, Failure
 from eval.tasks import SILENT, Ended, Sweep, last_words, now
 
 CONFIG = "config.yaml"  # which SimulEval writes for --score-only
@@ -79,14 +79,15 @@ def _merge(sweep: Sweep, point: Point, shards: Sequence[Shard]) -> None:
     # The marker goes first: from here on the point is not finished.
     (folder / MARKER).unlink(missing_ok=True)
     write_whole(folder / INSTANCES, "".join(lines))
-    utterances = read_instances(folder / INSTANCES, len(setup.test_set))
+    unit = setup.counting.latency_unit
+    utterances = read_instances(folder / INSTANCES, len(setup.test_set), unit)
     if tuple(utterance.reference for utterance in utterances) != setup.test_set.references:
         raise ScoringError(f"{folder / INSTANCES}: does not hold the lines of the target list.")
-    scores = score(utterances)
+    scores = score(utterances, setup.counting)
     if scores.num_empty == len(utterances):
         raise ScoringError(SILENT)
     shutil.copyfile(_first_config(progress), folder / CONFIG)
-    _score_with_simuleval(folder)
+    _score_with_simuleval(folder, setup.scoring_args)
     compare_with_simuleval(scores, folder / SIMULEVAL_SCORES)
     parts = [part for one in progress for part in one.parts]
     seconds = sum(part.get("wall_seconds", math.nan) for part in parts)
@@ -109,16 +110,19 @@ def _first_config(progress: Sequence[Progress]) -> Path:
     return Path(command[command.index("--output") + 1]) / CONFIG
 
 
-def _score_with_simuleval(folder: Path) -> None:
+def _score_with_simuleval(folder: Path, scoring_args: Sequence[str]) -> None:
     """Write scores.tsv from the table that SimulEval prints about the log in a folder."""
     log = folder / RUN_LOG
     with open(log, "wb") as errors:
         done = subprocess.run(
-            [str(find_simuleval()), "--score-only", "--output", str(folder), *SCORED],
+            [
+                *(str(find_simuleval()), "--score-only", "--output", str(folder)),
+                *(*SCORED, *scoring_args),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, **ONE_THREAD},
+            env={**os.environ, **ENVIRONMENT},
         )
         errors.write(done.stdout)
     if done.returncode != 0:

@@ -14,7 +14,7 @@ from typing import Any
 
 import echostream
 from echostream.files import write_whole
-from echostream.scoring.instances import LATENCY_METRICS
+from echostream.scoring.instances import LATENCY_METRICS, WORDS, Counting
 from echostream.streaming import GROUP_MS
 from eval.files import digest, digest_of_stats
 from eval.inputs import TestSet
@@ -80,7 +80,10 @@ class Setup:
     model_path: Path
     test_set: TestSet
     output: Path
-    agent_args: tuple[str, ...] = ()  # handed to the agent as they are
+    agent_args: tuple[str, ...] = ()  # handed to the agent, or to SimulEval, as they are
+    counting: Counting = WORDS  # what those of SimulEval say about scores
+    scoring_args: tuple[str, ...] = ()  # those flags alone
+    pieces: Path | None = None  # the model of `--eval-latency-spm-model`
 
     def folder(self, point: Point) -> Path:
         """Where a point leaves its files."""
@@ -113,6 +116,7 @@ class Setup:
         The agent file, EchoStream's code, the lists and the model go by content, the recordings
         by size and time of change.
         """
+        pieces = {} if self.pieces is None else {"pieces": digest(self.pieces)}
         return {
             # what trains a model is not run here
             "code": digest(Path(echostream.__file__).parent, "*.py", but=("training", "data")),
@@ -122,6 +126,7 @@ class Setup:
             "target": digest(self.test_set.target),
             "recordings": digest_of_stats(self.test_set.recordings),
             "simuleval": importlib.metadata.version("simuleval"),
+            **pieces,
         }
 
 
@@ -159,6 +164,6 @@ def read_marker(folder: Path, command: list[str], inputs: dict[str, str]) -> dic
             and record["inputs"] == inputs
             and record["instances_sha256"] == digest(folder / INSTANCES)
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return dict(record) if unchanged else None

@@ -20,6 +20,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -42,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    with closing(agent):
+        return _evaluate(agent, test_set, args)
+
+
+def _evaluate(agent: RemoteAgent, test_set: TestSet, args: argparse.Namespace) -> int:
     try:
         name = agent.describe()
     except RemoteError as error:
@@ -53,15 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "source": digest(args.source),
         "target": digest(args.target),
         "recordings": digest_of_stats(test_set.recordings),
+        "eval_latency_unit": args.eval_latency_unit,
     }
     try:
-        log = RemoteLog(args.output, settings, args.rerun)
+        log = RemoteLog(args.output, settings, args.rerun, args.eval_latency_unit)
     except (RemoteLogError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{name} at {args.url}: {log.num_done} of {len(test_set)} utterances are done")
     try:
-        _run(agent, test_set, log, args.source_segment_size)
+        _run(agent, test_set, log, args)
     except (RemoteError, OSError, KeyboardInterrupt) as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
         print(
@@ -74,10 +81,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(agent: RemoteAgent, test_set: TestSet, log: RemoteLog, segment_ms: int) -> None:
+def _run(agent: RemoteAgent, test_set: TestSet, log: RemoteLog, args: argparse.Namespace) -> None:
     for index in range(log.num_done, len(test_set)):
-        reference = test_set.references[index]
-        instance = evaluate(agent, index, test_set.sources[index], reference, segment_ms)
+        instance = evaluate(
+            agent,
+            index,
+            test_set.sources[index],
+            test_set.references[index],
+            args.source_segment_size,
+            args.eval_latency_unit,
+        )
         log.append(instance)
         print(f"{log.num_done}/{len(test_set)} {instance['prediction']}", flush=True)
 
@@ -104,6 +117,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--target", type=Path, required=True, help="references")
     add("--output", type=Path, required=True, help="output folder")
     add("--source-segment-size", type=_milliseconds, required=True, help="in ms")
+    units = "what has a delay each; char for a language without spaces"
+    add("--eval-latency-unit", choices=("word", "char"), default="word", help=units)
     add("--url", default="http://localhost:12321", help="where the agent is served")
     add("--timeout", type=_seconds, default=120.0, help="seconds to wait for one answer")
     add("--rerun", action="store_true", help="begin anew in a folder that holds a run")
@@ -125,6 +140,9 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
+    # A name or a text that the terminal has no letters for must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(format="%(levelname)s: %(message)s")
     # A terminated run must say what is done, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -13,6 +13,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+_MOST_BYTES = 1 << 24  # of an answer
+
 
 class RemoteError(RuntimeError):
     """A server that is not there, is gone, or does not answer as SimulEval's does."""
@@ -49,6 +51,10 @@ class RemoteAgent:
         self._url = url.rstrip("/")
         self._prefix = parts.path.rstrip("/")
 
+    def close(self) -> None:
+        """Closes the connection; the next call would open it again."""
+        self._connection.close()
+
     def describe(self) -> str:
         """The name of the agent and what it makes of what, as the server tells it."""
         answer = self._json("GET", "/")
@@ -83,10 +89,12 @@ class RemoteAgent:
         content = self._call(method, path)
         try:
             answer = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RemoteError(f"{method} {self._url}{path}: is not JSON: {error}") from error
         if not isinstance(answer, dict):
-            raise RemoteError(f"{method} {self._url}{path}: is not a segment, but {answer!r}.")
+            raise RemoteError(
+                f"{method} {self._url}{path}: is not a segment, but {repr(answer)[:80]}."
+            )
         return answer
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
@@ -94,11 +102,15 @@ class RemoteAgent:
         try:
             self._connection.request(method, self._prefix + path, body)
             response = self._connection.getresponse()
-            content: bytes = response.read()
+            with response:
+                content: bytes = response.read(_MOST_BYTES + 1)
         except (OSError, HTTPException) as error:
             self._connection.close()
             reason = str(error) or type(error).__name__
             raise RemoteError(f"{where}: the server does not answer: {reason}") from error
+        if len(content) > _MOST_BYTES:
+            self._connection.close()
+            raise RemoteError(f"{where}: the answer has more than {_MOST_BYTES} bytes.")
         if response.status != 200:
             raise RemoteError(
                 f"{where}: the server answered {response.status} {response.reason}; "

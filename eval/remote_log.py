@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from echostream.files import write_whole
+from echostream.scoring.instances import parse_utterance
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +33,16 @@ class RemoteLog:
         folder: made if need be.
         settings: what the lines depend on; a log of others is not gone on with.
         rerun: begin anew, whatever is there.
+        unit: what latency is counted in, word or char.
 
     Raises:
         RemoteLogError: if the folder holds a log that was made with other settings, by another
             program, or that is damaged.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], rerun: bool) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], rerun: bool, unit: str = "word"
+    ) -> None:
         self.path = folder / INSTANCES
         folder.mkdir(parents=True, exist_ok=True)
         if rerun:
@@ -46,7 +50,7 @@ class RemoteLog:
             self.path.unlink(missing_ok=True)
         if self.path.exists() and self.path.stat().st_size > 0:
             _check_settings(folder, settings)
-            self.num_done = _mend(self.path)
+            self.num_done = _mend(self.path, unit)
         else:
             write_whole(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
             types = {"source_type": "speech", "target_type": "text"}
@@ -64,9 +68,13 @@ class RemoteLog:
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     way_out = "Name another --output, or begin anew with --rerun."
     try:
-        found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        # Before there was a choice, words were counted.
+        found = {
+            "eval_latency_unit": "word",
+            **json.loads((folder / SETTINGS).read_text(encoding="utf-8")),
+        }
         other = [key for key in settings if found[key] != settings[key]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RemoteLogError(
             f"{folder / INSTANCES} is not of a remote run: {folder / SETTINGS} cannot be used "
             f"({error!r}). {way_out}"
@@ -78,7 +86,7 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _mend(path: Path) -> int:
+def _mend(path: Path, unit: str) -> int:
     """Takes a cut last line out; the number of lines."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
@@ -86,12 +94,12 @@ def _mend(path: Path) -> int:
         logger.warning("%s: the last line was cut; its utterance is run again.", path)
         with open(path, "r+b") as file:
             file.truncate(len(whole))
-    lines = whole.splitlines()
+    lines = whole.split(b"\n")[:-1]
     for number, line in enumerate(lines, start=1):
         try:
-            index = json.loads(line)["index"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RemoteLogError(f"{path}, line {number}: cannot be read: {error!r}") from error
+            index = parse_utterance(line, unit).index
+        except ValueError as error:
+            raise RemoteLogError(f"{path}, line {number}: {error}") from error
         if index != number - 1:
             raise RemoteLogError(
                 f"{path}, line {number}: must be of utterance {number - 1}, but is of {index}."

@@ -69,13 +69,19 @@ def build_rows(setup: Setup, points: Sequence[Point], num_resamples: int, seed: 
 
     Raises ScoringError when two points were not scored against the same references.
     """
-    logs = {point: read_instances(setup.folder(point) / INSTANCES) for point in points}
+    counting = setup.counting
+    logs = {
+        point: read_instances(setup.folder(point) / INSTANCES, unit=counting.latency_unit)
+        for point in points
+    }
     _check_same_references(logs)
     scores: dict[Point, Scores] = {}
     resampled: dict[Point, NDArray[Any]] = {}
     for point, log in logs.items():
-        statistics = bleu_statistics([u.prediction for u in log], [u.reference for u in log])
-        scores[point] = score(log)
+        statistics = bleu_statistics(
+            [u.prediction for u in log], [u.reference for u in log], counting.tokenizer
+        )
+        scores[point] = score(log, counting)
         resampled[point] = resample(statistics, num_resamples, seed)
 
     def p_value(base: Point, point: Point) -> float | None:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from echostream.files import write_whole
+from echostream.scoring.instances import parse_utterance
+from echostream.scoring.log_line import parse_line
 from eval.inputs import TestSet
 from eval.point import INSTANCES, Part, Point, Setup
 
@@ -90,7 +92,7 @@ def read_part(folder: Path) -> dict[str, Any] | None:
     """What `write_part` wrote; None where it did not, or something else is."""
     try:
         return dict(json.loads((folder / PART).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -105,7 +107,8 @@ def read_progress(setup: Setup, point: Point, shard: Shard, inputs: Mapping[str,
         now = {"command": setup.command(point, part), "inputs": dict(inputs)}
         if record is None or any(record.get(name) != value for name, value in now.items()):
             break
-        found, damage = _finished(part.output / INSTANCES, start, shard.stop)
+        unit = setup.counting.latency_unit
+        found, damage = _finished(part.output / INSTANCES, start, shard.stop, unit)
         if damage:
             cut.append(damage)
         if not found:
@@ -115,27 +118,24 @@ def read_progress(setup: Setup, point: Point, shard: Shard, inputs: Mapping[str,
     return Progress(tuple(lines), tuple(parts), tuple(cut))
 
 
-def _finished(path: Path, start: int, stop: int) -> tuple[list[str], str]:
+def _finished(path: Path, start: int, stop: int, unit: str) -> tuple[list[str], str]:
     """The whole lines a log begins with, renumbered from `start`; what follows them, in words."""
     if not path.exists():  # killed before it began
         return [], ""
     *lines, rest = path.read_bytes().split(b"\n")
     found: list[str] = []
+    reason = "it is cut" if rest else ""
     for line in lines:
-        entry = _entry(line, len(found))
-        if entry is None or start + len(found) >= stop:
+        try:
+            index = parse_utterance(line, unit).index
+        except ValueError as error:
+            reason = str(error)
             break
-        entry["index"] = start + len(found)
+        if index != len(found) or start + len(found) >= stop:
+            reason = f"it is of utterance {index}"
+            break
+        entry = {**parse_line(line), "index": start + len(found)}
         found.append(json.dumps(entry) + "\n")
-    if rest or len(found) < len(lines):
-        return found, f"{path}: line {len(found) + 1} is cut or damaged"
+    if reason:
+        return found, f"{path}: line {len(found) + 1} is cut or damaged ({reason.rstrip('.')})"
     return found, ""
-
-
-def _entry(line: bytes, index: int) -> dict[str, Any] | None:
-    """The utterance `index` of a log; None for a line that does not hold it."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and entry.get("index") == index else None

@@ -20,6 +20,8 @@ from eval.point import find_simuleval
 from eval.tasks import Ended, Task, now
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+# SimulEval reads lists and logs in the encoding of the locale; they are UTF-8.
+ENVIRONMENT = {**ONE_THREAD, "PYTHONUTF8": "1"}
 _POLL_SECONDS = 0.1
 # What a process is asked to end with, and how many seconds it is given after each. SimulEval keeps
 # the end of its log in memory; interrupted, it writes it, terminated it does not.
@@ -102,7 +104,7 @@ class _Run:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **ONE_THREAD},
+                    env={**os.environ, **ENVIRONMENT},
                     pass_fds=(lock,),  # the folder stays locked until this process ends
                     preexec_fn=_hear_interrupts,
                 )

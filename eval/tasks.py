@@ -10,7 +10,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
+from echostream.scoring.instances import (
+    LoggedUtterance,
+    ScoringError,
+    compare_with_simuleval,
+    read_instances,
+    score,
+)
 from eval.point import (
     INSTANCES,
     MARKER,
@@ -108,8 +114,8 @@ class WholePoint:
     def finish(self, ended: Ended) -> None:
         if ended.status != 0:
             raise ScoringError(self._why_it_failed(ended))
-        utterances = read_instances(self.folder / INSTANCES, len(self.sweep.setup.test_set))
-        compare_with_simuleval(score(utterances), self.folder / SIMULEVAL_SCORES)
+        scores = score(self._read(), self.sweep.setup.counting)
+        compare_with_simuleval(scores, self.folder / SIMULEVAL_SCORES)
         write_marker(
             self.folder,
             command=self.sweep.setup.command(self.point),
@@ -120,9 +126,14 @@ class WholePoint:
             provenance=dict(self.sweep.provenance),
         )
 
+    def _read(self) -> list[LoggedUtterance]:
+        setup = self.sweep.setup
+        path = self.folder / INSTANCES
+        return read_instances(path, len(setup.test_set), setup.counting.latency_unit)
+
     def _why_it_failed(self, ended: Ended) -> str:
         try:
-            utterances = read_instances(self.folder / INSTANCES, len(self.sweep.setup.test_set))
+            utterances = self._read()
         except ScoringError:
             utterances = []
         if utterances and not any(utterance.delays_ms for utterance in utterances):
@@ -192,11 +203,11 @@ class OneShard:
             write_part(
                 ended.log.parent, {**record, "finished": now(), "wall_seconds": ended.wall_seconds}
             )
-        finished = len(self.progress().lines)
+        progress = self.progress()
+        finished = len(progress.lines)
         if finished < len(self.shard):
-            raise ScoringError(
-                f"{finished} of {len(self.shard)} utterances are finished; {last_words(ended)}"
-            )
+            words = [f"{finished} of {len(self.shard)} utterances are finished", last_words(ended)]
+            raise ScoringError("; ".join([*words, *progress.cut[-1:]]))
 
 
 def make_tasks(sweep: Sweep, points: Sequence[Point], num_shards: int) -> list[Task]:
@@ -209,8 +220,11 @@ def make_tasks(sweep: Sweep, points: Sequence[Point], num_shards: int) -> list[T
 
 def last_words(ended: Ended) -> str:
     """How a process ended, and the last line that it wrote."""
-    lines = ended.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = lines[-1].strip() if lines else "it printed nothing"
+    try:
+        lines = ended.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = lines[-1].strip() if lines else "it printed nothing"
+    except OSError as error:  # the folder was deleted under it
+        last = f"its log cannot be read: {error.strerror or error}"
     if ended.status < 0:
         return f"simuleval was killed by {signal.Signals(-ended.status).name}; last it said: {last}"
     return f"simuleval ended with status {ended.status}: {last}"

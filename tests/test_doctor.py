@@ -17,7 +17,13 @@ from simuleval.evaluator.scorers import get_scorer_class
 
 from echostream.agents import doctor
 from echostream.agents.build import SpeechProbe, TextProbe, evaluate, remote_error
-from echostream.agents.columns import TIMED, log_faults, speech_columns, text_columns
+from echostream.agents.columns import (
+    TIMED,
+    character_faults,
+    log_faults,
+    speech_columns,
+    text_columns,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]
@@ -77,6 +83,16 @@ def test_the_client_of_the_installed_build_is_named() -> None:
     error = remote_error()
     assert error is not None and error.startswith("AttributeError")
     assert "instance_iterator" in error
+
+
+def test_the_faults_of_counting_by_character_in_the_installed_build_are_named() -> None:
+    """`--eval-latency-unit char` under 1.1.4: spaces are lost, and 13a makes a sentence a word."""
+    spaces, lengths, unspaced, *missing = character_faults()
+    assert "left in the reference: BLEU 0.0 where 66.9 is right" in spaces
+    assert lengths.startswith("spaces of the reference count as characters") and "AL, AP" in lengths
+    assert "BLEU 0.0 for an output that is the reference" in unspaced
+    assert "`--sacrebleu-tokenizer char`" in spaces and "`--sacrebleu-tokenizer char`" in unspaced
+    assert all("library of a tokenizer is not installed" in fault for fault in missing)
 
 
 # SimulEval altered as its other builds are: what the probes say must follow what it does.

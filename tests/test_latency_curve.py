@@ -247,11 +247,12 @@ BAD_INPUTS = {
     "not audio": (lambda c: c.wavs[0].write_text("text"), "line 1: {wavs[0]}: "),
     "too few references": (
         lambda c: c.target.write_text("one two\n"),
-        "{source} and {target} must have equally many lines, but have 4 and 1 instead.",
+        "{source} and {target} must have equally many lines, but have 4 and 1 instead: "
+        "{target} ends at line 1.",
     ),
     "blank path": (
-        lambda c: c.source.write_text(c.source.read_text() + "\n"),
-        "{source}: must have no blank line, but line 5 is one.",
+        lambda c: c.source.write_text(c.source.read_text().replace("\n", "\n\n", 1)),
+        "{source}: must have no blank line, but line 2 is one.",
     ),
     "blank reference": (
         lambda c: c.target.write_text("one\n\n  \nfour\n"),
@@ -259,6 +260,22 @@ BAD_INPUTS = {
     ),
     "empty list": (lambda c: c.source.write_text(""), "{source}: is empty."),
     "no list": (lambda c: c.source.unlink(), "{source}: cannot be read"),
+    "Latin-1": (
+        lambda c: c.target.write_bytes(b"one\ntwo\nd\xe9j\xe0\nfour\n"),
+        "{target}, line 3: must be UTF-8, but has the byte 0xe9 (Latin-1: \xe9).",
+    ),
+    "UTF-16": (
+        lambda c: c.target.write_bytes(c.target.read_text().encode("utf-16")),
+        "{target}, line 1: must be UTF-8, but is UTF-16",
+    ),
+    "a pipe": (
+        lambda c: (c.target.unlink(), os.mkfifo(c.target)),
+        "{target}: cannot be read: it is not a file",
+    ),
+    "several references": (
+        lambda c: c.target.write_text(c.target.read_text().replace("two three", "two\tthree", 2)),
+        "{target}: must have one reference a line, but line 1, 2 holds a tab",
+    ),
     "no agent": (lambda c: c.agent.unlink(), "`--agent` must be a file, but {agent} is none."),
     "no model": (lambda c: c.model.unlink(), "but {model} does not exist."),
 }

@@ -57,6 +57,36 @@ def test_the_table_has_a_row_for_each_writer_and_length(
     ]
 
 
+def test_a_language_without_spaces_is_measured_by_character(folder: Path) -> None:
+    model = load_model(folder)
+    recordings = [babble(1.5, seed=index) for index in range(2)]
+    first = measure(model, recordings, TARGET_TEXT[:2], 1, "ctc", 0, 0)
+    tight = [text.replace(" ", "") for text in TARGET_TEXT[:2]]
+    spaced = measure(model, recordings, TARGET_TEXT[:2], 1, "ctc", 0, 0, "char")
+    unspaced = measure(model, recordings, tight, 1, "ctc", 0, 0, "char")
+    assert spaced == unspaced  # spaces are no characters
+    assert first.length_ratio != spaced.length_ratio
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--joined", "0"), "must be at least 1, but is 0"),
+        (("--pause-ms", "-1"), "must be at least 0, but is -1"),
+        (("--sacrebleu-tokenizer", "moses"), "must be one of none, zh, 13a"),
+    ],
+)
+def test_bad_arguments_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, str], message: str
+) -> None:
+    lists = ["--source", str(folder / "wav_list.txt"), "--target", str(folder / "target.txt")]
+    try:
+        status = main(["--model-path", str(folder), *lists, *flags])
+    except SystemExit as stopped:
+        status = int(stopped.code or 0)
+    assert status == 2 and message in capsys.readouterr().err
+
+
 def test_a_writer_that_the_model_lacks_is_named(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,6 +75,20 @@ def test_the_log_is_that_of_a_local_run(
     assert sum(instance["prediction_length"] for instance in remote) > 5
 
 
+def test_the_log_by_character_is_that_of_a_local_run_by_character(
+    lists: Lists, agent: tuple[str, ...], url: str, tmp_path: Path
+) -> None:
+    unit = ("--eval-latency-unit", "char")
+    local = local_run(lists, tmp_path / "local", *agent, *unit)
+    flags = [*lists.flags, "--url", url, "--output", str(tmp_path / "remote")]
+    assert main([*flags, *unit]) == 0
+    remote = read_log(tmp_path / "remote")
+    assert without_times(remote) == without_times(local)
+    assert all(len(line["prediction"]) == len(line["delays"]) for line in remote)
+    assert main(flags) == 2  # by word: another run
+    assert len(read_log(tmp_path / "remote")) == len(RECORDINGS)
+
+
 def test_elapsed_is_the_audio_heard_and_the_time_it_took(finished: Path) -> None:
     for instance in read_log(finished):
         spent = np.subtract(instance["elapsed"], instance["delays"])
@@ -131,7 +145,9 @@ def test_the_log_of_another_program_is_not_gone_on_with(
     assert "is not of a remote run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"index": 3}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"index": 3}', '{"index": true}', "[" * 100_000, "9" * 5000]
+)
 def test_a_damaged_line_of_the_log_is_named(
     lists: Lists,
     url: str,

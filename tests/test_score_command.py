@@ -193,6 +193,34 @@ def test_scores_that_cannot_be_written_are_printed_and_reported(
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+def test_names_of_folders_that_are_no_utf8_or_that_the_terminal_cannot_show_lose_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "good").mkdir()
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\t"))
+    for folder in (odd, tmp_path / "猫", tmp_path / "good"):
+        write_run(folder, [text_line(0, "the cat", [1.0, 2.0])])
+    script = "import sys; from echostream.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", script, "score", odd, tmp_path / "猫", tmp_path / "good"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "caf\\ufffd" in done.stdout and "\\u732b" in done.stdout and "good" in done.stdout
+    (row,) = table(odd / "echostream_scores.tsv")
+    assert row["run"] == "caf\ufffd "
+
+
+def test_the_signature_names_its_runs_where_they_differ(tmp_path: Path, capsys: Capture) -> None:
+    write_run(tmp_path / "a", [text_line(0, "猫が寝る", [1.0] * 4, reference="猫が寝る")])
+    write_run(tmp_path / "b", [text_line(0, "the cat", [1.0, 2.0])])
+    assert main(["score", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, tokenizer in (("a", "char"), ("b", "13a")):
+        (line,) = [line for line in lines if f"tok:{tokenizer}" in line]
+        assert line.endswith(f"({tmp_path / name})")
+    assert sum(line.startswith("- chrF: ") for line in lines) == 1
+
+
 def test_recognition_has_an_error_rate(tmp_path: Path, capsys: Capture) -> None:
     write_run(tmp_path, [text_line(0, "the cat sleeps", [1.0, 2.0, 3.0])])
     assert main(["score", str(tmp_path)]) == 0

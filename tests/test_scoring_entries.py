@@ -100,11 +100,11 @@ WRONG = {
     "time that goes back": (text_line(1, "the cat", [2.0, 1.0]), "its delays go back"),
     "no source": (
         text_line(1, "the cat", [1.0, 2.0], source_length=0),
-        "`source_length` must be positive, but is 0.0",
+        "`source_length` must be positive, in ms and up to 1e+09, but is 0",
     ),
     "a time that is none": (
         text_line(1, "the cat", [1.0, float("nan")]),
-        "`delays` must be numbers of ms",
+        "`delays` must be a list of numbers of ms from 0 to 1e+09, but entry 2 is NaN",
     ),
     "text in": (
         text_line(1, "the cat", [1, 2], source="le chat", source_length=2),

@@ -183,7 +183,8 @@ def test_characters_are_counted_on_both_sides_and_have_no_words(tmp_path: Path) 
     assert scores.unit == "char" and scores.words is None
     lags = [1000 * (i + 1) - i * 4000 / 5 for i in range(4)]
     assert scores.as_built.values["AL"] == pytest.approx(sum(lags) / 4)
-    assert "the latency per word is not known" in said(scores)
+    assert scores.characters is not None and scores.characters == scores.as_built
+    assert "counted in characters, so BLEU is that of sacrebleu's tokenizer char" in said(scores)
 
 
 def test_speech_is_counted_in_writes_and_has_no_times_with_compute(tmp_path: Path) -> None:

@@ -203,7 +203,8 @@ class OneLog:
         write_lists(self.part, test_set, 1, 4)
         self.command = self.setup.command(self.point, self.part)
         write_part(self.part.output, {"command": self.command, "inputs": {"code": "1"}})
-        entries = [{"index": place, "prediction": "né", "delays": [1.5]} for place in range(3)]
+        entry = {"prediction": "né", "delays": [1.5], "elapsed": [2], "source_length": 3}
+        entries = [{"index": place, **entry, "reference": "né"} for place in range(3)]
         self.whole = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
 
     def write(self, log: bytes) -> None:

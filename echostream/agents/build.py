@@ -45,6 +45,7 @@ COMPUTE_S = 0.01  # of one policy call: enough to tell plain values from those w
 # What is written when so many ms have been heard: words, or ms of speech.
 WORDS = {500: ("the", "small"), 750: ("black",), 1000: ("cat", "sleeps")}
 SPEECH_MS = {500: 400, 1000: 300}
+UNSPACED = {500: "黒い猫は", 1000: "よく寝る"}
 
 
 class TextProbe(SpeechToTextAgent):  # type: ignore[misc]
@@ -60,6 +61,16 @@ class TextProbe(SpeechToTextAgent):  # type: ignore[misc]
             return ReadAction()
         text = " ".join(mark + word for word in words)
         return WriteAction(text, finished=states.source_finished)
+
+
+class CharacterProbe(SpeechToTextAgent):  # type: ignore[misc]
+    """Writes `UNSPACED`, a text of a language without spaces, at its times."""
+
+    def policy(self, states: AgentStates | None = None) -> Action:
+        """WRITE what is due, READ otherwise."""
+        states = self.states if states is None else states
+        text = UNSPACED.get(_heard_ms(states), "")
+        return WriteAction(text, finished=states.source_finished) if text else ReadAction()
 
 
 class SpeechProbe(SpeechToSpeechAgent):  # type: ignore[misc]
@@ -93,19 +104,26 @@ class Outcome:
     error: str | None
 
 
-def evaluate(agent: type, metrics: Sequence[str], computation_aware: bool) -> Outcome:
-    """Evaluates one of the agents above with these latency metrics."""
+def evaluate(
+    agent: type,
+    metrics: Sequence[str],
+    computation_aware: bool,
+    more: Sequence[str] = (),
+    reference: str = REFERENCE,
+) -> Outcome:
+    """Evaluates one of the agents above with these latency metrics and `more` flags."""
     with tempfile.TemporaryDirectory(prefix="echostream-doctor-") as name:
         folder = Path(name)
         output = folder / "out"
         output.mkdir()
         flags = [
-            *_inputs(folder),
+            *_inputs(folder, reference),
             *("--source-segment-size", str(SEGMENT_MS)),
             *("--output", str(output)),
             *("--latency-metrics", *metrics),
             "--no-progress-bar",
             *(["--computation-aware"] if computation_aware else []),
+            *more,
         ]
         error = None
         with _command_line(flags):
@@ -138,12 +156,12 @@ def remote_error() -> str | None:
     return None
 
 
-def _inputs(folder: Path) -> list[str]:
+def _inputs(folder: Path, reference: str = REFERENCE) -> list[str]:
     silence = folder / "silence.wav"
     soundfile.write(silence, [0.0] * (SOURCE_MS * SAMPLE_RATE // 1000), SAMPLE_RATE)
     source, target = folder / "source.txt", folder / "target.txt"
     source.write_text(f"{silence}\n", encoding="utf-8")
-    target.write_text(f"{REFERENCE}\n", encoding="utf-8")
+    target.write_text(f"{reference}\n", encoding="utf-8")
     return ["--source", str(source), "--target", str(target)]
 
 

@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from echostream.agents.build import (
+    REFERENCE,
     SPEECH_MS,
+    UNSPACED,
     WORDS,
+    CharacterProbe,
     Outcome,
     SpeechProbe,
     TextProbe,
@@ -22,13 +25,15 @@ from echostream.agents.build import (
 from echostream.scoring.atd import text_token_delay
 from echostream.scoring.instances import SIMULEVAL_TOLERANCE
 from echostream.scoring.measures import AWARE, heard, measure
-from echostream.scoring.quality import quality
+from echostream.scoring.quality import make_bleu, quality
+from echostream.scoring.texts import characters
 from echostream.scoring.timeline import Timeline
 
 TIMED = ("AL", "LAAL", "AP", "DAL", "ATD", "StartOffset", "EndOffset", "RTF")
 COUNTED = ("NumChunks",)  # the same with and without compute
 OF_SPEECH = ("DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum")
 QUALITY = "BLEU"
+CHARACTERS = ("AL", "LAAL", "AP", "DAL")  # metrics that are counted in characters
 STOPS = "scoring stops with "  # how the fault of a column begins that no run can have
 
 
@@ -80,6 +85,61 @@ def log_faults() -> list[str]:
     return faults
 
 
+def character_faults() -> list[str]:
+    """What is wrong with BLEU and latency of `--eval-latency-unit char`, a sentence for each."""
+    unit = ("--eval-latency-unit", "char")
+    faults = []
+    spaced = evaluate(TextProbe, CHARACTERS, False, unit)
+    if spaced.error is not None:
+        return [f"it cannot be used: {spaced.error}"]
+    said = spaced.logged["prediction"]
+    if " " not in said:
+        meant = " ".join(word for words in WORDS.values() for word in words)
+        expected = quality([meant], [REFERENCE]).BLEU
+        faults.append(
+            "spaces are taken out of the output and left in the reference: BLEU "
+            f"{spaced.scores[QUALITY]:.1f} where {expected:.1f} is right, unless "
+            "`--sacrebleu-tokenizer char` is given, too"
+        )
+    lags = {
+        name: measure([_timeline(spaced, len(characters(REFERENCE)))], None)[name]
+        for name in CHARACTERS
+    }
+    wrong = [name for name in CHARACTERS if not _equal(spaced.scores.get(name), lags[name])]
+    if wrong:
+        faults.append(
+            f"spaces of the reference count as characters, and those of the output do not, in "
+            f"{', '.join(wrong)}: `echostream score` counts neither"
+        )
+    text = "".join(UNSPACED.values())
+    unspaced = evaluate(CharacterProbe, CHARACTERS, False, unit, text)
+    if unspaced.error is None and not _equal(unspaced.scores.get(QUALITY), 100.0):
+        faults.append(
+            "the tokenizer that is the default, 13a, takes a sentence without spaces for one word: "
+            f"BLEU {unspaced.scores[QUALITY]:.1f} for an output that is the reference. Give "
+            "`--sacrebleu-tokenizer char`, zh or ja-mecab, too; `echostream score` and "
+            "eval/latency_curve.py take char of themselves"
+        )
+    missing = evaluate(CharacterProbe, CHARACTERS, False, (*unit, *_missing_tokenizer()), text)
+    if _missing_tokenizer() and missing.error is None and QUALITY in missing.scores:
+        faults.append(
+            f"BLEU is {missing.scores[QUALITY]:.1f}, and a line of the log says why, where the "
+            f"library of a tokenizer is not installed ({_missing_tokenizer()[1]} here); "
+            "`echostream score` ends with 2 and names it"
+        )
+    return faults
+
+
+def _missing_tokenizer() -> tuple[str, ...]:
+    """The flag for a tokenizer whose library is not here; nothing if both are."""
+    for name in ("ja-mecab", "ko-mecab"):
+        try:
+            make_bleu(name)
+        except ValueError:
+            return "--sacrebleu-tokenizer", name
+    return ()
+
+
 def _of_metric(outcome: Outcome, metric: str, flag: bool) -> Iterator[Column]:
     yield Column(metric, flag, _fault(outcome, metric, metric))
     if flag and metric in TIMED:
@@ -115,14 +175,7 @@ def _fault(outcome: Outcome, metric: str, column: str) -> str | None:
 
 def _expected(outcome: Outcome) -> dict[str, float]:
     """Every column from the log, as far as its times go."""
-    logged = outcome.logged
-    timeline = Timeline(
-        tuple(logged["delays"]),
-        tuple(logged["elapsed"]),
-        logged["source_length"],
-        len(logged["reference"].split()),
-        tuple(logged.get("durations", ())),
-    )
+    timeline = _timeline(outcome, len(outcome.logged["reference"].split()))
     values = {name: value for name, value in measure([timeline], None).items() if value is not None}
     values["RTF"] = heard(timeline)[-1] / timeline.source_ms
     if timeline.elapsed:
@@ -134,6 +187,17 @@ def _expected(outcome: Outcome) -> dict[str, float]:
         values["DiscontinuityAve"] = sum(gaps) / max(1, len(gaps))
         values["DiscontinuityNum"] = len(gaps)
     return values
+
+
+def _timeline(outcome: Outcome, reference_units: int) -> Timeline:
+    logged = outcome.logged
+    return Timeline(
+        tuple(logged["delays"]),
+        tuple(logged["elapsed"]),
+        logged["source_length"],
+        reference_units,
+        tuple(logged.get("durations", ())),
+    )
 
 
 def _gaps(timeline: Timeline) -> list[float]:

@@ -29,6 +29,7 @@ from echostream.agents.columns import (
     QUALITY,
     STOPS,
     Column,
+    character_faults,
     log_faults,
     speech_columns,
     text_columns,
@@ -58,6 +59,7 @@ def main() -> int:
     sections = (
         ("Installed", _installed()),
         ("Columns of text runs", [*_verdicts(text), _joiner()]),
+        ("Text runs with --eval-latency-unit char", _by_character()),
         ("Columns of speech runs", [*_verdicts(speech), *_recogniser()]),
         ("Around the columns", [*_log(), RTF, where, _remote()]),
         ("In short", _summary(text, speech, lost, is_own)),
@@ -122,6 +124,11 @@ def _log() -> list[str]:
     if not faults:
         return ["instances.log holds all times, for text and speech."]
     return [f"instances.log: {fault}." for fault in faults]
+
+
+def _by_character() -> list[str]:
+    faults = character_faults()
+    return [f"WRONG: {fault}." for fault in faults] or ["BLEU and latency can be trusted."]
 
 
 def _joiner() -> str:

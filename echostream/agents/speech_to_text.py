@@ -14,7 +14,7 @@ from echostream.agents.options import add_args
 from echostream.agents.recordings import check_recordings
 from echostream.agents.states import StreamStates
 from echostream.agents.text_output import make_text_output
-from echostream.agents.transcripts import Transcripts
+from echostream.agents.transcripts import Transcripts, finished_utterances
 from echostream.device import resolve_device
 from echostream.model_folder import load_model
 from echostream.translator import StreamingTranslator
@@ -49,7 +49,10 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         tokenizer = self.model.target_tokenizer if translates else self.model.source_tokenizer
         self.text_output = make_text_output(args, tokenizer)
         self.transcripts = Transcripts(
-            args.extra_output_dir, args.output_asr_translation, self.task
+            args.extra_output_dir,
+            args.output_asr_translation,
+            self.task,
+            finished_utterances(args),
         )
         self._asked_device: str | None = None
         # Only now, because SimulEval's constructor already builds states and resets them.

@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+import logging
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from echostream.files import write_whole
+from echostream.scoring.log_line import index_of, parse_line
+
+logger = logging.getLogger(__name__)
+
 ASR_FILE, ST_FILE = "asr.txt", "st.txt"
+
+
+def finished_utterances(args: Namespace) -> int | None:
+    """Utterances that a run with `--continue-unfinished` does not evaluate again.
+
+    None where a run begins anew. Raises `ValueError` naming the log and its line where SimulEval
+    could not go on after it.
+    """
+    output = getattr(args, "output", None)
+    if output is None or not getattr(args, "continue_unfinished", False):
+        return None
+    path = Path(output) / "instances.log"
+    if not path.is_file():
+        return None
+    first = last = b""
+    number = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):  # noqa: B007
+            first, last = first or line, line
+    if not last:
+        return 0
+    try:
+        return index_of(parse_line(last)) + 1 - index_of(parse_line(first))
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: `--continue-unfinished` cannot go on after its last line, {number} "
+            f"({error}). Remove what is damaged; what was evaluated before it stays."
+        ) from error
 
 
 class Transcripts:
@@ -15,15 +50,29 @@ class Transcripts:
         folder: where the files are (`--extra-output-dir`), created if need be; None for no files.
         show: whether to print (`--output-asr-translation`).
         task: "st" also has a file and lines for the translation.
+        finished: utterances that a continued run has behind it: the files keep a line for each.
+            What the run that broke off had written of later ones is removed, because they come
+            again. None: the lines of this run follow what is there.
+
+    Raises `ValueError` naming the folder if it cannot be used.
     """
 
-    def __init__(self, folder: str | Path | None, show: bool, task: str) -> None:
+    def __init__(
+        self, folder: str | Path | None, show: bool, task: str, finished: int | None = None
+    ) -> None:
         # Absolute, because SimulEval may change the working directory after construction.
         self.folder = None if folder is None else Path(folder).resolve()
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
         self._show = show
         self._translates = task == "st"
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for name in (ASR_FILE, *([ST_FILE] if self._translates else [])):
+                    _begin(self.folder / name, finished)
+            except OSError as error:
+                raise ValueError(
+                    f"`extra_output_dir` must be a folder that can be written: {error}."
+                ) from error
 
     @property
     def needed(self) -> bool:
@@ -44,6 +93,34 @@ class Transcripts:
         lines = {ASR_FILE: source}
         if self._translates:
             lines[ST_FILE] = target
-        for name, words in lines.items():
-            with open(self.folder / name, "a", encoding="utf-8") as file:
-                file.write(" ".join(words) + "\n")
+        try:
+            for name, words in lines.items():
+                with open(self.folder / name, "a", encoding="utf-8") as file:
+                    file.write(" ".join(words) + "\n")
+        except OSError as error:
+            # The evaluation itself is not to be lost for these.
+            logger.error(
+                "%s: cannot be written: %s. The run goes on without transcripts.",
+                *(self.folder, error.strerror or error),
+            )
+            self.folder = None
+
+
+def _begin(path: Path, finished: int | None) -> None:
+    """Makes a file ready for the lines of a run."""
+    found = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    lines, rest = found[:-1], found[-1]
+    if finished is None:
+        if lines or rest:
+            logger.warning(
+                "%s holds %d lines of an earlier run; those of this run follow them.",
+                *(path, len(lines) + bool(rest)),
+            )
+        return
+    missing = max(0, finished - len(lines))
+    if missing:
+        logger.warning(
+            "%s: has no line for %d utterances that were evaluated before; they get blank ones.",
+            *(path, missing),
+        )
+    write_whole(path, b"".join(line + b"\n" for line in [*lines[:finished], *[b""] * missing]))

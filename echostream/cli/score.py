@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="SentencePiece model of the output, for logs that count pieces and do not hold them",
     )
+    parser.add_argument(
+        "--sacrebleu-tokenizer",
+        metavar="NAME",
+        help="as in SimulEval: 13a, char, zh, ja-mecab, intl, none ... "
+        "(default: 13a, or char where latency is counted in characters)",
+    )
+    parser.add_argument(
+        "--eval-latency-unit",
+        choices=("word", "char", "spm"),
+        help="as in SimulEval: what latency is counted in (default: what the log is counted in)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,26 +50,32 @@ def run(args: argparse.Namespace) -> int:
     from echostream.scoring.instances import ScoringError
     from echostream.scoring.report import markdown
     from echostream.scoring.run_folder import RunScores, find_log, score_run
-    from echostream.scoring.score_files import STEM, to_tsv, write_scores
+    from echostream.scoring.score_files import STEM, printable, to_tsv, write_scores
 
     options = _scoring_options(args)
     scored: dict[str, RunScores] = {}
     is_whole = True
     for name in args.runs:
         try:
-            scored[name] = score_run(find_log(Path(name)), options)
-            is_whole = is_whole and not scored[name].log.left_out
-            write_scores(scored[name])
+            run = score_run(find_log(Path(name)), options)
+            scored[printable(name)] = run
+            is_whole = is_whole and not run.log.left_out
+            write_scores(run)
         except ScoringError as error:  # names the file
             complain(args, str(error))
             is_whole = False
         except OSError as error:
             complain(args, f"{name}: its scores cannot be written: {error}")
             is_whole = False
+        except (ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+            # No log is known that comes here; one that does must not cost the others their scores.
+            complain(args, f"{name}: cannot be scored: {type(error).__name__}: {error}")
+            is_whole = False
     if not scored:
         return 1
     page = markdown(scored, has_yaal=options.omnisteval is not None)
-    print(page, end="")
+    encoding = sys.stdout.encoding or "utf-8"  # which may not have all letters of a name
+    print(page.encode(encoding, "backslashreplace").decode(encoding), end="")
     if args.output is not None:
         folder = Path(args.output)
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _scoring_options(args: argparse.Namespace) -> Options:
+    from echostream.scoring.quality import make_bleu
     from echostream.scoring.run_folder import Options
     from echostream.scoring.words import load_pieces
     from echostream.scoring.yaal import find_omnisteval
@@ -77,4 +96,11 @@ def _scoring_options(args: argparse.Namespace) -> Options:
     except ImportError as error:
         complain(args, f"no YAAL: OmniSTEval is installed, but cannot be imported: {error}")
         omnisteval = None
-    return Options(args.task, processor, omnisteval)
+    if args.sacrebleu_tokenizer is not None:
+        try:
+            make_bleu(args.sacrebleu_tokenizer)
+        except ValueError as error:
+            raise ValueError(f"--sacrebleu-tokenizer: {error}") from error
+    return Options(
+        args.task, processor, omnisteval, args.eval_latency_unit, args.sacrebleu_tokenizer
+    )

@@ -13,8 +13,11 @@ where it takes the output for what it is: text tokens last no time, speech is cu
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, repeat
+from operator import itemgetter
 from typing import NamedTuple
 
 TOKEN_MS = 300
@@ -67,24 +70,35 @@ def speech_token_delay(delays: Sequence[float], durations: Sequence[float]) -> f
 
 
 def _mean_delay(tokens: Sequence[_Token]) -> float:
-    source_ends: list[float] = []
+    # Of each stretch of source between two writes: how many source tokens came before it, when it
+    # begins and how long it is. A list of its tokens would have no bound.
+    stretches: list[tuple[int, float, float]] = []
+    num_sources = 0
     heard = now = total = 0.0
     source_before = target_before = 0  # tokens of all earlier writes and of what was heard then
     for place, token in enumerate(tokens, start=1):
         if token.delay > heard:
-            source_before, target_before = len(source_ends), place - 1
-            for length in _cut(token.delay - heard):
-                source_ends.append((source_ends[-1] if source_ends else 0.0) + length)
+            source_before, target_before = num_sources, place - 1
+            stretches.append((num_sources, heard, token.delay - heard))
+            num_sources += math.ceil((token.delay - heard) / TOKEN_MS)
             heard = token.delay
-        partner = min(place - max(0, target_before - source_before), len(source_ends))
+        partner = min(place - max(0, target_before - source_before), num_sources)
         now = max(now, token.delay) + token.length + token.compute
-        total += now - (source_ends[partner - 1] if partner else 0.0)
+        total += now - _end_of_source_token(stretches, partner)
     return total / len(tokens)
+
+
+def _end_of_source_token(stretches: Sequence[tuple[int, float, float]], place: int) -> float:
+    """When a source token, counted from 1, ends; 0 where none was heard."""
+    if place < 1:
+        return 0.0
+    before, begin, length = stretches[bisect_left(stretches, place, key=itemgetter(0)) - 1]
+    return begin + min((place - before) * TOKEN_MS, length)
 
 
 def _cut(duration: float) -> Iterator[float]:
     whole, rest = divmod(duration, TOKEN_MS)
-    yield from [float(TOKEN_MS)] * int(whole)
+    yield from repeat(float(TOKEN_MS), int(whole))
     if rest:
         yield rest
 

@@ -8,17 +8,29 @@ speech output has one for each write, with its duration, and never holds times w
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from echostream.scoring.instances import ScoringError
+from echostream.scoring.log_line import (
+    LEAST_MS,
+    MOST_BYTES,
+    MOST_MS,
+    BrokenLine,
+    check_unused,
+    index_of,
+    length_of_source,
+    optional_text,
+    parse_line,
+    text_of_field,
+    texts_of_field,
+    times_of_field,
+)
 
-_BROKEN = (json.JSONDecodeError, UnicodeDecodeError)
+_MOST_NAMED = 20  # faults of one kind that are named one by one
 
 
 @dataclass(frozen=True)
@@ -55,31 +67,50 @@ def read_log(path: Path) -> Log:
     Raises ScoringError when the file cannot be opened, holds no line that can be read, or mixes
     text and speech.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ScoringError(f"{path}: cannot be read: {error.strerror or error}") from error
-    lines = data.split(b"\n")
     read: list[Entry] = []
     left_out: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            read.append(_parse(line, number))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            # After the last line end comes nothing, unless the writer was stopped.
-            cut = number == len(lines) and isinstance(error, _BROKEN)
-            what = "is cut off in the middle" if cut else "cannot be read"
-            left_out.append(f"line {number} {what} and was left out ({_reason(error)}).")
+    try:
+        for number, line in _lines(path):
+            try:
+                read.append(_parse(line, number))
+            except ValueError as error:
+                # After the last line end comes nothing, unless the writer was stopped.
+                cut = isinstance(error, BrokenLine) and not line.endswith(b"\n")
+                what = "is cut off in the middle" if cut else "cannot be read"
+                left_out.append(f"line {number} {what} and was left out ({error}).")
+    except OSError as error:
+        raise ScoringError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not read:
         reason = left_out[0] if left_out else "the file is empty."
         raise ScoringError(f"{path}: holds no utterance that can be scored: {reason}")
     if len({entry.is_speech for entry in read}) > 1:
         raise ScoringError(f"{path}: must be a log of text or of speech, but mixes both.")
     entries, remarks = _one_each(read)
-    left_out += _gaps([entry.index for entry in entries])
-    return Log(tuple(entries), tuple(left_out), tuple(remarks))
+    gaps = _gaps([entry.index for entry in entries])
+    left_out = [*_first(left_out, "lines were left out"), *_first(gaps, "gaps")]
+    return Log(
+        tuple(entries), tuple(left_out), tuple(_first(remarks, "utterances are there twice"))
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each line that is not blank with its number; one that is too long, as far as it may go."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is not a file")  # a pipe would be waited for
+    number = 0
+    with open(path, "rb") as file:
+        while line := file.readline(MOST_BYTES + 1):
+            number += 1
+            rest = line
+            while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
+                rest = file.readline(MOST_BYTES + 1)
+            if line.strip():
+                yield number, line
+
+
+def _first(sentences: Sequence[str], what: str) -> list[str]:
+    more = len(sentences) - _MOST_NAMED
+    return [*sentences[:_MOST_NAMED], *([f"{more} more {what}."] if more > 0 else [])]
 
 
 def _one_each(read: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
@@ -106,55 +137,38 @@ def _gaps(indices: Sequence[int]) -> list[str]:
 
 
 def _parse(line: bytes, number: int) -> Entry:
-    logged: Any = json.loads(line.decode("utf-8"))
-    if not isinstance(logged, dict):
-        raise ValueError("it is not a JSON object")
+    logged = parse_line(line)
     speech = "durations" in logged
     if not speech and isinstance(logged.get("source"), str):
         raise ValueError("its source is text, whose latency is not measured in ms")
     entry = Entry(
         line=number,
-        index=int(logged["index"]),
-        prediction=str(logged["prediction"]),
-        reference=None if logged.get("reference") is None else str(logged["reference"]),
-        delays=_times(logged["delays"], "delays"),
-        elapsed=_times(logged.get("elapsed") or [], "elapsed"),
-        source_ms=float(logged["source_length"]),
-        pieces=tuple(map(str, logged["prediction_spm"])) if "prediction_spm" in logged else None,
-        durations=_times(logged["durations"], "durations") if speech else None,
+        index=index_of(logged),
+        prediction=text_of_field(logged, "prediction"),
+        reference=optional_text(logged, "reference"),
+        delays=times_of_field(logged, "delays"),
+        elapsed=times_of_field(logged, "elapsed", least=-MOST_MS, optional=True),
+        source_ms=length_of_source(logged),
+        pieces=texts_of_field(logged, "prediction_spm") if "prediction_spm" in logged else None,
+        durations=times_of_field(logged, "durations") if speech else None,
     )
+    check_unused(logged)
     _check(entry)
     return entry
 
 
 def _check(entry: Entry) -> None:
     num_delays = len(entry.delays)
-    for name in ("elapsed", "pieces", "durations"):
-        values = getattr(entry, name)
+    for name, values in (("elapsed", entry.elapsed), ("prediction_spm", entry.pieces)):
         if values and len(values) != num_delays:
             raise ValueError(f"it has {num_delays} delays, but {len(values)} {name}")
-    if not (math.isfinite(entry.source_ms) and entry.source_ms > 0):
-        raise ValueError(f"`source_length` must be positive, but is {entry.source_ms}")
     if any(b < a for a, b in pairwise(entry.delays)):
         raise ValueError("its delays go back")
     if entry.durations is not None:
-        if len(entry.durations) != num_delays or min(entry.durations, default=1) <= 0:
+        if len(entry.durations) != num_delays or min(entry.durations, default=1) < LEAST_MS:
             raise ValueError(f"it must have {num_delays} positive durations")
+        if sum(entry.durations) > MOST_MS:
+            raise ValueError(f"its durations must be at most {MOST_MS:g} ms together")
     elif len(entry.prediction.split()) > num_delays:
         num_words = len(entry.prediction.split())
         raise ValueError(f"its {num_words} words have only {num_delays} delays")
-
-
-def _times(values: Any, name: str) -> tuple[float, ...]:
-    times = tuple(float(value) for value in values)
-    if not all(math.isfinite(time) for time in times):
-        raise ValueError(f"`{name}` must be numbers of ms, but holds one that is none")
-    return times
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"it has no {error.args[0]!r}"
-    if isinstance(error, json.JSONDecodeError):
-        return f"it is not JSON: {error.msg} at character {error.pos + 1}"
-    return str(error)

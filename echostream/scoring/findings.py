@@ -7,7 +7,10 @@ from statistics import mean
 
 from echostream.scoring.atd import text_token_delay
 from echostream.scoring.degenerate import LIMIT
+from echostream.scoring.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER
 from echostream.scoring.run_folder import Counted, RunScores
+from echostream.scoring.texts import references_of
+from echostream.scoring.words import text_of
 
 
 def findings(run: RunScores) -> list[str]:
@@ -16,6 +19,7 @@ def findings(run: RunScores) -> list[str]:
         *run.log.left_out,
         *run.log.remarks,
         *_of_text(run),
+        *_of_comparison(run),
         *_of_words(run),
         *_of_compute(run),
         *_of_speech(run),
@@ -42,20 +46,70 @@ def _of_text(run: RunScores) -> Iterator[str]:
             "without spaces, and the agent does not mark the beginning of words. "
             "The quality is not that of the system; the latency is."
         )
-    if run.quality is not None and run.quality_as_logged is not None:
+
+
+def _of_comparison(run: RunScores) -> Iterator[str]:
+    """How texts were compared, where that is not what SimulEval does, or not what it looks like."""
+    if run.quality is None:
+        return
+    logged = run.quality_as_logged
+    gives = "" if logged is None else f"BLEU {logged.BLEU:.2f}"
+    if any(text_of(entry) != entry.prediction for entry in run.log.entries):
         yield (
-            "this build wrote the agent's pieces with spaces between them, which gives BLEU "
-            f"{run.quality_as_logged.BLEU:.2f}; here they are put together to words."
+            "this build wrote the agent's pieces with spaces between them, which gives "
+            f"{gives}; here they are put together to words."
         )
+    if run.num_recomposed:
+        yield (
+            f"{run.num_recomposed} predictions or references are not in Unicode's composed form "
+            f"(NFC). All texts are compared in it; as they are written they give {gives}."
+        )
+    if run.num_several:
+        yield (
+            f"{run.num_several} of {len(run.log.entries)} utterances have several references, with "
+            "a tab between them: BLEU and chrF take all, an error rate the nearest and latency the "
+            f"first. SimulEval takes them for one sentence, which gives {gives}."
+        )
+    if run.unit == "char" and _num_spaced(run):
+        yield (
+            "the run was counted in characters, so its log has no spaces, where the references "
+            "have: the latency per word is not known, and only a tokenizer that takes each "
+            "character for itself, char, gives a BLEU."
+        )
+    if run.characters is not None and run.tokenizer == UNSPACED_TOKENIZER:
+        yield (
+            "counted in characters, so BLEU is that of sacrebleu's tokenizer "
+            f"{UNSPACED_TOKENIZER}; --sacrebleu-tokenizer names another."
+        )
+    elif run.tokenizer == DEFAULT_TOKENIZER and _is_unspaced(run):
+        yield (
+            f"the references have no spaces, and sacrebleu's tokenizer {DEFAULT_TOKENIZER} takes "
+            "such a sentence for one word: this BLEU says nothing. --sacrebleu-tokenizer char, zh "
+            "or ja-mecab, and --eval-latency-unit char, count what can be counted."
+        )
+
+
+def _is_unspaced(run: RunScores) -> bool:
+    """Most references are one long token of letters that are written without spaces."""
+    references = _references(run)
+    unspaced = [text for text in references if len(text) > 3 and not text.isascii()]
+    return 2 * (len(unspaced) - _num_spaced(run)) > len(references)
+
+
+def _num_spaced(run: RunScores) -> int:
+    return sum(len(text.split()) > 1 for text in _references(run))
+
+
+def _references(run: RunScores) -> list[str]:
+    return [references_of(entry.reference)[0] for entry in run.log.entries if entry.reference]
 
 
 def _of_words(run: RunScores) -> Iterator[str]:
     known, unknown = run.cuts.by_model, run.cuts.unknown
+    if run.characters is not None:
+        return
     if run.unit == "char":
-        yield (
-            "the run was counted in characters and its log has no spaces, "
-            "so the latency per word is not known."
-        )
+        yield "the run was counted in characters, so the latency per word is not known."
     elif unknown and not run.cuts.has_model:
         first = unknown[0]
         num_words = len(first.prediction.split())
@@ -114,7 +168,11 @@ def _of_speech(run: RunScores) -> Iterator[str]:
 
 
 def _of_al(run: RunScores) -> Iterator[str]:
-    for counted, units in ((run.words, "words"), (run.as_built, "what the build counts")):
+    for counted, units in (
+        (run.characters, "characters"),
+        (run.words, "words"),
+        (run.as_built, "what the build counts"),
+    ):
         al = None if counted is None else counted.values["AL"]
         if al is not None and al < 0:
             yield _why_negative(run, counted, al, units)
@@ -135,6 +193,8 @@ def _of_policy(run: RunScores) -> Iterator[str]:
     if test is None or not run.as_built.num_utterances:
         return
     units = "units" if run.words is None else "words"
+    if run.characters is not None:
+        units = "characters"
     if test.is_offline:
         yield (
             "everything came when its source had ended: this run is offline, and its latency "

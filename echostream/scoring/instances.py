@@ -8,23 +8,38 @@ lines.
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+import sentencepiece
+
 from echostream.scoring.latency import LATENCY_METRICS
-from echostream.scoring.quality import quality
+from echostream.scoring.log_line import (
+    MOST_BYTES,
+    MOST_MS,
+    check_unused,
+    index_of,
+    length_of_source,
+    parse_line,
+    text_of_field,
+    texts_of_field,
+    times_of_field,
+)
+from echostream.scoring.quality import DEFAULT_TOKENIZER, Quality, quality
+from echostream.scoring.texts import composed, is_composed
 
 __all__ = [
     "LATENCY_METRICS",
+    "Counting",
     "LoggedUtterance",
     "Scores",
     "ScoringError",
     "compare_with_simuleval",
     "compute_rtf",
+    "parse_utterance",
     "read_instances",
     "score",
     "signatures",
@@ -45,14 +60,33 @@ class LoggedUtterance:
     index: int
     prediction: str
     reference: str
-    delays_ms: tuple[float, ...]  # one per word of the prediction
+    delays_ms: tuple[float, ...]  # one per unit of the prediction
     elapsed_ms: tuple[float, ...]  # the same plus the compute until then
     source_ms: float
 
-    @property
-    def reference_words(self) -> int:
-        """Words of the reference as SimulEval counts them: pieces between single spaces."""
-        return len(self.reference.split(" "))
+
+@dataclass(frozen=True)
+class Counting:
+    """How SimulEval was told to count, by its flags `--eval-latency-unit` and so on."""
+
+    latency_unit: str = "word"  # or char or spm
+    tokenizer: str = DEFAULT_TOKENIZER  # of sacrebleu
+    pieces: sentencepiece.SentencePieceProcessor | None = None  # for the unit spm
+    by_reference: bool = True  # its length counts; else that of the prediction
+
+    def target_units(self, utterance: LoggedUtterance) -> int:
+        """The units that the source is shared among, as SimulEval counts them."""
+        reference = utterance.reference
+        if not self.by_reference:
+            return len(utterance.delays_ms)
+        if self.latency_unit == "char":
+            return max(1, len(reference.strip()))
+        if self.latency_unit == "spm" and self.pieces is not None:
+            return max(1, len(self.pieces.encode(reference)))
+        return len(reference.split(" "))
+
+
+WORDS = Counting()
 
 
 @dataclass(frozen=True)
@@ -72,20 +106,29 @@ class Scores:
     AP_CA: float
     DAL_CA: float
     compute_rtf: float
+    # Texts that were not in NFC, in which all are compared, and BLEU of them as they are.
+    num_recomposed: int
+    BLEU_as_logged: float
 
 
-def read_instances(path: Path, num_expected: int | None = None) -> list[LoggedUtterance]:
-    """Read an instances.log of a speech-to-text run with the latency unit `word`.
+def read_instances(
+    path: Path, num_expected: int | None = None, unit: str = WORDS.latency_unit
+) -> list[LoggedUtterance]:
+    """Read an instances.log of a speech-to-text run with a latency unit of SimulEval.
 
     Raises ScoringError when a line cannot be read, when times and words do not match, or when the
     indices are not 0, 1, ..., `num_expected` - 1.
     """
     utterances = []
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, "rb") as file:
+            lines = iter(lambda: file.readline(MOST_BYTES + 1), b"")
             for number, line in enumerate(lines, start=1):
-                utterances.append(_parse(line, f"{path}, line {number}"))
-    except (OSError, UnicodeDecodeError) as error:
+                try:
+                    utterances.append(parse_utterance(line, unit))
+                except ValueError as error:
+                    raise ScoringError(f"{path}, line {number}: {error}") from error
+    except OSError as error:
         raise ScoringError(f"{path}: cannot be read: {error}") from error
     indices = [utterance.index for utterance in utterances]
     expected = len(indices) if num_expected is None else num_expected
@@ -99,11 +142,13 @@ def read_instances(path: Path, num_expected: int | None = None) -> list[LoggedUt
     return utterances
 
 
-def score(utterances: Sequence[LoggedUtterance]) -> Scores:
+def score(utterances: Sequence[LoggedUtterance], counting: Counting = WORDS) -> Scores:
     """Score one run. Raises ValueError when there is no utterance."""
     if not utterances:
         raise ValueError("`utterances` must hold at least one utterance, but is empty instead.")
-    found = quality([u.prediction for u in utterances], [u.reference for u in utterances])
+    texts = [(utterance.prediction, utterance.reference) for utterance in utterances]
+    found = _quality(texts, counting)
+    num_recomposed = sum(not is_composed(text) for pair in texts for text in pair)
     spoken = [utterance for utterance in utterances if utterance.delays_ms]
     return Scores(
         num_utterances=len(utterances),
@@ -111,8 +156,19 @@ def score(utterances: Sequence[LoggedUtterance]) -> Scores:
         BLEU=found.BLEU,
         chrF=found.chrF,
         compute_rtf=compute_rtf(spoken),
-        **_latency(spoken),
+        num_recomposed=num_recomposed,
+        BLEU_as_logged=(
+            quality([a for a, _ in texts], [b for _, b in texts], counting.tokenizer).BLEU
+            if num_recomposed
+            else found.BLEU
+        ),
+        **_latency(spoken, counting),
     )
+
+
+def _quality(texts: Sequence[tuple[str, str]], counting: Counting) -> Quality:
+    predictions = [composed(prediction) for prediction, _ in texts]
+    return quality(predictions, [composed(reference) for _, reference in texts], counting.tokenizer)
 
 
 def compute_rtf(utterances: Sequence[LoggedUtterance]) -> float:
@@ -127,22 +183,24 @@ def compute_rtf(utterances: Sequence[LoggedUtterance]) -> float:
     return compute_ms / audio_ms if audio_ms > 0 else math.nan
 
 
-def signatures(utterances: Sequence[LoggedUtterance]) -> dict[str, str]:
+def signatures(utterances: Sequence[LoggedUtterance], counting: Counting = WORDS) -> dict[str, str]:
     """sacrebleu's signatures of the two quality metrics, which say how they were computed."""
-    predictions = [utterance.prediction for utterance in utterances]
-    return quality(predictions, [utterance.reference for utterance in utterances]).signatures
+    return _quality([(u.prediction, u.reference) for u in utterances], counting).signatures
 
 
 def compare_with_simuleval(scores: Scores, path: Path) -> None:
-    """Raise ScoringError unless SimulEval's own scores.tsv at `path` says the same, to 1e-3."""
+    """Raise ScoringError unless SimulEval's own scores.tsv at `path` says the same, to 1e-3.
+
+    SimulEval compares texts as they are logged, so its BLEU is that of `BLEU_as_logged`.
+    """
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         theirs = {name: float(rows[0][name]) for name in ("BLEU", *LATENCY_METRICS)}
-    except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (OSError, KeyError, IndexError, TypeError, ValueError, csv.Error) as error:
         raise ScoringError(f"{path}: is not a score table of SimulEval: {error!r}") from error
     for name, their_value in theirs.items():
-        our_value = float(getattr(scores, name))
+        our_value = float(getattr(scores, {"BLEU": "BLEU_as_logged"}.get(name, name)))
         if not abs(our_value - their_value) <= SIMULEVAL_TOLERANCE:
             raise ScoringError(
                 f"{path}: SimulEval says {name} = {their_value}, "
@@ -150,37 +208,47 @@ def compare_with_simuleval(scores: Scores, path: Path) -> None:
             )
 
 
-def _latency(spoken: Sequence[LoggedUtterance]) -> dict[str, float]:
+def _latency(spoken: Sequence[LoggedUtterance], counting: Counting) -> dict[str, float]:
     means = {}
+    units = [counting.target_units(utterance) for utterance in spoken]
     for name, metric in LATENCY_METRICS.items():
         for suffix, attribute in (("", "delays_ms"), ("_CA", "elapsed_ms")):
-            values = [metric(getattr(u, attribute), u.source_ms, u.reference_words) for u in spoken]
+            values = [
+                metric(getattr(u, attribute), u.source_ms, number)
+                for u, number in zip(spoken, units, strict=True)
+            ]
             means[name + suffix] = mean(values) if values else math.nan
     return means
 
 
-def _parse(line: str, where: str) -> LoggedUtterance:
+_SPLIT: dict[str, Callable[[str], Sequence[str]]] = {"word": str.split, "char": list}
+_NAMES = {"word": "words", "char": "characters", "spm": "pieces"}
+
+
+def parse_utterance(line: bytes, unit: str = WORDS.latency_unit) -> LoggedUtterance:
+    """A line of a log that is perfect. Raises ValueError saying what is wrong."""
     try:
-        entry = json.loads(line)
+        entry = parse_line(line)
         utterance = LoggedUtterance(
-            index=int(entry["index"]),
-            prediction=str(entry["prediction"]),
-            reference=str(entry["reference"]),
-            delays_ms=tuple(float(value) for value in entry["delays"]),
-            elapsed_ms=tuple(float(value) for value in entry["elapsed"]),
-            source_ms=float(entry["source_length"]),
+            index=index_of(entry),
+            prediction=text_of_field(entry, "prediction"),
+            reference=text_of_field(entry, "reference"),
+            delays_ms=times_of_field(entry, "delays"),
+            elapsed_ms=times_of_field(entry, "elapsed", least=-MOST_MS),
+            source_ms=length_of_source(entry),
         )
-    except (ValueError, TypeError, KeyError) as error:
-        raise ScoringError(f"{where}: is not an instance of SimulEval: {error!r}") from error
-    num_words = len(utterance.prediction.split())
-    if not num_words == len(utterance.delays_ms) == len(utterance.elapsed_ms):
-        raise ScoringError(
-            f"{where}: must have one delay and one elapsed time per word, but has "
-            f"{num_words} words, {len(utterance.delays_ms)} delays and "
+        check_unused(entry)
+        if unit == "spm":
+            units: Sequence[str] = texts_of_field(entry, "prediction_spm")
+        else:
+            units = _SPLIT[unit](utterance.prediction)
+    except ValueError as error:
+        raise ValueError(f"is not an instance of SimulEval: {error}.") from error
+    if not len(units) == len(utterance.delays_ms) == len(utterance.elapsed_ms):
+        name = _NAMES[unit]
+        raise ValueError(
+            f"must have one delay and one elapsed time per {name[:-1]}, but has "
+            f"{len(units)} {name}, {len(utterance.delays_ms)} delays and "
             f"{len(utterance.elapsed_ms)} elapsed times instead."
-        )
-    if utterance.source_ms <= 0:
-        raise ScoringError(
-            f"{where}: `source_length` must be positive, but is {utterance.source_ms}."
         )
     return utterance

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
+
+DEFAULT_TOKENIZER = BLEU.TOKENIZER_DEFAULT
+# Of a text without spaces, which the default takes for one word.
+UNSPACED_TOKENIZER = "char"
 
 
 class Quality(NamedTuple):
@@ -17,18 +22,43 @@ class Quality(NamedTuple):
     signatures: dict[str, str]
 
 
-def quality(predictions: Sequence[str], references: Sequence[str]) -> Quality:
-    """Scores of predictions against one reference each, with sacrebleu's defaults.
+def make_bleu(tokenizer: str = DEFAULT_TOKENIZER) -> BLEU:
+    """sacrebleu's metric with one of its tokenizers.
 
-    Raises ValueError when there is none, or when there are more of one than of the other.
+    Raises ValueError for one that it does not have, or whose library or model is not there.
+    """
+    if tokenizer not in BLEU.TOKENIZERS:
+        raise ValueError(
+            f"the tokenizer of sacrebleu must be one of {', '.join(BLEU.TOKENIZERS)}, "
+            f"but is {tokenizer} instead."
+        )
+    try:
+        return BLEU(tokenize=tokenizer)
+    except (RuntimeError, ImportError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"sacrebleu's tokenizer {tokenizer} cannot be used: {reason}") from error
+
+
+def quality(
+    predictions: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    tokenizer: str = DEFAULT_TOKENIZER,
+) -> Quality:
+    """Scores of predictions against one or several references each, which are taken as they are.
+
+    Raises ValueError when there is none, when there are more of one than of the other, and for a
+    tokenizer that cannot be used.
     """
     if not predictions or len(predictions) != len(references):
         raise ValueError(
             "`predictions` and `references` must be as many, and at least one, "
             f"but are {len(predictions)} and {len(references)} instead."
         )
-    hypotheses, expected = list(predictions), [list(references)]
-    bleu, chrf = BLEU(), CHRF()
+    hypotheses = list(predictions)
+    choices = [[one] if isinstance(one, str) else list(one) for one in references]
+    # sacrebleu has a list for each first, second ... reference, with None where there is none.
+    expected = [list(column) for column in zip_longest(*choices)]
+    bleu, chrf = make_bleu(tokenizer), CHRF()
     return Quality(
         float(bleu.corpus_score(hypotheses, expected).score),
         float(chrf.corpus_score(hypotheses, expected).score),

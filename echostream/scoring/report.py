@@ -8,28 +8,36 @@ from echostream.scoring.findings import findings
 from echostream.scoring.measures import AWARE, NAMES
 from echostream.scoring.run_folder import Counted, RunScores
 
+WORDS = "words"
+CHARACTERS = "characters"
 UNITS = {
-    "word": "words",
-    "joined": "words",
+    "word": WORDS,
+    "joined": WORDS,
     "piece": "pieces",
     "spm": "pieces",
-    "char": "characters",
+    "char": CHARACTERS,
     "write": "writes of speech",
 }
-WORDS = "words"
 AS_BUILT = "as the build counts"
+ERROR_RATES = {"WER": False, "CER": True}  # whether characters are counted
 _SAME = 1e-9
 
 
 def countings(run: RunScores) -> Iterator[tuple[str, Counted]]:
-    """The rows of a run: counted in words where they are known, and as its build counts.
+    """The rows of a run: in words, where they are known, or characters, and as its build counts.
 
     One row is enough where both say the same.
     """
-    if run.words is not None:
-        yield WORDS, run.words
-    if run.words is None or _differ(run.words.values, run.as_built.values):
+    label, own = (WORDS, run.words) if run.characters is None else (CHARACTERS, run.characters)
+    if own is not None:
+        yield label, own
+    if own is None or _differ(own.values, run.as_built.values):
         yield f"{UNITS[run.unit]}, {AS_BUILT}", run.as_built
+
+
+def error_rate(run: RunScores, name: str) -> float | None:
+    """WER or CER of a run; None where it is the other, or neither was asked for."""
+    return run.error_rate if ERROR_RATES[name] is (run.characters is not None) else None
 
 
 def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
@@ -40,14 +48,7 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
         parts.append("With compute (computation-aware):")
         parts.append(_table(aware, has_yaal, AWARE))
     parts.append("Latencies in ms, AP as a share; means over the utterances with a word.")
-    signatures = sorted(
-        {
-            f"{name}: {signature}"
-            for run in runs.values()
-            if run.quality is not None
-            for name, signature in run.quality.signatures.items()
-        }
-    )
+    signatures = _signatures(runs)
     if signatures:
         parts.append("\n".join(f"- {line}" for line in signatures))
     if not has_yaal:
@@ -61,10 +62,26 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _signatures(runs: Mapping[str, RunScores]) -> list[str]:
+    """How quality was computed; with the names of the runs where it was not the same for all."""
+    users: dict[str, dict[str, list[str]]] = {}
+    for run_name, run in runs.items():
+        for name, signature in ({} if run.quality is None else run.quality.signatures).items():
+            users.setdefault(name, {}).setdefault(signature, []).append(run_name)
+    lines = []
+    for name, by_signature in sorted(users.items()):
+        for signature, names in sorted(by_signature.items()):
+            whose = f" ({', '.join(names)})" if len(by_signature) > 1 else ""
+            lines.append(f"{name}: {signature}{whose}")
+    return lines
+
+
 def _table(runs: Mapping[str, RunScores], has_yaal: bool, suffix: str = "") -> str:
     names = [name for name in NAMES if has_yaal or name != "YAAL"]
-    has_wer = any(run.wer is not None for run in runs.values())
-    quality = ["WER"] * has_wer + ["BLEU", "chrF"] if not suffix else []
+    rates = [
+        name for name in ERROR_RATES if any(error_rate(r, name) is not None for r in runs.values())
+    ]
+    quality = [*rates, "BLEU", "chrF"] if not suffix else []
     header = ["run", "counted in", "utterances", *quality, *(name + suffix for name in names)]
     rows = [
         [
@@ -94,8 +111,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _quality(run: RunScores, metric: str) -> float | None:
-    if metric == "WER":
-        return run.wer
+    if metric in ERROR_RATES:
+        return error_rate(run, metric)
     return None if run.quality is None else float(getattr(run.quality, metric))
 
 

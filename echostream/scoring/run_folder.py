@@ -12,17 +12,20 @@ import sentencepiece
 
 from echostream.scoring.degenerate import Degeneracy, degeneracy
 from echostream.scoring.entries import Entry, Log, read_log
+from echostream.scoring.instances import ScoringError
 from echostream.scoring.measures import compute_rtf, measure
-from echostream.scoring.quality import Quality, quality
+from echostream.scoring.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER, Quality, quality
+from echostream.scoring.texts import characters, composed, is_composed, references_of
 from echostream.scoring.timeline import Timeline
 from echostream.scoring.wer import word_error_rate
-from echostream.scoring.words import Unit, text_of, unit_of, word_ends
+from echostream.scoring.words import Unit, characters_of, text_of, unit_of, word_ends
 
 LOG_NAME = "instances.log"
 # Fewer predictions than this that a SentencePiece model cuts as the log does: another model's.
 LEAST_SHARE_OF_PIECES = 0.5
 
 Task = Literal["st", "asr"]
+LATENCY_UNITS = ("word", "char", "spm")  # as in SimulEval
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Options:
     task: Task = "st"  # asr: also the word error rate
     processor: sentencepiece.SentencePieceProcessor | None = None  # pieces of the target
     omnisteval: ModuleType | None = None  # for YAAL
+    # What latency is counted in, one of LATENCY_UNITS; None: what the log is counted in.
+    latency_unit: str | None = None
+    # Of sacrebleu; None: its default, or `char` where the run is counted in characters.
+    tokenizer: str | None = None
 
 
 class Counted(NamedTuple):
@@ -57,11 +64,17 @@ class RunScores:
     path: Path  # of the log
     log: Log
     unit: Unit
+    tokenizer: str  # of sacrebleu
     quality: Quality | None  # None for speech, and where a reference is missing
-    quality_as_logged: Quality | None  # of predictions that are still pieces
-    wer: float | None
+    # Of the texts as they are in the log, where those compared are others: words put together from
+    # pieces, other forms of Unicode, several references.
+    quality_as_logged: Quality | None
+    num_recomposed: int  # texts that were not in NFC
+    num_several: int  # utterances with several references
+    error_rate: float | None  # of words, or of characters where those are counted
     as_built: Counted  # in the units that the build counted
     words: Counted | None  # None where the words of the units are not known
+    characters: Counted | None  # None where words are counted
     cuts: Cuts
     degeneracy: Degeneracy | None
     compute_rtf: float | None
@@ -78,28 +91,78 @@ def find_log(run: Path) -> Path:
 
 
 def score_run(path: Path, options: Options) -> RunScores:
-    """Scores a log. Raises ScoringError when it holds nothing that can be scored."""
+    """Scores a log. Raises ScoringError when it holds nothing that can be scored as asked."""
     log = read_log(path)
-    unit = unit_of(log.entries)
+    unit = unit_of(log.entries, options.latency_unit)
+    _check_unit(path, unit, options)
+    by_character = (
+        unit == "char" if options.latency_unit is None else options.latency_unit == "char"
+    )
+    tokenizer = options.tokenizer or (UNSPACED_TOKENIZER if by_character else DEFAULT_TOKENIZER)
     spoken = [entry for entry in log.entries if entry.delays]
     built = [_as_built(entry, unit, options) for entry in spoken]
-    cuts, cut = _cut_into_words(spoken, unit, options)
-    texts = [text_of(entry) for entry in log.entries]
-    references = [entry.reference for entry in log.entries if entry.reference is not None]
-    has_quality = unit != "write" and len(references) == len(texts)
+    cuts, by_word = _cut_into_words(spoken, unit, options)
+    by_char = [_by_characters(path, entry, unit) for entry in spoken] if by_character else None
+    counted = by_char or by_word or built
     logged = [entry.prediction for entry in log.entries]
+    lines = [entry.reference for entry in log.entries if entry.reference is not None]
+    texts = [composed(text_of(entry)) for entry in log.entries]
+    references = [references_of(composed(line)) for line in lines]
+    has_quality = unit != "write" and len(lines) == len(texts)
+    differs = logged != texts or [(line,) for line in lines] != references
     return RunScores(
         path=path,
         log=log,
         unit=unit,
-        quality=quality(texts, references) if has_quality else None,
-        quality_as_logged=quality(logged, references) if has_quality and logged != texts else None,
-        wer=word_error_rate(references, texts) if has_quality and options.task == "asr" else None,
+        tokenizer=tokenizer,
+        quality=quality(texts, references, tokenizer) if has_quality else None,
+        quality_as_logged=(quality(logged, lines, tokenizer) if has_quality and differs else None),
+        num_recomposed=sum(not is_composed(text) for text in (*logged, *lines)),
+        num_several=sum(len(several) > 1 for several in references),
+        error_rate=(
+            word_error_rate(references, texts, "char" if by_character else "word")
+            if has_quality and options.task == "asr"
+            else None
+        ),
         as_built=Counted(len(built), measure(built, options.omnisteval)),
-        words=None if cut is None else Counted(len(cut), measure(cut, options.omnisteval)),
+        words=_counted(by_word, options),
+        characters=_counted(by_char, options),
         cuts=cuts,
-        degeneracy=None if unit == "write" else degeneracy(built if cut is None else cut),
+        degeneracy=None if unit == "write" else degeneracy(counted),
         compute_rtf=compute_rtf(built),
+    )
+
+
+def _check_unit(path: Path, unit: Unit, options: Options) -> None:
+    asked = options.latency_unit
+    if asked == "char" and unit == "write":
+        raise ScoringError(f"{path}: the output is speech, which has no characters.")
+    if asked == "spm" and unit not in ("spm", "piece"):
+        raise ScoringError(f"{path}: was not counted in SentencePiece pieces, as `spm` says.")
+
+
+def _counted(timelines: Sequence[Timeline] | None, options: Options) -> Counted | None:
+    if timelines is None:
+        return None
+    return Counted(len(timelines), measure(timelines, options.omnisteval))
+
+
+def _by_characters(path: Path, entry: Entry, unit: Unit) -> Timeline:
+    times = list(zip(entry.delays, entry.elapsed or entry.delays, strict=True))
+    found = characters_of(entry, unit, times)
+    if found is None:
+        raise ScoringError(
+            f"{path}, line {entry.line}: {len(entry.delays)} delays cannot be shared among the "
+            "characters of the prediction, so the latency by character is not known."
+        )
+    whens = found[1]
+    wanted = None if entry.reference is None else references_of(entry.reference)[0]
+    num_characters = len(whens) if wanted is None else max(1, len(characters(wanted)))
+    return Timeline(
+        tuple(when[0] for when in whens),
+        tuple(when[1] for when in whens) if entry.elapsed else (),
+        entry.source_ms,
+        num_characters,
     )
 
 
@@ -150,7 +213,8 @@ def _cut_into_words(
 
 
 def _by_words(entry: Entry, ends: Sequence[int]) -> Timeline:
-    num_words = len(ends) if entry.reference is None else max(1, len(entry.reference.split()))
+    wanted = None if entry.reference is None else references_of(entry.reference)[0]
+    num_words = len(ends) if wanted is None else max(1, len(wanted.split()))
     elapsed = tuple(entry.elapsed[end] for end in ends) if entry.elapsed else ()
     delays = tuple(entry.delays[end] for end in ends)
     return Timeline(delays, elapsed, entry.source_ms, num_words)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from echostream.files import write_whole
 from echostream.scoring.findings import findings
 from echostream.scoring.measures import AWARE, NAMES
-from echostream.scoring.report import countings
+from echostream.scoring.report import ERROR_RATES, countings, error_rate
 from echostream.scoring.run_folder import Counted, RunScores
 
 STEM = "echostream_scores"
 COLUMNS = (
-    *("run", "counted_in", "num_utterances", "num_empty", "BLEU", "chrF", "WER"),
+    *("run", "counted_in", "num_utterances", "num_empty", "BLEU", "chrF", *ERROR_RATES),
     *NAMES,
     *(name + AWARE for name in NAMES),
     "compute_rtf",
@@ -29,7 +30,13 @@ def write_scores(run: RunScores) -> None:
     """
     folder = run.path.resolve().parent
     write_whole(folder / f"{STEM}.json", to_json(run))
-    write_whole(folder / f"{STEM}.tsv", to_tsv({folder.name: run}))
+    write_whole(folder / f"{STEM}.tsv", to_tsv({printable(folder.name): run}))
+
+
+def printable(name: str) -> str:
+    """The name of a file as text: what is not UTF-8 is replaced, and it stays in one cell."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(" " if character in "\t\r\n" else character for character in text)
 
 
 def to_json(run: RunScores) -> str:
@@ -40,6 +47,7 @@ def to_json(run: RunScores) -> str:
         "num_empty": run.num_empty,
         "quality": _quality(run),
         "words": _counted(run.words),
+        "characters": _counted(run.characters),
         "as_the_build_counts": _counted(run.as_built),
         "compute_rtf": run.compute_rtf,
         "policy": None
@@ -66,7 +74,7 @@ def to_tsv(runs: Mapping[str, RunScores]) -> str:
                 "counted_in": label,
                 "num_utterances": counted.num_utterances,
                 "num_empty": run.num_empty,
-                "WER": run.wer,
+                **{rate: error_rate(run, rate) for rate in ERROR_RATES},
                 "compute_rtf": run.compute_rtf,
                 **counted.values,
             }
@@ -82,7 +90,8 @@ def _quality(run: RunScores) -> dict[str, Any] | None:
     return {
         "BLEU": run.quality.BLEU,
         "chrF": run.quality.chrF,
-        "WER": run.wer,
+        **{name: error_rate(run, name) for name in ERROR_RATES},
+        "tokenizer": run.tokenizer,
         "signatures": run.quality.signatures,
     }
 

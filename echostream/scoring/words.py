@@ -21,14 +21,15 @@ from typing import Literal
 import sentencepiece
 
 from echostream.scoring.entries import Entry
+from echostream.scoring.texts import characters, characters_with_times
 
 WORD_START = "▁"
 
 Unit = Literal["word", "joined", "piece", "spm", "char", "write"]
 
 
-def unit_of(entries: Sequence[Entry]) -> Unit:
-    """What a delay of this log stands for.
+def unit_of(entries: Sequence[Entry], asked: str | None = None) -> Unit:
+    """What a delay of this log stands for; `asked` decides where words of one character allow both.
 
     word: a word of the prediction. joined: a word, too, but the build wrote the words without
     spaces (it expects SentencePiece's marks, which the agent did not write). piece: a piece,
@@ -40,12 +41,13 @@ def unit_of(entries: Sequence[Entry]) -> Unit:
     spoken = [entry for entry in entries if entry.delays]
     if any(entry.pieces is not None for entry in spoken):
         return "spm"
-    if all(_is_word_by_word(entry) for entry in spoken):
+    by_character = all(map(_is_character_by_character, spoken))
+    if all(map(_is_word_by_word, spoken)) and not (asked == "char" and by_character):
         return "word"
+    if by_character:
+        return "char"
     if any(character.isspace() for entry in spoken for character in entry.prediction):
         return "piece"
-    if all(len(entry.prediction) == len(entry.delays) for entry in spoken):
-        return "char"
     # A piece that begins a word brings a space, also before the first: these are no pieces.
     return "joined"
 
@@ -79,6 +81,27 @@ def word_ends(
     return ends if known else None
 
 
+def characters_of(
+    entry: Entry, unit: Unit, times: Sequence[tuple[float, ...]]
+) -> tuple[list[str], list[tuple[float, ...]]] | None:
+    """The characters of an entry, without spaces, each with the times of its unit.
+
+    `times` has a tuple for each unit. None where it is not known which characters a unit has.
+    """
+    if unit == "char":
+        return characters_with_times(entry.prediction, times)
+    tokens = entry.pieces if unit == "spm" and entry.pieces else entry.prediction.split()
+    if unit == "joined" or len(tokens) != len(times):
+        return None
+    found: list[str] = []
+    whens: list[tuple[float, ...]] = []
+    for token, when in zip(tokens, times, strict=True):
+        new = characters(token.replace(WORD_START, ""))
+        found += new
+        whens += [when] * len(new)
+    return found, whens
+
+
 def load_pieces(path: Path) -> sentencepiece.SentencePieceProcessor:
     """A SentencePiece model. Raises OSError or ValueError naming the path if it is none."""
     data = path.read_bytes()
@@ -88,6 +111,11 @@ def load_pieces(path: Path) -> sentencepiece.SentencePieceProcessor:
         return sentencepiece.SentencePieceProcessor(model_proto=data)
     except RuntimeError as error:
         raise ValueError(f"{path} is not a SentencePiece model: {error}") from error
+
+
+def _is_character_by_character(entry: Entry) -> bool:
+    """Each delay is that of a character; SimulEval takes out spaces, but no others."""
+    return " " not in entry.prediction and len(entry.prediction) == len(entry.delays)
 
 
 def _is_word_by_word(entry: Entry) -> bool:
