@@ -62,8 +62,7 @@ def measure(
 
     `writer` is ctc, decoder, or either with a lagging, as in decoder:2; `tokenizer` is sacrebleu's.
     """
-    kind, _, lagging = writer.partition(":")
-    session = StreamingTranslator(model, max_future_frames, int(lagging or 0), writer=kind)
+    session = open_session(model, writer, max_future_frames)
     pause = np.zeros(SAMPLE_RATE * pause_ms // 1000, np.float32)
     said, wanted = list[str](), list[str]()
     for start in range(0, len(recordings), joined):
@@ -144,6 +143,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--sacrebleu-tokenizer", default=DEFAULT_TOKENIZER, help=tokenizer)
     add("--pause-ms", type=whole_from(0), default=400, help="silence between two sentences")
     return parser
+
+
+def open_session(model: Model, writer: str, max_future_frames: int) -> StreamingTranslator:
+    """A session whose writer is ctc, decoder, or either with a lagging, as in decoder:2."""
+    kind, _, lagging = writer.partition(":")
+    return StreamingTranslator(model, max_future_frames, int(lagging or 0), writer=kind)
 
 
 def load(path: Path) -> NDArray[np.float32]:

@@ -23,11 +23,11 @@ if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from echostream.model_folder import BACKENDS, Model, load_model
+from echostream.model_folder import BACKENDS, load_model
 from echostream.translator import StreamingTranslator
 from eval.arguments import writer_and_lagging
 from eval.inputs import InputError, read_test_set
-from eval.long_form import load, translate
+from eval.long_form import load, open_session, translate
 from eval.sounds import sounds
 
 
@@ -35,12 +35,6 @@ def at_level(samples: NDArray[np.float32], gain_db: float) -> NDArray[np.float32
     """A recording (S,) as a 16-bit file has it that was recorded `gain_db` louder."""
     scaled = np.round(samples * (2**15 * 10 ** (gain_db / 20)))
     return (np.clip(scaled, -(2**15), 2**15 - 1) / 2**15).astype(np.float32)
-
-
-def open_session(model: Model, writer: str, max_future_frames: int) -> StreamingTranslator:
-    """A session whose writer is written as in latency_curve.py: ctc, decoder, or decoder:2."""
-    kind, _, lagging = writer.partition(":")
-    return StreamingTranslator(model, max_future_frames, int(lagging or 0), writer=kind)
 
 
 def level_table(
