@@ -24,9 +24,11 @@ def check_whole(name: str, value: object, least: int, most: int, multiple_of: in
     )
 
 
-def check_batch_size(batch_size: object) -> None:
-    """Raises `ValueError` unless it is a number of streams."""
-    if type(batch_size) is not int or batch_size < 1:
+def check_size(name: str, value: object, least: int = 1, multiple_of: int = 1) -> None:
+    """Raises `ValueError` unless `value` is an int (no bool), at least `least`."""
+    if type(value) is not int or value < least or value % multiple_of:
+        multiple = f" and a multiple of {multiple_of}" if multiple_of > 1 else ""
         raise ValueError(
-            f"`batch_size` must be a whole number, at least 1, but is {shown(batch_size)} instead."
+            f"`{name}` must be a whole number, at least {least}{multiple}, "
+            f"but is {shown(value)} instead."
         )
