@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
+from echostream.ranges import check_whole, shown
+from echostream.safe_yaml import YamlError, read_yaml
 
 Config = TypeVar("Config")
 
 
 class ConfigError(ValueError):
     """A configuration with a key or a value that is not allowed."""
+
+
+# Least, most, and what it must be a multiple of. The most is far beyond any use, and keeps a slip
+# of the keyboard from asking for more memory than there is.
+_ENCODER_RANGES = {
+    "input_dim": (1, 1024, 1),
+    "embed_dim": (1, 8192, 1),
+    "num_heads": (1, 512, 1),
+    "ffn_dim": (2, 65536, 2),
+    "memory_size": (1, 1024, 1),
+    "conv_kernel": (1, 1023, 1),
+    "left_context": (8, 8192, 8),  # whole groups of the first stack
+}
+_NETWORK_RANGES = {
+    "source_vocab_size": (2, 1_000_000, 1),
+    "target_vocab_size": (2, 1_000_000, 1),
+    "st_layers": (0, 64, 1),
+    "st_ffn_dim": (1, 65536, 1),
+    "st_left_context": (0, 8192, 4),  # whole groups at 25 Hz
+    "decoder_layers": (0, 64, 1),
+    "decoder_ffn_dim": (1, 65536, 1),
+    "decoder_left_tokens": (0, 8192, 1),
+    "decoder_window": (4, 65536, 4),
+    "tail_ms": (0, 60_000, 10),
+}
+_NUM_STACKS, _MAX_LAYERS = 6, 64
 
 
 @dataclass(frozen=True)
@@ -30,6 +58,23 @@ class EncoderConfig:
     memory_size: int = 4  # summaries in the memory bank
     conv_kernel: int = 15
     left_context: int = 64  # frames, of its own rate, that each layer sees of the past
+
+    def __post_init__(self) -> None:
+        _check_ranges(self, _ENCODER_RANGES)
+        if self.embed_dim % self.num_heads:
+            raise ConfigError(
+                f"`embed_dim` must be a multiple of `num_heads`, which is {self.num_heads}, "
+                f"but is {self.embed_dim} instead."
+            )
+        layers = self.num_layers_per_stack
+        each = layers if isinstance(layers, tuple) else (layers,) * _NUM_STACKS
+        if len(each) != _NUM_STACKS or not all(
+            type(number) is int and 1 <= number <= _MAX_LAYERS for number in each
+        ):
+            raise ConfigError(
+                f"`num_layers_per_stack` must be a whole number from 1 to {_MAX_LAYERS}, or a list "
+                f"of {_NUM_STACKS} of them, but is {shown(layers)} instead."
+            )
 
 
 @dataclass(frozen=True)
@@ -50,24 +95,46 @@ class ModelConfig:
     tail_ms: int = 640  # silence after the end of the source, in which the last words come out
 
     def __post_init__(self) -> None:
-        if not self.max_future_frames or not set(self.max_future_frames) <= {0, 1, 2}:
-            raise ConfigError(
-                f"`max_future_frames` must be some of 0, 1 and 2, "
-                f"but is {self.max_future_frames} instead."
-            )
-        if self.decoder_layers < 0:
-            raise ConfigError(
-                f"`decoder_layers` must be at least 0, but is {self.decoder_layers} instead."
-            )
-        if self.decoder_window < 4 or self.decoder_window % 4:
-            raise ConfigError(
-                "`decoder_window` must be a positive multiple of 4 frames (a group), "
-                f"but is {self.decoder_window} instead."
-            )
-        if self.tail_ms < 0 or self.tail_ms % 10:
-            raise ConfigError(
-                f"`tail_ms` must be a multiple of 10 ms, but is {self.tail_ms} instead."
-            )
+        check_network(self)
+
+
+class NetworkShape(Protocol):
+    """What a model has in common with the network of a training: the keys of `ModelConfig`."""
+
+    @property
+    def encoder(self) -> EncoderConfig:
+        """The encoder, which has checked itself."""
+
+    @property
+    def max_future_frames(self) -> tuple[int, ...]:
+        """The look-aheads L."""
+
+
+def check_network(config: NetworkShape) -> None:
+    """Raises `ConfigError` naming the key unless all sizes of a network are possible."""
+    _check_ranges(config, _NETWORK_RANGES)
+    if not isinstance(config.encoder, EncoderConfig):
+        raise ConfigError(f"`encoder` must be an EncoderConfig, but is {shown(config.encoder)}.")
+    look_aheads = config.max_future_frames
+    if (
+        not isinstance(look_aheads, tuple)
+        or not look_aheads
+        or any(type(look_ahead) is not int for look_ahead in look_aheads)
+        or not set(look_aheads) <= {0, 1, 2}
+        or len(set(look_aheads)) < len(look_aheads)
+    ):
+        raise ConfigError(
+            f"`max_future_frames` must be some of 0, 1 and 2, each of them once, "
+            f"but is {shown(look_aheads)} instead."
+        )
+
+
+def _check_ranges(config: object, ranges: Mapping[str, tuple[int, int, int]]) -> None:
+    for name, (least, most, multiple_of) in ranges.items():
+        try:
+            check_whole(name, getattr(config, name), least, most, multiple_of)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "config") -> Config:
@@ -78,12 +145,13 @@ def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "confi
             not allowed.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where} must be a mapping of keys, but is {values!r} instead.")
+        raise ConfigError(f"{where} must be a mapping of keys, but is {shown(values)} instead.")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields), key=str)
     if unknown:
         raise ConfigError(
-            f"{where}: `{unknown[0]}` is not a key; the keys are {', '.join(sorted(fields))}."
+            f"{where}: `{str(unknown[0])[:80]}` is not a key; "
+            f"the keys are {', '.join(sorted(fields))}."
         )
     required = [
         f.name
@@ -107,12 +175,13 @@ def load_config(kind: type[Config], path: str | Path) -> Config:
     """A configuration of dataclass `kind` from a YAML file.
 
     Raises:
-        ConfigError: naming the file and the key.
+        OSError: if the file cannot be read.
+        ConfigError: naming the file and the key, or the line that is not YAML.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        values = read_yaml(path)
+    except YamlError as error:
+        raise ConfigError(str(error)) from error
     return from_dict(kind, {} if values is None else values, str(path))
 
 
@@ -135,19 +204,21 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 return _convert(option, value, where)
             except ConfigError:
                 continue
-        raise ConfigError(f"{where} must be {hint}, but is {value!r} instead.")
+        raise ConfigError(f"{where} must be {hint}, but is {shown(value)} instead.")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_dict(hint, value, where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} must be a list, but is {value!r} instead.")
+            raise ConfigError(f"{where} must be a list, but is {shown(value)} instead.")
         return tuple(_convert(get_args(hint)[0], item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} must be finite, but is {value} instead.")
     if hint is type(None) and value is None:
         return None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(
-            f"{where} must be {getattr(hint, '__name__', hint)}, but is {value!r} instead."
+            f"{where} must be {getattr(hint, '__name__', hint)}, but is {shown(value)} instead."
         )
     return value

@@ -17,7 +17,7 @@ from echostream.config import (
     load_config,
     to_dict,
 )
-from echostream.training.config import TrainConfig
+from echostream.training.config import NetworkConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,66 @@ def test_a_configuration_survives_the_way_to_disk_and_back(config: Any, tmp_path
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"max_future_frames": []}, r"`max_future_frames` must be some of 0, 1 and 2, but is \(\)"),
+        ({"max_future_frames": []}, r"`max_future_frames` must be some of 0, 1 and 2.* is \(\)"),
         ({"max_future_frames": [0, 3]}, r"`max_future_frames` must be .*\(0, 3\) instead"),
-        ({"tail_ms": -10}, "`tail_ms` must be a multiple of 10 ms, but is -10"),
-        ({"tail_ms": 645}, "`tail_ms` must be a multiple of 10 ms, but is 645"),
+        ({"max_future_frames": [1, 1]}, r"`max_future_frames` must be .*once, but is \(1, 1\)"),
+        ({"tail_ms": -10}, "`tail_ms` must be .* from 0 to 60000 and a multiple of 10, but is -10"),
+        ({"tail_ms": 645}, "`tail_ms` must be .* a multiple of 10, but is 645"),
+        ({"source_vocab_size": 0}, "`source_vocab_size` must be a whole number from 2 to 1000000"),
+        ({"target_vocab_size": 10**12}, "`target_vocab_size` must be .*but is 10{12} instead"),
+        ({"st_layers": -1}, "`st_layers` must be a whole number from 0 to 64, but is -1"),
+        ({"st_ffn_dim": 0}, "`st_ffn_dim` must be a whole number from 1 to 65536, but is 0"),
+        ({"st_left_context": 6}, "`st_left_context` must be .* a multiple of 4, but is 6"),
+        ({"decoder_layers": 10**5}, "`decoder_layers` must be .* from 0 to 64, but is 100000"),
+        ({"decoder_ffn_dim": -4}, "`decoder_ffn_dim` must be .*but is -4"),
+        ({"decoder_left_tokens": -1}, "`decoder_left_tokens` must be .*but is -1"),
+        ({"decoder_window": 6}, "`decoder_window` must be .* a multiple of 4, but is 6"),
+        ({"encoder": {"input_dim": 0}}, "`encoder`: `input_dim` must be .*but is 0"),
+        ({"encoder": {"embed_dim": 10**9}}, "`encoder`: `embed_dim` must be .* from 1 to 8192"),
+        ({"encoder": {"embed_dim": 500}}, "`embed_dim` must be a multiple of `num_heads`.* is 8"),
+        ({"encoder": {"num_heads": 0}}, "`encoder`: `num_heads` must be .* from 1 to 512"),
+        ({"encoder": {"ffn_dim": -4}}, "`encoder`: `ffn_dim` must be .*from 2 to .*but is -4"),
+        ({"encoder": {"ffn_dim": 33}}, "`encoder`: `ffn_dim` must be .*multiple of 2, but is 33"),
+        ({"encoder": {"memory_size": 0}}, "`encoder`: `memory_size` must be .*but is 0"),
+        ({"encoder": {"conv_kernel": -1}}, "`encoder`: `conv_kernel` must be .*but is -1"),
+        ({"encoder": {"left_context": 10**12}}, "`left_context` must be .* 8192 .*but is 10{12}"),
+        ({"encoder": {"left_context": 20}}, "`left_context` must be .*multiple of 8, but is 20"),
+        (
+            {"encoder": {"num_layers_per_stack": 10**5}},
+            "`num_layers_per_stack` must be a whole number from 1 to 64.*but is 100000",
+        ),
+        ({"encoder": {"num_layers_per_stack": [1, 2]}}, r"a list of 6 of them, but is \(1, 2\)"),
     ],
 )
-def test_a_model_that_makes_no_sense_is_refused(values: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize("kind", [ModelConfig, NetworkConfig])
+def test_a_network_that_makes_no_sense_is_refused_when_it_is_read(
+    kind: type[Any], values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
-        from_dict(ModelConfig, {"source_vocab_size": 3, "target_vocab_size": 3, **values})
+        from_dict(kind, {"source_vocab_size": 3, "target_vocab_size": 3, **values})
+
+
+def test_a_network_of_a_training_is_checked_before_anything_is_made(tmp_path: Path) -> None:
+    path = write(tmp_path, "output: out\nsteps: 1\nnetwork: {decoder_window: 6}\n")
+    with pytest.raises(ConfigError, match=r"some.yaml: `network`: `decoder_window` must be .* 6"):
+        load_config(TrainConfig, path)
+
+
+def test_yes_is_no_size_from_python_either() -> None:
+    with pytest.raises(ConfigError, match=r"`st_layers` must be a whole number .*but is True"):
+        ModelConfig(3, 3, st_layers=True)
+
+
+@pytest.mark.parametrize("value", [".inf", ".nan", "-.inf", "1e999"])
+def test_a_number_must_be_finite(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"some.yaml: `rate` must be finite"):
+        load_config(Leaf, write(tmp_path, f"rate: {value}\n"))
+
+
+def test_a_value_in_a_message_is_cut_short() -> None:
+    with pytest.raises(ConfigError) as error:
+        from_dict(Leaf, {"size": ["word" * 10_000] * 10_000})
+    assert len(str(error.value)) < 1000
 
 
 @pytest.mark.parametrize("key", ["steps", "checkpoint_steps", "keep_checkpoints", "validate_steps"])

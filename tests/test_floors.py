@@ -16,6 +16,8 @@ FLOORS = (
         "echostream._version",
         "echostream.device",
         "echostream.files",
+        "echostream.ranges",
+        "echostream.safe_yaml",
         "echostream.streaming",
         "echostream.config",
     ),

@@ -208,7 +208,7 @@ def test_sentences_outside_the_limits_are_an_error_not_a_loop() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "not valid YAML"),
+        ("a: [", "this is not YAML"),
         ("rules: 3", "mapping `rules`"),
         ("rules: {sentence: 'a => b'}\nwords: 3", "unknown key `words`"),
         ("rules: {sentence: 'a => b'}\nenglish_words: [4, 3]", "`english_words`"),

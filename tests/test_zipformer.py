@@ -124,7 +124,7 @@ def test_a_tail_of_a_whole_group_is_refused(num_frames: int) -> None:
 
 @pytest.mark.parametrize("layers", [0, (1, 1, 1), (1, 1, 1, 1, 1, 0)])
 def test_a_number_of_layers_that_makes_no_six_stacks_is_refused(layers: int) -> None:
-    with pytest.raises(ValueError, match="`num_layers_per_stack` must be one positive number or"):
+    with pytest.raises(ValueError, match="`num_layers_per_stack` must be a whole number from 1 to"):
         ZipformerEncoder(embed_dim=8, num_heads=2, ffn_dim=8, num_layers_per_stack=layers)
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from echostream.agents.foreign_vocabulary import ForeignVocabulary, read_vocabularies
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.model_folder import Model
+from echostream.ranges import shown
+from echostream.safe_yaml import YamlError, read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -104,14 +105,14 @@ def _named_statistics(data_bin: Path, config_yaml: str) -> Path:
         return data_bin / STATISTICS
     try:
         # As StreamSpeech does: every scalar is text, and nothing in a foreign file is converted.
-        config: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ForeignFolderError(f"{path} is not YAML: {error}") from error
+        config: Any = read_yaml(path, every_scalar_is_text=True)
+    except YamlError as error:
+        raise ForeignFolderError(str(error)) from error
     section = config.get("global_cmvn", {}) if isinstance(config, dict) else None
     if not isinstance(section, dict) or not isinstance(section.get("stats_npz_path", ""), str):
         raise ForeignFolderError(
             f"{path}: `global_cmvn` must be a mapping with a path as `stats_npz_path`, "
-            f"but the file holds {config!r}."
+            f"but the file holds {shown(config)}."
         )
     return data_bin / (section.get("stats_npz_path") or STATISTICS)
 

@@ -12,8 +12,6 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from echostream.data.grammar_rules import (
     Alternative,
     Choice,
@@ -23,6 +21,7 @@ from echostream.data.grammar_rules import (
     check_rules,
     parse_rule,
 )
+from echostream.safe_yaml import YamlError, parse_yaml, read_text
 
 _KNOWN_KEYS = frozenset(
     {"start", "tags", "english_words", "refuse", "french_spelling", "english_spelling", "rules"}
@@ -90,7 +89,11 @@ class Grammar:
             source = resources.files("echostream.data") / "grammars" / "fr-en.yaml"
             name, text = "fr-en.yaml", source.read_text(encoding="utf-8")
         else:
-            name, text = str(path), Path(path).read_text(encoding="utf-8")
+            name = str(path)
+            try:
+                text = read_text(path)
+            except YamlError as error:
+                raise GrammarError(str(error)) from None
         try:
             return cls.parse(text)
         except GrammarError as error:
@@ -100,9 +103,9 @@ class Grammar:
     def parse(cls, text: str) -> Grammar:
         """The grammar written in `text` (YAML). Raises `GrammarError`."""
         try:
-            document = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise GrammarError(f"not valid YAML: {error}") from None
+            document = parse_yaml(text)
+        except YamlError as error:
+            raise GrammarError(str(error)) from None
         if not isinstance(document, dict) or not isinstance(document.get("rules"), dict):
             raise GrammarError("a grammar needs a mapping with a mapping `rules`.")
         if unknown := sorted(set(map(str, document)) - _KNOWN_KEYS):

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
+import struct
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from echostream.files import replacing
 from echostream.frontend.fbank import NUM_MEL_BINS
+
+# Two arrays of 80 numbers are 2 KB; a zip of a kilobyte can unpack to gigabytes.
+_MAX_FILE_BYTES, _MAX_ARRAY_BYTES = 2**20, 2**14
+# What the standard library and numpy raise at a zip or an array that is damaged.
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    RuntimeError,  # also NotImplementedError (compression) and RecursionError (header)
+    MemoryError,
+    OverflowError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,24 +73,55 @@ class GlobalCmvn:
         """Reads an npz with the keys `mean` and `std`, as StreamSpeech writes it.
 
         Raises OSError if the file cannot be read, and ValueError naming the path if it is not such
-        a file.
+        a file, whatever it would unpack to.
         """
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                mean, std = (arrays[key].astype(np.float32) for key in ("mean", "std"))
+            mean, std = (_read_array(content, key) for key in ("mean", "std"))
             return cls(mean, std)
-        except (
-            ValueError,
-            KeyError,
-            EOFError,
-            AttributeError,
-            TypeError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise ValueError(f"{path} is not a file of CMVN statistics: {error}") from error
+        except _UNREADABLE as error:
+            why = str(error).partition("\n")[0][:200] or type(error).__name__
+            raise ValueError(f"{path} is not a file of CMVN statistics: {why}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the npz that `load` reads, to a temporary name first."""
-        # Given a name, numpy would add .npz to it.
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, mean=self.mean.astype(np.float32), std=self.std.astype(np.float32))
+        """Writes the npz that `load` reads, to a temporary name first.
+
+        The same statistics give the same bytes (those of `numpy.savez` tell the time).
+        """
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for name, values in (("mean", self.mean), ("std", self.std)):
+                content = io.BytesIO()
+                npy.write_array(content, values.astype(np.float32), allow_pickle=False)
+                entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+                entry.create_system = 3  # Unix, wherever it is written
+                archive.writestr(entry, content.getvalue())
+
+
+def _read_array(content: bytes, key: str) -> NDArray[np.float32]:
+    """One array of an npz; nothing is unpacked or allocated before its size is known."""
+    if len(content) > _MAX_FILE_BYTES:
+        raise ValueError(f"it must have at most {_MAX_FILE_BYTES} bytes, but has more.")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = [name for name in archive.namelist() if name in (f"{key}.npy", key)]
+        if len(names) != 1:
+            raise ValueError(f"it must hold the array `{key}` once, but holds {len(names)}.")
+        entry = archive.getinfo(names[0])
+        if entry.flag_bits & 1:
+            raise ValueError(f"`{key}` is encrypted.")
+        if entry.file_size > _MAX_ARRAY_BYTES:
+            raise ValueError(
+                f"`{key}` must have at most {_MAX_ARRAY_BYTES} bytes, but has {entry.file_size}."
+            )
+        with archive.open(entry) as packed:
+            stream = io.BytesIO(packed.read(_MAX_ARRAY_BYTES))
+    version = npy.read_magic(stream)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    if dtype.kind not in "fiu":
+        raise ValueError(f"`{key}` must hold real numbers, but holds {dtype}.")
+    if shape != (NUM_MEL_BINS,):
+        raise ValueError(f"`{key}` must have shape ({NUM_MEL_BINS},), but has shape {shape}.")
+    stream.seek(0)
+    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+        return np.asarray(npy.read_array(stream, allow_pickle=False), dtype=np.float32)

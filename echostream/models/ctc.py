@@ -12,6 +12,7 @@ from torch.nn import functional
 from echostream.modules.attention import AttentionState
 from echostream.modules.norm import BiasNorm
 from echostream.modules.transformer import TransformerLayer
+from echostream.ranges import check_size
 from echostream.streaming.clock import GROUP_OUTPUTS
 
 BLANK_ID = 0
@@ -22,6 +23,8 @@ class AsrHead(nn.Module):
 
     def __init__(self, dim: int, vocab_size: int) -> None:
         super().__init__()
+        check_size("dim", dim)
+        check_size("vocab_size", vocab_size)
         self.project = nn.Linear(dim, vocab_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,6 +50,16 @@ class StHead(nn.Module):
         vocab_size: int,
     ) -> None:
         super().__init__()
+        for name, value, least in (
+            ("dim", dim, 1),
+            ("num_heads", num_heads, 1),
+            ("ffn_dim", ffn_dim, 1),
+            ("num_layers", num_layers, 0),
+            ("left_context", left_context, 0),
+            ("source_vocab_size", source_vocab_size, 1),
+            ("vocab_size", vocab_size, 1),
+        ):
+            check_size(name, value, least)
         self.dim = dim
         self.condition = nn.Linear(source_vocab_size, dim, bias=False)
         with torch.no_grad():
@@ -60,6 +73,7 @@ class StHead(nn.Module):
 
     def init_state(self, batch_size: int) -> tuple[AttentionState, ...]:
         """The state of `batch_size` new streams."""
+        check_size("batch_size", batch_size)
         return tuple(layer.init_state(batch_size) for layer in self._layers)
 
     def forward(self, x: Tensor, asr_logits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

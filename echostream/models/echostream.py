@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.models.ctc import AsrHead, StHead
+from echostream.models.frames import check_recordings
 from echostream.models.text_decoder import TextDecoder
-from echostream.models.zipformer import EncoderState, ZipformerEncoder
+from echostream.models.zipformer import EncoderState, ZipformerEncoder, check_chunk
 from echostream.modules.attention import AttentionState
 from echostream.modules.masks import length_mask
+from echostream.ranges import shown
 from echostream.streaming.clock import GROUP_FRAMES, GROUP_OUTPUTS
 
 
@@ -63,7 +65,7 @@ class EchoStreamModel(nn.Module):
         """The state of `batch_size` new streams with look-ahead L.
 
         Raises:
-            ValueError: if the network was not trained for L.
+            ValueError: if the network was not trained for L, or there is not one stream at least.
         """
         look_ahead = self._resolve(max_future_frames)
         return ModelState(
@@ -73,7 +75,12 @@ class EchoStreamModel(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor, max_future_frames: int | None = None
     ) -> CtcOutput:
-        """Whole recordings `(B, T, F)` of `lengths (B,)` frames to logits `(B, T // 4, V)`."""
+        """Whole recordings `(B, T, F)` of `lengths (B,)` frames to logits `(B, T // 4, V)`.
+
+        Raises:
+            ValueError: as the encoder, in which the two are `src_tokens` and `src_lengths`.
+        """
+        check_recordings(x, lengths, self.encoder.embed.conv.weight)
         num_outputs = x.shape[1] // (GROUP_FRAMES // GROUP_OUTPUTS)
         x = functional.pad(x, (0, 0, 0, -x.shape[1] % GROUP_FRAMES))
         encoded = self.encoder(x, lengths, self._resolve(max_future_frames))
@@ -89,7 +96,15 @@ class EchoStreamModel(nn.Module):
 
         With a look-ahead of L the frames are those of L groups ago; `valid` is False for what came
         out before the stream began.
+
+        Raises:
+            ValueError: as the encoder.
         """
+        if not isinstance(state, ModelState):
+            raise ValueError(
+                f"`state` must be one that `init_state` made, but is {shown(state)} instead."
+            )
+        check_chunk(x, state.encoder, self.encoder.embed.conv.weight)
         valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         return self.advance(x, valid, state)
 
@@ -116,10 +131,11 @@ class EchoStreamModel(nn.Module):
         return CtcOutput(self.asr_head(none), self.st_head.project(none), valid, none)
 
     def _resolve(self, max_future_frames: int | None) -> int:
-        look_ahead = self.max_future_frames[0] if max_future_frames is None else max_future_frames
-        if look_ahead not in self.max_future_frames:
+        smallest = min(self.max_future_frames)  # which is what a session takes, too
+        look_ahead = smallest if max_future_frames is None else max_future_frames
+        if type(look_ahead) is not int or look_ahead not in self.max_future_frames:
             raise ValueError(
                 f"`max_future_frames` must be one of {self.max_future_frames}, which the model was "
-                f"trained for, but is {look_ahead} instead."
+                f"trained for, but is {shown(look_ahead)} instead."
             )
         return look_ahead

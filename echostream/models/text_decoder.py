@@ -15,6 +15,7 @@ from echostream.modules.cross_attention import Source
 from echostream.modules.decoder_layer import DecoderLayer
 from echostream.modules.norm import BiasNorm
 from echostream.modules.summaries import SummaryState, init_summaries, summarise
+from echostream.ranges import check_size
 from echostream.streaming.clock import GROUP_OUTPUTS
 
 # Before the first token and after the last. No text holds a blank, so its id is free for this.
@@ -55,11 +56,17 @@ class TextDecoder(nn.Module):
         memory_size: int,
     ) -> None:
         super().__init__()
-        if window < 1 or window % GROUP_OUTPUTS:
-            raise ValueError(
-                f"`window` must be a positive multiple of {GROUP_OUTPUTS} frames, "
-                f"but is {window} instead."
-            )
+        for name, value, least in (
+            ("dim", dim, 1),
+            ("num_heads", num_heads, 1),
+            ("ffn_dim", ffn_dim, 1),
+            ("num_layers", num_layers, 1),
+            ("vocab_size", vocab_size, 1),
+            ("left_tokens", left_tokens, 0),
+            ("memory_size", memory_size, 0),
+        ):
+            check_size(name, value, least)
+        check_size("window", window, GROUP_OUTPUTS, GROUP_OUTPUTS)
         self.window = window
         self.memory_size = memory_size
         self.frame_norm = BiasNorm(dim)
@@ -73,6 +80,7 @@ class TextDecoder(nn.Module):
 
     def init_state(self, batch_size: int) -> DecoderState:
         """The state of `batch_size` new streams: nothing heard, nothing written."""
+        check_size("batch_size", batch_size)
         weight = self.summarise.weight
         return DecoderState(
             frames=weight.new_zeros(batch_size, self.window, weight.shape[0]),

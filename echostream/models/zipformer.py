@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echostream.config import EncoderConfig
+from echostream.models.frames import check_frames, check_recordings
 from echostream.models.zipformer_block import BlockState, ZipformerStack
 from echostream.modules.conv import ConvEmbed, ConvState
 from echostream.modules.masks import length_mask
 from echostream.modules.memory_bank import MemoryBank, MemoryBankState
 from echostream.modules.resample import Downsample, all_of_pairs, any_of_pairs, upsample
+from echostream.ranges import check_size, shown
 from echostream.streaming.clock import (
     GROUP_FRAMES,
     GROUP_OUTPUTS,
@@ -74,6 +77,9 @@ class ZipformerEncoder(nn.Module):
         max_future_frames: default look-ahead L in groups, 0 to 2.
         conv_kernel: frames that the depthwise convolutions see.
         left_context: past frames, of its own rate, that each attention layer sees.
+
+    Raises:
+        ValueError: for a size that is not allowed; it names the argument.
     """
 
     def __init__(
@@ -89,27 +95,15 @@ class ZipformerEncoder(nn.Module):
         left_context: int = 64,
     ) -> None:
         super().__init__()
-        sizes = {
-            "input_dim": input_dim,
-            "embed_dim": embed_dim,
-            "num_heads": num_heads,
-            "memory_size": memory_size,
-            "conv_kernel": conv_kernel,
-            "left_context": left_context,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"`{name}` must be at least 1, but is {size} instead.")
+        layers = num_layers_per_stack
+        each = tuple(layers) if isinstance(layers, Sequence) else layers
+        # The same rules as for a file.
+        EncoderConfig(
+            input_dim, embed_dim, num_heads, ffn_dim, each, memory_size, conv_kernel, left_context
+        )
         self.input_dim = input_dim
         self.embed_dim = embed_dim
         self.max_future_frames = _look_ahead(max_future_frames)
-        layers = num_layers_per_stack
-        layers = (layers,) * 6 if isinstance(layers, int) else tuple(layers)
-        if len(layers) != 6 or min(layers) < 1:
-            raise ValueError(
-                f"`num_layers_per_stack` must be one positive number or six, "
-                f"but is {num_layers_per_stack} instead."
-            )
         self.embed = ConvEmbed(input_dim, embed_dim)
         self.stacks = nn.ModuleList(
             ZipformerStack(
@@ -122,7 +116,9 @@ class ZipformerEncoder(nn.Module):
                 left_context,
                 MAX_LOOK_AHEAD if index == 0 else 0,
             )
-            for index, (num_layers, group) in enumerate(zip(layers, STACK_GROUPS, strict=True))
+            for index, (num_layers, group) in enumerate(
+                zip((each,) * 6 if isinstance(each, int) else each, STACK_GROUPS, strict=True)
+            )
         )
         self.downsamples = nn.ModuleList(Downsample() for _ in range(3))  # to stacks 2, 3, 4
         self.downsample_skip = Downsample()  # stack 1 to 25 Hz
@@ -140,8 +136,9 @@ class ZipformerEncoder(nn.Module):
         """The state of `batch_size` new streams with look-ahead L.
 
         Raises:
-            ValueError: if L is not 0, 1 or 2.
+            ValueError: if L is not 0, 1 or 2, or the number of streams not positive.
         """
+        check_size("batch_size", batch_size)
         look_ahead = self._resolve(max_future_frames)
         return EncoderState(
             self.embed.init_state(batch_size),
@@ -166,14 +163,13 @@ class ZipformerEncoder(nn.Module):
             src_lengths: frames of each row `(B,)`.
             max_future_frames: look-ahead L of this call, 0 to 2; the encoder's default if None.
             return_stacks: also return the six stack outputs, each at its own rate.
+
+        Raises:
+            ValueError: for another L, shape or type, or lengths beyond the frames.
         """
         look_ahead = self._resolve(max_future_frames)
+        check_recordings(src_tokens, src_lengths, self.embed.conv.weight)
         num_frames = src_tokens.shape[1]
-        if num_frames == 0 or int(src_lengths.max()) > num_frames:
-            raise ValueError(
-                f"`src_lengths` must be at most the frames of `src_tokens`, of which there must be "
-                f"one at least, but is {src_lengths.tolist()} for {num_frames} frames."
-            )
         x = functional.pad(src_tokens, (0, 0, 0, -num_frames % GROUP_FRAMES))
         valid = length_mask(src_lengths, x.shape[1])
         x = x.masked_fill(~valid[..., None], 0.0)
@@ -204,8 +200,10 @@ class ZipformerEncoder(nn.Module):
         that come out of a new stream are void.
 
         Raises:
-            ValueError: if the chunk is not a whole number of groups.
+            ValueError: if the chunk is not a whole number of groups, or of another shape or type
+                than the state.
         """
+        check_chunk(x, state, self.embed.conv.weight)
         valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         y, _, state = self.advance(x, valid, state)
         return y, state
@@ -230,6 +228,7 @@ class ZipformerEncoder(nn.Module):
         """The last chunk of a stream `(B, 16 g, F)` and its valid mask: the tail, then silence."""
         past = state.embed.past
         tail = past.new_zeros(past.shape[0], 0, self.input_dim) if tail is None else tail
+        check_frames("tail", tail, self.embed.conv.weight, past.shape[0])
         size = tail.shape[1]
         if size >= GROUP_FRAMES:
             raise ValueError(
@@ -254,11 +253,7 @@ class ZipformerEncoder(nn.Module):
         self, x: Tensor, valid: Tensor, state: EncoderState
     ) -> tuple[Tensor, Tensor, EncoderState]:
         """`step` with a valid mask `(B, 16 g)` in, and the mask of the frames `(B, 4 g)` out."""
-        if x.shape[1] == 0 or x.shape[1] % GROUP_FRAMES:
-            raise ValueError(
-                f"`x` must be whole groups of {GROUP_FRAMES} frames (the rest goes to `finish`), "
-                f"but has {x.shape[1]} frames instead."
-            )
+        _check_groups(x)
         x = x.masked_fill(~valid[..., None], 0.0)
         x, embed = self.embed.step(x, state.embed)
         x, valid, first = self._stacks[0].step(x, all_of_pairs(valid), state.stacks[0])
@@ -296,6 +291,24 @@ class ZipformerEncoder(nn.Module):
         )
 
 
+def check_chunk(x: Tensor, state: EncoderState, weight: Tensor) -> None:
+    """Raises `ValueError` unless `x` are whole groups of frames for the streams of `state`."""
+    if not isinstance(state, EncoderState):
+        raise ValueError(
+            f"`state` must be one that `init_state` made, but is {shown(state)} instead."
+        )
+    check_frames("x", x, weight, state.embed.past.shape[0])
+    _check_groups(x)
+
+
+def _check_groups(x: Tensor) -> None:
+    if x.shape[1] == 0 or x.shape[1] % GROUP_FRAMES:
+        raise ValueError(
+            f"`x` must be whole groups of {GROUP_FRAMES} frames (the rest goes to `finish`), "
+            f"but has {x.shape[1]} frames instead."
+        )
+
+
 def _pyramid(valid: Tensor) -> list[Tensor]:
     """The valid mask of each stack, from the one at 50 Hz."""
     halves = [valid]
@@ -307,6 +320,6 @@ def _pyramid(valid: Tensor) -> list[Tensor]:
 def _look_ahead(max_future_frames: int) -> int:
     if type(max_future_frames) is not int or not 0 <= max_future_frames <= MAX_LOOK_AHEAD:
         raise ValueError(
-            f"`max_future_frames` must be 0, 1 or 2, but is {max_future_frames!r} instead."
+            f"`max_future_frames` must be 0, 1 or 2, but is {shown(max_future_frames)} instead."
         )
     return max_future_frames

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.modules.masks import ct_mask
+from echostream.ranges import check_size
 
 # Finite, so that a row in which every key is masked (a frame that is not valid) stays finite too.
 MASKED = -1e9
@@ -57,6 +58,9 @@ class CTSelfAttention(nn.Module):
         query_head_dim: int = 32,
     ) -> None:
         super().__init__()
+        check_size("num_heads", num_heads)
+        check_size("embed_dim", dim)
+        check_size("left_context", left_context, 0)
         if dim % num_heads:
             raise ValueError(
                 f"`embed_dim` must be a multiple of {num_heads} heads, but is {dim} instead."

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from echostream.modules.activation import swoosh_r
 from echostream.modules.norm import BiasNorm
+from echostream.ranges import check_size
 
 
 class ConvState(NamedTuple):
@@ -27,6 +28,8 @@ class ConvEmbed(nn.Module):
 
     def __init__(self, input_dim: int, embed_dim: int) -> None:
         super().__init__()
+        check_size("input_dim", input_dim)
+        check_size("embed_dim", embed_dim)
         self.input_dim = input_dim
         self.conv = nn.Conv1d(input_dim, embed_dim, kernel_size=3, stride=2)
         self.norm = BiasNorm(embed_dim)
@@ -60,6 +63,8 @@ class CausalConvModule(nn.Module):
 
     def __init__(self, dim: int, kernel_size: int) -> None:
         super().__init__()
+        check_size("dim", dim)
+        check_size("kernel_size", kernel_size)
         self.dim = dim
         self.kernel_size = kernel_size
         self.linear_in = nn.Linear(dim, dim)

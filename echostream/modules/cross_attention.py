@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from echostream.modules.attention import MASKED
+from echostream.ranges import check_size
 
 
 class Source(NamedTuple):
@@ -29,6 +30,9 @@ class CrossAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, window: int, query_head_dim: int = 32) -> None:
         super().__init__()
+        check_size("num_heads", num_heads)
+        check_size("embed_dim", dim)
+        check_size("window", window)
         if dim % num_heads:
             raise ValueError(
                 f"`embed_dim` must be a multiple of {num_heads} heads, but is {dim} instead."

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.modules.activation import swoosh_l, swoosh_r
+from echostream.ranges import check_size
 
 
 class FeedForward(nn.Module):
@@ -19,6 +20,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
+        check_size("dim", dim)
+        check_size("hidden_dim", hidden_dim)
         self.linear_in = nn.Linear(dim, hidden_dim)
         self.linear_out = nn.Linear(hidden_dim, dim)
         with torch.no_grad():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from echostream.modules.attention import AttentionState, CTSelfAttention, Memory
 from echostream.modules.norm import BiasNorm
 from echostream.modules.summaries import SummaryState, init_summaries, summarise
+from echostream.ranges import check_size
 
 
 class MemoryBankState(NamedTuple):
@@ -34,6 +35,7 @@ class MemoryBank(nn.Module):
         self, dim: int, num_heads: int, memory_size: int, group: int, left_context: int
     ) -> None:
         super().__init__()
+        check_size("memory_size", memory_size, 0)
         self.dim = dim
         self.memory_size = memory_size
         self.group = group

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from echostream.config import ConfigError, EncoderConfig
+from echostream.config import ConfigError, EncoderConfig, check_network
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,9 @@ class NetworkConfig:
     decoder_window: int = 128
     max_future_frames: tuple[int, ...] = (0, 1, 2)  # L is drawn from these for each batch
     tail_ms: int = 640
+
+    def __post_init__(self) -> None:
+        check_network(self)  # as the model that comes of it
 
 
 @dataclass(frozen=True)
