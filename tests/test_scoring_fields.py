@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_logs import text_line, write_run
+from run_logs import speech_line, text_line, write_run
 
 from echostream.cli import main
 from echostream.scoring.entries import read_log
 from echostream.scoring.instances import ScoringError
+from echostream.scoring.log_line import MOST_BYTES, MOST_CHARACTERS
 from echostream.scoring.run_folder import Options, score_run
 from echostream.scoring.wer import edit_distance
 
@@ -201,3 +202,22 @@ def test_references_with_a_tab_between_them_are_several(tmp_path: Path, capsys: 
     said = capsys.readouterr().out
     assert "1 of 1 utterances have several references, with a tab between them" in said
     assert "SimulEval takes them for one sentence, which gives BLEU" in said
+
+
+def test_a_line_beyond_all_measure_is_left_out_before_it_costs_time_or_memory(
+    tmp_path: Path,
+) -> None:
+    long_text = text_line(1, "a" * (MOST_CHARACTERS + 1), [1.0])
+    long_speech = speech_line(0, [1.0], [1.1e8])
+    path = write_run(tmp_path, [GOOD, long_text, text_line(3, "a cat", [1.0, 2.0])])
+    first, second, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + second + b"[" * (3 * MOST_BYTES) + b"\n" + last)
+    log = read_log(path)
+    assert [entry.line for entry in log.entries] == [1, 4]
+    assert f"`prediction` must have at most {MOST_CHARACTERS} characters" in log.left_out[0]
+    assert (
+        f"line 3 cannot be read and was left out (it must have at most {MOST_BYTES} bytes"
+        in (log.left_out[1])
+    )
+    with pytest.raises(ScoringError, match=r"its durations must be at most 1e\+08 ms together"):
+        read_log(write_run(tmp_path, [long_speech]))

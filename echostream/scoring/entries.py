@@ -19,6 +19,7 @@ from echostream.scoring.log_line import (
     LEAST_MS,
     MOST_BYTES,
     MOST_MS,
+    MOST_SPEECH_MS,
     BrokenLine,
     check_unused,
     index_of,
@@ -167,8 +168,8 @@ def _check(entry: Entry) -> None:
     if entry.durations is not None:
         if len(entry.durations) != num_delays or min(entry.durations, default=1) < LEAST_MS:
             raise ValueError(f"it must have {num_delays} positive durations")
-        if sum(entry.durations) > MOST_MS:
-            raise ValueError(f"its durations must be at most {MOST_MS:g} ms together")
+        if sum(entry.durations) > MOST_SPEECH_MS:
+            raise ValueError(f"its durations must be at most {MOST_SPEECH_MS:g} ms together")
     elif len(entry.prediction.split()) > num_delays:
         num_words = len(entry.prediction.split())
         raise ValueError(f"its {num_words} words have only {num_delays} delays")

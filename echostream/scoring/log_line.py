@@ -13,9 +13,10 @@ from typing import Any
 
 from echostream.scoring.texts import MOST_MARKS, has_too_many_marks
 
-MOST_BYTES = 1 << 25  # of a line: ten times that of a whole day of speech
-MOST_CHARACTERS = 1_000_000  # of a text: a day of speech
+MOST_BYTES = 1 << 24  # of a line
+MOST_CHARACTERS = 200_000  # of a text: four hours of speech, which SimulEval holds in a list
 MOST_MS = 1e9  # of a time: eleven days
+MOST_SPEECH_MS = 1e8  # of all speech of an utterance: a day
 LEAST_MS = 1e-3  # of a source: less than a sample at any rate
 _SHOWN = 40  # characters of a wrong value in a message
 
