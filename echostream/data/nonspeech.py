@@ -80,9 +80,9 @@ def _chords(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         lowest = scale[int(rng.integers(len(scale)))]
         pitches = root * 2 ** ((lowest + np.array(steps)) / 12)
         voices = [_sing(np.full(size, p), np.random.default_rng(timbre)) for p in pitches]
-        return np.sum(voices, axis=0) * _envelope(size, rng)
+        return np.asarray(np.sum(voices, axis=0) * _envelope(size, rng))
 
-    return _waver(count, rng) * _notes(count, rng, chord)
+    return np.asarray(_waver(count, rng) * _notes(count, rng, chord))
 
 
 def _melody(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -104,7 +104,8 @@ def _music(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     weights = rng.uniform(0, 1, len(parts)) * (rng.random(len(parts)) < 0.6)
     weights[int(rng.integers(len(parts)))] = 1.0
     peaks = [max(float(np.abs(part).max()), 1e-9) for part in parts]
-    return np.sum([w / m * p for w, m, p in zip(weights, peaks, parts, strict=True)], axis=0)
+    scaled = [w / m * p for w, m, p in zip(weights, peaks, parts, strict=True)]
+    return np.asarray(np.sum(scaled, axis=0))
 
 
 _MAKERS: tuple[Maker, ...] = (
