@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 LOCK = "lock"
@@ -53,7 +54,7 @@ def locked(folder: Path, keep_in_forks: bool = True) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     held = [descriptor]
     if not keep_in_forks:
-        os.register_at_fork(after_in_child=lambda: [os.close(each) for each in held])
+        os.register_at_fork(after_in_child=partial(_close_all, held))
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,6 +67,11 @@ def locked(folder: Path, keep_in_forks: bool = True) -> Iterator[int]:
         yield descriptor
     finally:
         held.clear()
+        os.close(descriptor)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
         os.close(descriptor)
 
 
