@@ -33,6 +33,7 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
         folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)  # of a killed run: whoever saves here holds the folder's lock
 
     def paths(self) -> list[Path]:
         """All checkpoints, the oldest first."""
@@ -79,7 +80,7 @@ class Checkpoints:
             ) from error
         for old in self.paths()[: -self.keep]:
             old.unlink()
-        remove_unfinished(self.folder)  # of a killed run: this one holds the folder's lock
+        remove_unfinished(self.folder)
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer

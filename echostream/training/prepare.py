@@ -25,6 +25,7 @@ from echostream.training.tally import Tally
 
 CMVN_UTTERANCES = 300
 ALIGN_SENTENCES = 4000
+ALIGN_PRODUCT = 1_000_000  # words times words: a whole book in a line would take all memory
 NUM_SPECIAL_IDS = 2  # blank, unknown
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     )
     _warn_of_changes([t for _, t in pairs], target_tokenizer)
     cmvn = _statistics(folder / CMVN, train)
-    aligner = WordAligner([(s.split(), t.split()) for s, t in pairs[:ALIGN_SENTENCES]])
+    words = [(s.split(), t.split()) for s, t in pairs[:ALIGN_SENTENCES]]
+    aligner = WordAligner([(s, t) for s, t in words if len(s) * len(t) <= ALIGN_PRODUCT])
     make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms)
     examples = _dev_set(dev, config.data.dev_utterances, make)
     logger.info(
