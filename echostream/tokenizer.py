@@ -17,6 +17,9 @@ UNK_ID = 1
 BLANK_PIECE = "<blank>"
 UNK_SURFACE = "⁇"
 MODEL_TYPES = ("unigram", "bpe", "word")
+# SentencePiece's names. NFKC makes `...` of `…` and takes fractions apart; `nmt` makes spaces of
+# more signs; `cf` folds case; identity keeps all but runs of spaces, and wants composed text (NFC).
+NORMALIZATIONS = ("nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity")
 WORD_START = "▁"
 
 # Bounds that SentencePiece sets on the two lengths below; 16 is its default for a piece.
@@ -71,23 +74,28 @@ class Tokenizer:
         *,
         model_type: str = "unigram",
         character_coverage: float = 1.0,
+        normalization: str = "nmt_nfkc",
     ) -> Tokenizer:
         """Trains a model of `model_type` (unigram, bpe or word), writes it to `path`, returns it.
 
         The same sentences give the same file. `vocab_size` counts the blank, the unknown piece and
         every character of the corpus. For a closed vocabulary whose words all occur tens of times,
         the number of words plus the number of distinct characters plus 2 makes nearly every word
-        one piece. A word model has whole words only, and no characters. Text is normalised to NFKC,
-        here and in `encode`.
+        one piece. A word model has whole words only, and no characters. Text is normalised as
+        `normalization` says (one of `NORMALIZATIONS`), here and in `encode`; the model holds it.
 
-        Raises ValueError for another `model_type`, if there is no text, or if `vocab_size` is too
-        small or too large for it (the message names the limit). Nothing is written then.
+        Raises ValueError for another `model_type` or `normalization`, if there is no text, or if
+        `vocab_size` is too small or too large for it (the message names the limit). Nothing is
+        written then.
         """
-        if model_type not in MODEL_TYPES:
-            raise ValueError(
-                f"`model_type` must be one of {', '.join(MODEL_TYPES)}, "
-                f"but is {model_type!r} instead."
-            )
+        for name, value, allowed in (
+            ("model_type", model_type, MODEL_TYPES),
+            ("normalization", normalization, NORMALIZATIONS),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(allowed)}, but is {value!r} instead."
+                )
         corpus = [sentence for sentence in sentences if sentence.strip()]
         if not corpus:
             raise ValueError("`sentences` must hold at least one sentence that is not blank.")
@@ -101,6 +109,7 @@ class Tokenizer:
                 model_type=model_type,
                 vocab_size=vocab_size,
                 character_coverage=character_coverage,
+                normalization_rule_name=normalization,
                 # + 1 for the word mark: a piece may be as long as the longest word.
                 max_sentencepiece_length=min(
                     max(longest_word + 1, _PIECE_LENGTHS[0]), _PIECE_LENGTHS[1]
@@ -122,6 +131,11 @@ class Tokenizer:
         write_whole(path, model.getvalue())
         return cls.load(path)
 
+    def to_bytes(self) -> bytes:
+        """The SentencePiece model file."""
+        data: bytes = self._processor.serialized_model_proto()
+        return data
+
     @property
     def vocab_size(self) -> int:
         """Number of ids, the blank and the unknown piece included (V)."""
@@ -136,6 +150,11 @@ class Tokenizer:
         """The ids of a text."""
         ids: list[int] = self._processor.encode(text, out_type=int)
         return ids
+
+    def normalize(self, text: str) -> str:
+        """The text as `encode` takes it, whether or not its pieces are known."""
+        pieces: list[str] = self._processor.encode(text, out_type=str)
+        return "".join(pieces).replace(WORD_START, " ").strip()
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; blanks give nothing, unknown pieces U+2047.

@@ -1,34 +1,9 @@
-"""Folders locked for one, and digests that tell of a change."""
+"""Digests that tell of a change."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Lock a folder, made if need be; gives the descriptor that holds the lock.
-
-    A child that inherits the descriptor keeps the folder locked until it ends: a sweep that is
-    killed outright leaves its processes at work, and no second one may write beside them.
-
-    Raises BlockingIOError when the folder is locked already.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(f"another process is still at work in {folder}") from None
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def digest(path: Path, pattern: str = "*", but: tuple[str, ...] = ()) -> str:

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from echostream.files import write_whole
+from echostream.files import locked, write_whole
 from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
-from eval.files import locked
 from eval.point import (
     INSTANCES,
     MARKER,

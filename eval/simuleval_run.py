@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from echostream.files import locked
 from echostream.scoring.instances import ScoringError
-from eval.files import locked
 from eval.point import find_simuleval
 from eval.tasks import Ended, Task, now
 

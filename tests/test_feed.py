@@ -19,7 +19,8 @@ from echostream.frontend.cmvn import GlobalCmvn
 from echostream.tokenizer import Tokenizer
 from echostream.training.batch import Batch, Place
 from echostream.training.example import ExampleMaker
-from echostream.training.feed import NICENESS, Feed, make_loader
+from echostream.training.feed import Feed
+from echostream.training.loader import NICENESS, load_batches
 
 DIGITS = "zéro un deux trois quatre cinq six sept".split()  # noqa: SIM905
 BLOCK, REUSE = 6, 3
@@ -120,7 +121,7 @@ def test_every_utterance_takes_part_once_in_each_of_reuse_rounds(make: ExampleMa
 
 def test_the_blocks_of_two_workers_do_not_overlap(make: ExampleMaker) -> None:
     seen: dict[int, set[int]] = {0: set(), 1: set()}
-    for batch in islice(make_loader(feed_of(make, [Place(0, 0)] * 2), 2), 16):
+    for batch in islice(load_batches(feed_of(make, [Place(0, 0)] * 2), 2), 16):
         seen[batch.worker].update(indices(batch, make))
     for worker, found in seen.items():
         assert found and all(index // BLOCK % 2 == worker for index in found)
@@ -188,16 +189,16 @@ def test_two_workers_go_on_with_the_batches_that_would_have_come(
     # After an odd number of batches the next is the second worker's: a loader that simply began
     # with the first again would give the batches in another order.
     places = [Place(0, 0)] * 2
-    whole = list(islice(make_loader(feed_of(make, places), 2), stopped_after + 5))
+    whole = list(islice(load_batches(feed_of(make, places), 2), stopped_after + 5))
     for batch in whole[:stopped_after]:
         places[batch.worker] = batch.next_place
-    resumed = make_loader(feed_of(make, places, turn=stopped_after % 2), 2)
+    resumed = load_batches(feed_of(make, places, turn=stopped_after % 2), 2)
     for found, expected in zip(islice(resumed, 5), whole[stopped_after:], strict=True):
         assert_same(found, expected)
 
 
 def test_one_process_more_gives_the_batches_that_come_without_it(make: ExampleMaker) -> None:
-    here, there = (islice(make_loader(feed_of(make), workers), 5) for workers in (0, 1))
+    here, there = (islice(load_batches(feed_of(make), workers), 5) for workers in (0, 1))
     for found, expected in zip(there, here, strict=True):
         assert_same(found, expected)
 
@@ -220,7 +221,7 @@ def test_a_worker_has_a_lower_priority_than_the_training(make: ExampleMaker) -> 
             return Utterance("", counted(0).samples, spell(os.nice(0)), spell(0), "noise")
 
     feed = Feed(Niceness(), make, BLOCK, REUSE, 2.0, 1, [Place(0, 0)])
-    batch = next(iter(make_loader(feed, 1)))
+    batch = next(iter(load_batches(feed, 1)))
     assert set(indices(batch, make)) == {min(19, os.nice(0) + NICENESS)}
 
 
@@ -229,7 +230,7 @@ def test_a_signal_ends_a_worker_without_an_error(
     make: ExampleMaker, number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = set(multiprocessing.active_children())
-    batches = iter(make_loader(feed_of(make), 1))
+    batches = iter(load_batches(feed_of(make), 1))
     next(batches)
     (worker,) = set(multiprocessing.active_children()) - before
     assert worker.pid is not None

@@ -221,7 +221,7 @@ def test_dev_recordings_too_short_for_their_text_are_refused(tmp_path: Path) -> 
     for path in tmp_path.glob("u[67].flac"):
         sf.write(path, np.zeros(80, np.float32), SAMPLE_RATE)
     config = dataclasses.replace(config, network=dataclasses.replace(config.network, tail_ms=0))
-    with pytest.raises(ConfigError, match="none of 2 dev utterances is long enough"):
+    with pytest.raises(ConfigError, match=r"none of 2 dev utterances .* 2 of 2 .* too short"):
         train(config)
 
 

@@ -34,13 +34,17 @@ def run(args: argparse.Namespace) -> int:
     from echostream.data.espeak import EspeakError
     from echostream.data.grammar import Grammar
 
-    counts = {}
+    counts: dict[str, int] = {}
     for item in args.counts:
         split, _, number = item.partition("=")
         if not number.isdecimal():
             raise ValueError(
                 f"`--counts` must be items like train=1000, but one is {item!r} instead."
             )
+        if len(number) > 12:
+            raise ValueError(f"`--counts`: {number[:20]}... utterances are too many.")
+        if split in counts:
+            raise ValueError(f"`--counts` must name each split once, but names {split!r} twice.")
         counts[split] = int(number)
     try:
         report = write_corpus(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from types import FrameType
 
 from echostream.cli.complaint import complain
+
+_HANG_UP = () if sys.platform == "win32" else (signal.SIGHUP,)
 
 HELP = "train a model, or go on with a run that was stopped"
 
@@ -24,12 +27,17 @@ def run(args: argparse.Namespace) -> int:
     from echostream.config import load_config
     from echostream.data.espeak import EspeakError
     from echostream.training.config import TrainConfig
+    from echostream.training.loader import WorkerError
     from echostream.training.loop import train
 
     config = load_config(TrainConfig, args.config)
-    if args.output:
+    if args.output is not None:
         config = dataclasses.replace(config, output=args.output)
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {
+        number: signal.signal(number, _interrupt)
+        for number in (signal.SIGTERM, *_HANG_UP)
+        if signal.getsignal(number) != signal.SIG_IGN  # as under nohup
+    }
     try:
         print(train(config))
     except KeyboardInterrupt:
@@ -39,14 +47,15 @@ def run(args: argparse.Namespace) -> int:
             "the same command goes on from there.",
         )
         return 130
-    except FloatingPointError as error:
-        complain(args, str(error))
+    except (FloatingPointError, MemoryError, WorkerError) as error:
+        complain(args, f"{error} What was trained up to the last checkpoint is in {config.output}.")
         return 1
     except EspeakError as error:
         complain(args, str(error))
         return 2
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 0
 
 

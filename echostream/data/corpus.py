@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from echostream.data.synthetic import (
 )
 from echostream.data.table import COLUMNS, Table, TableError, read_tsv
 from echostream.data.utterance import Utterance
-from echostream.files import replacing, write_whole
+from echostream.files import locked, remove_unfinished, replacing, write_whole
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 
 __all__ = ["CorpusError", "Table", "TableError", "read_tsv", "write_corpus"]
@@ -28,6 +29,8 @@ __all__ = ["CorpusError", "Table", "TableError", "read_tsv", "write_corpus"]
 logger = logging.getLogger(__name__)
 
 _SETTINGS = "corpus.json"
+_BYTES_EACH = 20_000  # less than the FLAC file of any but the shortest utterance
+_MAX_REPEATED = 500  # draws without a new sentence, after which a split is taken to have no more
 
 
 class CorpusError(ValueError):
@@ -55,7 +58,9 @@ def write_corpus(
 
     Raises:
         CorpusError: for a count that is not positive, an unknown split, or if `out_dir` holds a
-            corpus of another seed, other sentences or other voices.
+            corpus of another seed, other sentences or other voices; if the disk is too small, or
+            the grammar has too few sentences.
+        BlockingIOError: if another process writes to the folder.
         EspeakError: without espeak-ng.
     """
     out_dir = Path(out_dir)
@@ -67,14 +72,27 @@ def write_corpus(
     if not counts:
         raise CorpusError(f"`counts` must name at least one of the splits {SPLITS}.")
     grammar = grammar or Grammar.load()
-    out_dir.mkdir(parents=True, exist_ok=True)
     train = SyntheticSpeech(grammar, train_voices, seed, "train")
-    _claim(out_dir, train, unseen_voices)
+    settings = _settings(train, unseen_voices)  # draws sentences: a bad grammar is found here
+    _check_space(out_dir, sum(counts.values()))
+    with locked(out_dir):
+        remove_unfinished(out_dir)
+        _claim(out_dir, settings)
+        return _write(out_dir, counts, train, unseen_voices, train_texts)
+
+
+def _write(
+    out_dir: Path,
+    counts: Mapping[Split, int],
+    train: SyntheticSpeech,
+    unseen_voices: Sequence[str],
+    train_texts: int,
+) -> CorpusReport:
     texts: dict[str, list[Pair]] = {}
     seconds: dict[str, list[float]] = {}
     for split, count in counts.items():
-        voices = unseen_voices if split == "test-unseen" else train_voices
-        speech = SyntheticSpeech(grammar, voices, seed, split)
+        voices = unseen_voices if split == "test-unseen" else train.voices
+        speech = SyntheticSpeech(train.grammar, voices, train.seed, split)
         rows = _write_split(out_dir, speech, count)
         texts[split] = [Pair(row["src_text"], row["tgt_text"]) for row in rows]
         seconds[split] = [int(row["src_n_frames"]) * HOP_LENGTH / SAMPLE_RATE for row in rows]
@@ -84,22 +102,43 @@ def write_corpus(
     return report
 
 
-def _claim(out_dir: Path, train: SyntheticSpeech, unseen_voices: Sequence[str]) -> None:
-    """Notes what the corpus is made of, or compares it with what was noted."""
-    settings = {
+def _settings(train: SyntheticSpeech, unseen_voices: Sequence[str]) -> dict[str, object]:
+    """What a corpus is made of."""
+    return {
         "seed": train.seed,
         "train_voices": list(train.voices),
         "unseen_voices": list(unseen_voices),
         # The first sentences stand for the grammar: another grammar draws others.
         "first_sentences": [list(train.pair(index)) for index in range(20)],
     }
+
+
+def _check_space(out_dir: Path, count: int) -> None:
+    place = out_dir.absolute()
+    while not place.exists():
+        place = place.parent
+    needed, free = count * _BYTES_EACH, shutil.disk_usage(place).free
+    if needed > free:
+        raise CorpusError(
+            f"{out_dir}: {count} utterances need about {needed / 1e9:.0f} GB, "
+            f"but {free / 1e9:.0f} GB are free on the disk."
+        )
+
+
+def _claim(out_dir: Path, settings: Mapping[str, object]) -> None:
+    """Notes what the corpus is made of, or compares it with what was noted."""
     path = out_dir / _SETTINGS
     if not path.exists():
         write_whole(path, json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
         return
-    noted = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(
+            f"{path} is damaged ({error}); remove it if the corpus is yours."
+        ) from error
     for key, value in settings.items():
-        if noted.get(key) != value:
+        if not isinstance(noted, dict) or noted.get(key) != value:
             raise CorpusError(
                 f"{out_dir} holds a corpus with another `{key}` (see {path.name}); "
                 "continue it with the same settings or choose another folder."
@@ -109,19 +148,27 @@ def _claim(out_dir: Path, train: SyntheticSpeech, unseen_voices: Sequence[str]) 
 def _write_split(out_dir: Path, speech: SyntheticSpeech, count: int) -> list[dict[str, str]]:
     audio_dir = out_dir / "audio" / speech.split
     audio_dir.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(audio_dir)
     rows: list[dict[str, str]] = []
     sentences: set[str] = set()
-    index = -1
+    index, repeated = -1, 0
     while len(rows) < count:
         index += 1
         pair = speech.pair(index)
         if speech.split != "train" and pair.source in sentences:
+            repeated += 1
+            if repeated == _MAX_REPEATED:
+                raise CorpusError(
+                    f"{out_dir}: {count} different sentences are wanted for {speech.split}, but "
+                    f"after {len(rows)} the last {repeated} draws from the grammar gave no new one."
+                )
             continue
+        repeated = 0
         sentences.add(pair.source)
         path = audio_dir / f"{speech.name(index)}.flac"
         if not path.exists():
             _write_audio(path, speech.utterance(index))
-        num_frames = sf.info(path).frames // HOP_LENGTH
+        num_frames = _num_samples(path) // HOP_LENGTH
         fields = (
             speech.name(index),
             path.relative_to(out_dir).as_posix(),
@@ -144,9 +191,25 @@ def _write_split(out_dir: Path, speech: SyntheticSpeech, count: int) -> list[dic
     return rows
 
 
+def _num_samples(path: Path) -> int:
+    try:
+        return int(sf.info(path).frames)
+    except sf.LibsndfileError as error:
+        raise CorpusError(
+            f"{path} cannot be read ({error.error_string}); remove it, and it is made anew."
+        ) from error
+
+
 def _write_audio(path: Path, utterance: Utterance) -> None:
-    with replacing(path) as temporary:
-        sf.write(temporary, utterance.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    try:
+        with replacing(path) as temporary:
+            sf.write(temporary, utterance.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    except sf.LibsndfileError as error:
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            f"{path} cannot be written ({error.error_string} {free / 1e6:.0f} MB are free). The "
+            "same command goes on from here."
+        ) from error
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -77,6 +77,8 @@ class Grammar:
             for alternative in alternatives:
                 total += alternative.weight
                 sums.append(total)
+            if total == float("inf"):
+                raise GrammarError(f"rule `{name}`: its weights are too large to be added.")
             self._cumulative[name] = sums
 
     @classmethod
@@ -110,7 +112,10 @@ class Grammar:
             raise GrammarError("a grammar needs a mapping with a mapping `rules`.")
         if unknown := sorted(set(map(str, document)) - _KNOWN_KEYS):
             raise GrammarError(f"unknown key `{unknown[0]}`; allowed are {sorted(_KNOWN_KEYS)}.")
-        tags = frozenset(str(document.get("tags", "")).split())
+        for key, default in (("tags", ""), ("start", "sentence")):
+            if not isinstance(document.get(key, default), str):
+                raise GrammarError(f"`{key}` must be text.")
+        tags = frozenset(document.get("tags", "").split())
         rules = {str(k): parse_rule(str(k), v, tags) for k, v in document["rules"].items()}
         return cls(
             rules,
@@ -143,7 +148,9 @@ class Grammar:
 
     def _expand(self, name: str, seen_tags: frozenset[str], rng: random.Random) -> _Phrase:
         sums = self._cumulative[name]
-        alternative = self._rules[name][bisect(sums, rng.random() * sums[-1])]
+        # Of the smallest numbers there are, the product may be rounded up to the whole sum.
+        place = min(bisect(sums, rng.random() * sums[-1]), len(sums) - 1)
+        alternative = self._rules[name][place]
         tags = alternative.tags
         phrases: dict[str, _Phrase] = {}
         for slot in alternative.slots:
@@ -216,11 +223,21 @@ def _respell(text: str, spelling: _Spelling) -> str:
 
 
 def _read_bounds(value: object) -> tuple[int, int]:
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) for v in value):
+    if isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value):
         low, high = value
         if 1 <= low <= high:
             return low, high
-    raise GrammarError(f"`english_words` must be [fewest, most], but is {value!r} instead.")
+    raise GrammarError(f"`english_words` must be [fewest, most], but is {_shown(value)} instead.")
+
+
+def _shown(value: object) -> str:
+    """A value for a message; a list may hold aliases that would be written out without end."""
+    if isinstance(value, dict) or (
+        isinstance(value, list)
+        and (len(value) > 4 or any(isinstance(each, list | dict) for each in value))
+    ):
+        return f"a {type(value).__name__}"
+    return repr(value)[:80]
 
 
 def _read_refuse(document: dict[str, object]) -> tuple[re.Pattern[str], ...]:
@@ -231,10 +248,13 @@ def _read_refuse(document: dict[str, object]) -> tuple[re.Pattern[str], ...]:
 
 
 def _compile(key: str, pattern: object) -> re.Pattern[str]:
+    if not isinstance(pattern, str | int | float):
+        raise GrammarError(f"`{key}`: a pattern must be text, but one is {_shown(pattern)}.")
     try:
         return re.compile(str(pattern))
-    except re.error as error:
-        raise GrammarError(f"`{key}`: {pattern!r} is no regular expression: {error}") from None
+    except (re.error, OverflowError, RecursionError) as error:
+        shown = _shown(pattern)
+        raise GrammarError(f"`{key}`: {shown} is no regular expression: {error}") from None
 
 
 def _read_spelling(key: str, document: dict[str, object]) -> _Spelling:
@@ -244,6 +264,15 @@ def _read_spelling(key: str, document: dict[str, object]) -> _Spelling:
     spelling = []
     for entry in value:
         if not (isinstance(entry, list) and len(entry) == 2):
-            raise GrammarError(f"`{key}` must be a list of [pattern, replacement], not {entry!r}.")
-        spelling.append((_compile(key, entry[0]), str(entry[1])))
+            raise GrammarError(
+                f"`{key}` must be a list of [pattern, replacement], not {_shown(entry)}."
+            )
+        pattern, replacement = _compile(key, entry[0]), entry[1]
+        if not isinstance(replacement, str | int | float):
+            raise GrammarError(f"`{key}`: a replacement must be text, not {_shown(replacement)}.")
+        try:
+            pattern.sub(str(replacement), "")
+        except (re.error, IndexError) as error:
+            raise GrammarError(f"`{key}`: {_shown(replacement)} cannot replace: {error}") from None
+        spelling.append((pattern, str(replacement)))
     return tuple(spelling)

@@ -10,6 +10,8 @@ _PIECE = re.compile(r"<[^<>]*>|\{[^{}]*\}|[^<{]+|.")
 _SLOT = re.compile(r"(?P<rule>[a-z][a-z_]*)(?P<copy>[0-9]?)(?P<head>!?)(?:@(?P<tags>[a-z0-9_,]+))?")
 _RULE_NAME = re.compile(r"[a-z][a-z_]*")
 _EMPTY = "-"
+# Far beyond any grammar of sentences, and what can be drawn in no time.
+_MAX_DEPTH, _MAX_SIZE = 100, 10_000
 
 
 class GrammarError(ValueError):
@@ -73,7 +75,10 @@ def parse_rule(name: str, text: object, tags: frozenset[str]) -> tuple[Alternati
 
 
 def check_rules(rules: Mapping[str, tuple[Alternative, ...]], start: str) -> None:
-    """Raises `GrammarError` for an unknown, unreachable or endlessly recursive rule."""
+    """Raises `GrammarError` for an unknown, unreachable or endlessly recursive rule.
+
+    Also for rules nested too deeply, or that can make a sentence too long to be drawn.
+    """
     if start not in rules:
         raise GrammarError(f"rule `{start}`, where sentences start, is missing.")
     for name, alternatives in rules.items():
@@ -83,9 +88,9 @@ def check_rules(rules: Mapping[str, tuple[Alternative, ...]], start: str) -> Non
     for name, alternatives in rules.items():
         for alternative in alternatives:
             _check_both_sides(name, alternative, rules)
-    finished: set[str] = set()
-    _visit(start, rules, [], finished)
-    if unreachable := [name for name in rules if name not in finished]:
+    most: dict[str, int] = {}
+    _visit(start, rules, {}, most)
+    if unreachable := [name for name in rules if name not in most]:
         raise GrammarError(f"rule `{unreachable[0]}`: cannot be reached from `{start}`.")
 
 
@@ -107,18 +112,29 @@ def _check_both_sides(
 def _visit(
     name: str,
     rules: Mapping[str, tuple[Alternative, ...]],
-    path: list[str],
-    finished: set[str],
-) -> None:
+    path: dict[str, None],
+    most: dict[str, int],
+) -> int:
+    """The most rules that a phrase of rule `name` may be made of; `path` leads to it, in order."""
     if name in path:
-        loop = " -> ".join([*path[path.index(name) :], name])
-        raise GrammarError(f"rule `{name}`: endless recursion ({loop}).")
-    if name in finished:
-        return
-    for alternative in rules[name]:
-        for slot in alternative.slots:
-            _visit(slot.rule, rules, [*path, name], finished)
-    finished.add(name)
+        names = list(path)
+        loop = names[names.index(name) :]
+        shown = [*loop[:6], "..."] if len(loop) > 6 else loop
+        raise GrammarError(f"rule `{name}`: endless recursion ({' -> '.join([*shown, name])}).")
+    if name in most:
+        return most[name]
+    if len(path) >= _MAX_DEPTH:
+        raise GrammarError(f"rule `{name}`: more than {_MAX_DEPTH} rules are nested.")
+    path[name] = None
+    size = 1 + max(
+        sum(_visit(slot.rule, rules, path, most) for slot in alternative.slots)
+        for alternative in rules[name]
+    )
+    if size > _MAX_SIZE:
+        raise GrammarError(f"rule `{name}`: a phrase may be made of more than {_MAX_SIZE} rules.")
+    del path[name]
+    most[name] = size
+    return size
 
 
 def _parse_line(line: str, tags: frozenset[str]) -> Alternative:

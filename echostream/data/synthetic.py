@@ -21,6 +21,7 @@ from echostream.data.augment import (
 )
 from echostream.data.espeak import Espeak
 from echostream.data.grammar import Grammar, Pair
+from echostream.data.grammar_rules import GrammarError
 from echostream.data.utterance import Utterance
 from echostream.streaming.clock import SAMPLE_RATE
 
@@ -39,6 +40,7 @@ TRAIN_VOICES = tuple(
 UNSEEN_VOICES = tuple(f"fr-fr+{variant}" for variant in ("m5", "Mario", "f3", "belinda"))
 
 _TEST_PERCENT, _DEV_PERCENT = 4, 2
+_MAX_TRIES = 3000  # a draw misses a split of 2 % so often once in 10^26 times
 
 
 def sentence_split(source: str) -> Literal["train", "dev", "test"]:
@@ -95,7 +97,10 @@ class SyntheticSpeech:
         return self._draw(index)[0]
 
     def utterance(self, index: int) -> Utterance:
-        """Item `index`, spoken. Raises `EspeakError` without espeak-ng."""
+        """Item `index`, spoken.
+
+        Raises `EspeakError` without espeak-ng, and `GrammarError` if the split has no sentence.
+        """
         pair, voice, rendering = self._draw(index)
         speech = Espeak().speak(pair.source, voice, rendering.rate_wpm, rendering.pitch)
         samples = _resample(speech.samples, speech.sample_rate * rendering.speed)
@@ -109,8 +114,15 @@ class SyntheticSpeech:
         rng = random.Random(f"{self.seed} {self.split} {index}")
         wanted = "test" if self.split.startswith("test") else self.split
         pair = self.grammar.sample(rng)
+        tries = 1
         while sentence_split(pair.source) != wanted:
+            if tries == _MAX_TRIES:
+                raise GrammarError(
+                    f"none of {tries} sentences drawn from the grammar belongs to the split "
+                    f"{self.split}: it has too few different ones."
+                )
             pair = self.grammar.sample(rng)
+            tries += 1
         voice = self.voices[int(rng.random() * len(self.voices))]
         return pair, voice, draw_rendering(self.variation, rng)
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import soxr
 
+from echostream.data.table_text import TableError as TableError
+from echostream.data.table_text import TextNotes, lines_of
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError, clean, read_audio
 from echostream.streaming.clock import SAMPLE_RATE
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "id",
@@ -27,23 +32,32 @@ COLUMNS = (
 # What StreamSpeech's preparation writes: file, offset and length.
 _FEATURES = re.compile(r"\.zip:\d+:\d+$")
 _NEEDED = ("id", "src_audio", "src_text", "tgt_text")
+# Beyond any gain of a recording in floats, and far below samples that are whole numbers.
+_LOUDEST = 100.0
+_NO_OFFSET = {"", "0", "0.0"}
 
 
-class TableError(ValueError):
-    """A table that cannot be used; the message names the file and the line."""
+class Row(NamedTuple):
+    """A line of a table: where it stands, and what is needed of it."""
+
+    line: int
+    id: str
+    audio: str
+    source: str
+    target: str
 
 
 class Table(Sequence[Utterance]):
     """The utterances of a table, in order; the audio of each is read when it is asked for.
 
-    `rows`: one mapping from column to text for each utterance. A path of audio that is not absolute
-    counts from `folder`. Audio at another rate is brought to 16 kHz, several channels to one. The
-    voice and the times of the words are not in a table: "" and ().
+    A path of audio that is not absolute counts from the folder of the table. Audio at another rate
+    is brought to 16 kHz, several channels to one. The voice and the times of the words are not in a
+    table: "" and ().
     """
 
-    def __init__(self, rows: Sequence[dict[str, str]], folder: Path) -> None:
+    def __init__(self, rows: Sequence[Row], path: Path) -> None:
         self._rows = tuple(rows)
-        self._folder = folder
+        self.path = path
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -53,59 +67,128 @@ class Table(Sequence[Utterance]):
     @overload
     def __getitem__(self, index: slice) -> Table: ...
     def __getitem__(self, index: int | slice) -> Utterance | Table:
-        """Raises `echostream.frontend.audio.AudioError` for audio that cannot be read."""
+        """Raises `echostream.frontend.audio.AudioError`, naming the line, for audio that cannot be
+        read, or whose samples are not in [-1, 1].
+        """
         if isinstance(index, slice):
-            return Table(self._rows[index], self._folder)
+            return Table(self._rows[index], self.path)
         row = self._rows[index]
-        if _FEATURES.search(row["src_audio"]):
-            raise AudioError(
-                f"`src_audio` of {row['id']} must be a recording, but {row['src_audio']} is a part "
-                "of a zip of features. EchoStream makes its own features: write the recording's "
-                "path there."
-            )
-        recorded, sample_rate = read_audio(self._folder / row["src_audio"])
-        samples, _ = clean(recorded)
-        if sample_rate != SAMPLE_RATE:
-            resampled = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
-            samples = np.asarray(resampled, dtype=np.float32)
-        return Utterance(row["id"], samples, row["src_text"], row["tgt_text"], voice="")
+        try:
+            return Utterance(row.id, self._samples(row), row.source, row.target, voice="")
+        except AudioError as error:
+            raise AudioError(f"{self.path}, line {row.line}: {error}") from error
 
     def texts(self, index: int) -> tuple[str, str]:
         """Source and target text of an utterance, without its audio."""
         row = self._rows[index]
-        return row["src_text"], row["tgt_text"]
+        return row.source, row.target
+
+    def missing(self) -> list[str]:
+        """Of each recording that is not there, in order, where it is named and why."""
+        return [
+            f"{self.path}, line {row.line}: {reason}"
+            for row in self._rows
+            if (reason := self._fault(row))
+        ]
+
+    def _fault(self, row: Row) -> str:
+        """What can be said against a recording without opening it; "" if nothing."""
+        if _FEATURES.search(row.audio):
+            return (
+                f"`src_audio` of {row.id} must be a recording, but {row.audio} is a part of a zip "
+                "of features. EchoStream makes its own features: write the recording's path there."
+            )
+        path = self.path.parent / row.audio
+        try:
+            found = path.is_file()
+        except (OSError, ValueError) as error:  # a name too long, or with a NUL
+            return f"{str(path)[:200]} cannot be read as audio: {error}."
+        return "" if found else f"{path} cannot be read as audio: there is no such file."
+
+    def _samples(self, row: Row) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        if _FEATURES.search(row.audio) or len(row.audio) > 4096:
+            raise AudioError(self._fault(row))
+        path = self.path.parent / row.audio
+        recorded, sample_rate = read_audio(path)
+        samples, num_unusable = clean(recorded)
+        if num_unusable:
+            logger.warning(
+                "%s: %d samples are NaN, infinite or far too large, and count as silence.",
+                path,
+                num_unusable,
+            )
+        loudest = float(np.abs(samples).max(initial=0))
+        if loudest > _LOUDEST:
+            raise AudioError(
+                f"{path} must have samples in [-1, 1], but they reach {loudest:.0f}: they look "
+                "like whole numbers that were written as floats."
+            )
+        if sample_rate != SAMPLE_RATE:
+            resampled = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
+            samples = np.asarray(resampled, dtype=np.float32)
+        return samples
 
 
 def read_tsv(path: str | Path) -> Table:
     """The utterances of the table at `path`; the columns are those of `COLUMNS`, in any order.
 
-    Raises `TableError` for a missing column, a short line, an empty text, or an id that comes
-    twice, and `FileNotFoundError` if there is no such file.
+    UTF-8, with or without a byte order mark; blank lines are passed over. A quotation mark is a
+    letter like any other, and no field may hold a tab. Texts are brought to Unicode's composed form
+    (NFC), and `\\"` in them, as fairseq and StreamSpeech write a quotation mark, to `"`; the log
+    says of how many. The numbers of frames are not used: they are counted from the audio.
+
+    Raises `TableError` naming the line: for a missing column, a line of too few or too many fields,
+    an empty text, an id that comes twice, or text that is not UTF-8; and OSError if the file cannot
+    be read.
     """
     path = Path(path)
-    with path.open(encoding="utf-8", newline="") as file:
-        # A quotation mark is a letter like any other here; no field may hold a tab.
-        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = next(reader, None)
-        if header is None:
-            raise TableError(f"{path}: the table is empty.")
-        if missing := [column for column in _NEEDED if column not in header]:
-            raise TableError(f"{path}: the column `{missing[0]}` is missing; found {header}.")
-        rows: list[dict[str, str]] = []
-        seen: set[str] = set()
-        for number, fields in enumerate(reader, start=2):
-            if len(fields) != len(header):
-                raise TableError(
-                    f"{path}, line {number}: {len(header)} fields are needed, but it has "
-                    f"{len(fields)}."
-                )
-            row = dict(zip(header, fields, strict=True))
-            if empty := [column for column in _NEEDED if not row[column].strip()]:
-                raise TableError(f"{path}, line {number}: `{empty[0]}` is empty.")
-            if row["id"] in seen:
-                raise TableError(f"{path}, line {number}: the id `{row['id']}` comes twice.")
-            seen.add(row["id"])
-            rows.append(row)
+    with path.open("rb") as file:
+        lines = lines_of(file, path)
+        rows = list(_rows(lines, path, notes := TextNotes()))
+    notes.say(path)
     if not rows:
         raise TableError(f"{path}: the table has a header but no lines.")
-    return Table(rows, path.parent)
+    return Table(rows, path)
+
+
+def _rows(lines: Iterator[tuple[int, str]], path: Path, notes: TextNotes) -> Iterator[Row]:
+    header = _header(next(lines, (1, ""))[1], path)
+    seen: dict[str, int] = {}
+    for number, line in lines:
+        fields = line.split("\t")
+        if len(fields) != len(header):
+            raise TableError(
+                f"{path}, line {number}: {len(header)} fields are needed, but it has {len(fields)}."
+            )
+        row = dict(zip(header, fields, strict=True))
+        if empty := [column for column in _NEEDED if not row[column].strip()]:
+            raise TableError(f"{path}, line {number}: `{empty[0]}` is empty.")
+        if (name := row["id"]) in seen:
+            raise TableError(
+                f"{path}, line {number}: the id `{name[:80]}` comes twice, first in line "
+                f"{seen[name]}."
+            )
+        seen[name] = number
+        if row.get("offset", "").strip() not in _NO_OFFSET:
+            raise TableError(
+                f"{path}, line {number}: `offset` is {row['offset'][:20]}, but a part of a "
+                "recording cannot be named; cut it into files."
+            )
+        source, target = (notes.read(row[column], number) for column in _NEEDED[2:])
+        yield Row(number, name, row["src_audio"], source, target)
+
+
+def _header(line: str, path: Path) -> list[str]:
+    if not line.strip():
+        raise TableError(f"{path}: the table is empty.")
+    header = line.split("\t")
+    if missing := [column for column in _NEEDED if column not in header]:
+        found = f"{header}"
+        raise TableError(
+            f"{path}: the column `{missing[0]}` is missing; found "
+            f"{found if len(found) < 400 else found[:400] + '...'}. The first line must have the "
+            "names of the columns, separated by tabs."
+        )
+    if twice := [name for name, count in Counter(header).items() if count > 1 and name]:
+        raise TableError(f"{path}: the column `{twice[0][:80]}` comes twice.")
+    return header

@@ -49,15 +49,20 @@ def collate(
     return Batch(
         torch.from_numpy(frames),
         torch.tensor([len(e.frames) for e in examples]),
-        torch.tensor([i for e in examples for i in e.source]),
+        _ids([e.source for e in examples]),
         torch.tensor([len(e.source) for e in examples]),
-        torch.tensor([i for e in examples for i in e.target]),
+        _ids([e.target for e in examples]),
         torch.tensor([len(e.target) for e in examples]),
         _pad_labels([e.source_labels for e in examples], num_frames // OUTPUT_STRIDE),
         _pad_labels([e.target_labels for e in examples], num_frames // OUTPUT_STRIDE),
         worker,
         next_place,
     )
+
+
+def _ids(rows: Sequence[Sequence[int]]) -> Tensor:
+    # A batch may have no text at all, and a tensor of nothing is one of floats by default.
+    return torch.tensor([index for row in rows for index in row], dtype=torch.long)
 
 
 def _pad_labels(labels: Sequence[NDArray[np.int64] | None], num_frames: int) -> Tensor:

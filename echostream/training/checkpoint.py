@@ -2,48 +2,85 @@
 
 from __future__ import annotations
 
-import pickle
+import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from echostream.files import replacing
+from echostream.files import remove_unfinished, replacing
 from echostream.training.batch import Place
+from echostream.training.checkpoint_file import (
+    CheckpointError,
+    check_like,
+    read_checkpoint,
+    read_optimizer,
+    reason_of,
+)
+
+_NAME = re.compile(r"step-(\d+)\.pt")
 
 
 class Checkpoints:
     """The checkpoints in a folder, `step-0001200.pt`; the last `keep` stay.
 
     A checkpoint has the weights, the optimizer, the step and the places of the feed. It is written
-    under a temporary name and renamed, so a kill leaves the one before.
+    under a temporary name and renamed, so a kill leaves the one before. Other files in the folder
+    are left alone.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
         folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)  # of a killed run: whoever saves here holds the folder's lock
 
     def paths(self) -> list[Path]:
         """All checkpoints, the oldest first."""
-        return sorted(self.folder.glob("step-*.pt"))
+        return sorted(
+            (path for path in self.folder.glob("step-*.pt") if _NAME.fullmatch(path.name)),
+            key=_step,
+        )
+
+    def kept(self) -> list[Path]:
+        """The newest `keep`: one more is there if a run was killed before it removed the oldest."""
+        return self.paths()[-self.keep :]
 
     def save(
         self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, places: list[Place]
     ) -> None:
-        """Writes the checkpoint of a step and removes the oldest ones."""
+        """Writes the checkpoint of a step and removes the oldest ones.
+
+        Raises:
+            FloatingPointError: if a weight is not finite; nothing is written.
+            OSError: naming the file, if it cannot be written; those before stay.
+        """
+        weights = model.state_dict()
+        for name, value in weights.items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise FloatingPointError(
+                    f"`{name}` of the network is not finite after step {step}, which is not saved; "
+                    "the last checkpoint is sound."
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)  # it may have been removed
         path = self.folder / f"step-{step:07d}.pt"
         content = {
             "step": step,
-            "model": model.state_dict(),
+            "model": weights,
             "optimizer": optimizer.state_dict(),
             "places": [list(place) for place in places],
         }
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
-        for old in [*self.paths()[: -self.keep], *self.folder.glob(".tmp-*")]:  # of a killed run
+        try:
+            with replacing(path) as temporary:
+                torch.save(content, temporary)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer has no errors of its own
+            raise OSError(
+                f"{path} cannot be written: {reason_of(error, self.folder)}. The checkpoints "
+                "before it stay, and the run goes on from the last one."
+            ) from error
+        for old in self.paths()[: -self.keep]:
             old.unlink()
+        remove_unfinished(self.folder)
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer
@@ -51,37 +88,54 @@ class Checkpoints:
         """Loads the newest checkpoint; its step and places, or None if there is none.
 
         Raises:
-            ValueError: naming the file, if it is damaged.
+            CheckpointError: naming the file, the reason and what to do, if it cannot be used; the
+                network and the optimizer are then as before.
         """
         paths = self.paths()
         if not paths:
             return None
-        content = _load(paths[-1])
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-        return int(content["step"]), [Place(*place) for place in content["places"]]
+        try:
+            content = read_checkpoint(paths[-1])
+            if content.step != _step(paths[-1]):
+                raise CheckpointError(f"it is of step {content.step}")
+            check_like(content.weights, model.state_dict())
+            state = read_optimizer(content.optimizer, optimizer)
+        except CheckpointError as error:
+            before = f"from {paths[-2].name}" if len(paths) > 1 else "from the beginning"
+            raise CheckpointError(
+                f"{paths[-1]} cannot be used: {error}. Remove it, and the run goes on {before}."
+            ) from error
+        model.load_state_dict(content.weights)
+        optimizer.load_state_dict(state)
+        return content.step, [Place(*place) for place in content.places]
 
     def mean_weights(self) -> dict[str, Tensor]:
-        """The mean of the weights of all checkpoints kept.
+        """The mean of the weights of the newest `keep` checkpoints.
 
         Raises:
             FileNotFoundError: if there is none.
+            CheckpointError: naming the file, if one cannot be used or is of another network.
         """
-        paths = self.paths()
+        paths = self.kept()
         if not paths:
             raise FileNotFoundError(f"There is no checkpoint in {self.folder}.")
         total: dict[str, Tensor] = {}
         for path in paths:
-            for name, value in _load(path)["model"].items():
+            try:
+                weights = read_checkpoint(path).weights
+                if total:
+                    check_like(weights, total)
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"{path} cannot be part of the mean: {error}. Remove it for the mean of the "
+                    "others, or remove it and those after it to train these steps again."
+                ) from error
+            for name, value in weights.items():
                 total[name] = total[name] + value.double() if name in total else value.double()
         return {name: (value / len(paths)).float() for name, value in total.items()}
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path} is damaged; without it, the run goes on from the checkpoint before. ({error})"
-        ) from error
-    return content
+def _step(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None, path
+    return int(match[1])

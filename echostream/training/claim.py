@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from echostream.config import ConfigError, load_config, to_dict
-from echostream.files import write_whole
+from echostream.files import remove_unfinished, write_whole
 from echostream.training.config import TrainConfig
 
 CONFIG = "train.yaml"
@@ -18,11 +18,13 @@ CONFIG = "train.yaml"
 def claim(folder: Path, config: TrainConfig) -> None:
     """Writes the configuration of the run, or refuses a folder that holds another one's.
 
-    `output` may differ: it is the folder itself, which may have been moved.
+    `output` may differ: it is the folder itself, which may have been moved. The caller holds the
+    lock of the folder: what killed runs left half written is removed.
 
     Raises:
         ConfigError: naming the first key that differs.
     """
+    remove_unfinished(folder)
     path = folder / CONFIG
     if path.exists():
         there, here = (dict(_flatten(to_dict(c))) for c in (load_config(TrainConfig, path), config))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from echostream.config import ConfigError, EncoderConfig, check_network
+from echostream.tokenizer import MODEL_TYPES, NORMALIZATIONS
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,12 @@ class DataConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _check(self, "data.", 1, "block_size", "reuse", "dev_utterances")
-        _check(self, "data.", 0, "num_workers", "seed")
-        _check(self, "data.", 2, "join_utterances")
-        for name in ("join_probability", "nonspeech_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(
-                    f"`data.{name}` must be from 0 to 1, but is {getattr(self, name)} instead."
-                )
-        if not self.batch_seconds > 0:
-            raise ConfigError(
-                f"`data.batch_seconds` must be positive, but is {self.batch_seconds} instead."
-            )
+        _check(self, "data.", 1, "block_size", "reuse", "dev_utterances", most=_MANY)
+        _check(self, "data.", 0, "num_workers", most=256)
+        _check(self, "data.", 0, "seed", most=10**12)
+        _check(self, "data.", 2, "join_utterances", most=1000)
+        _check(self, "data.", 0, "join_probability", "nonspeech_probability", most=1)
+        _check_positive(self, "data.", "batch_seconds", most=86_400)
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,7 @@ class NetworkConfig:
     source_vocab_size: int = 640  # with `word`, an upper limit
     target_vocab_size: int = 400
     tokenizer_type: str = "unigram"  # or bpe, or word for a closed vocabulary
+    tokenizer_normalization: str = "nmt_nfkc"  # of tokenizer.NORMALIZATIONS; identity: as written
     tokenizer_sentences: int = 20_000
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     st_layers: int = 2
@@ -74,6 +71,12 @@ class LossConfig:
     decoder_max_lag: int = 3  # lagging_k1 is drawn from 0 to this for each batch
     decoder_label_smoothing: float = 0.1
 
+    def __post_init__(self) -> None:
+        _check(self, "loss.", 0, "asr", "st", "decoder", "align_blank_weight", most=_MANY)
+        _check(self, "loss.", 0, "align_steps")
+        _check(self, "loss.", 0, "decoder_max_lag", most=1000)
+        _check(self, "loss.", 0, "decoder_label_smoothing", most=1)
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -84,6 +87,11 @@ class OptimConfig:
     warmup_steps: int = 100
     weight_decay: float = 0.01
     clip_norm: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check(self, "optim.", 0, "warmup_steps")
+        _check(self, "optim.", 0, "lr", "final_lr", "weight_decay", most=math.inf)
+        _check_positive(self, "optim.", "clip_norm", most=math.inf)
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,8 @@ class WarmStartConfig:
 
     def __post_init__(self) -> None:
         _check(self, "warm_start.", 0, "steps")
-        _check(self, "warm_start.", 1, "batch_sentences")
+        _check(self, "warm_start.", 1, "batch_sentences", most=_MANY)
+        _check(self, "warm_start.", 0, "lr", most=math.inf)
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,8 @@ class AugmentConfig:
     time_frames: int = 10
 
     def __post_init__(self) -> None:
+        _check(self, "augment.", 0, "frequency_masks", "time_masks", most=1000)
+        _check(self, "augment.", 0, "frequency_bins", "time_frames")
         if len(self.gain_db) != 2 or not -96 <= self.gain_db[0] <= self.gain_db[1] <= 48:
             raise ConfigError(
                 "`augment.gain_db` must be two numbers of decibels from -96 to 48, the smaller one "
@@ -137,13 +148,36 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
-        _check(self, "", 0, "threads")
+        _check(self, "", 0, "threads", most=1024)
+        network = self.network
+        _check(network, "network.", 1, "tokenizer_sentences")
+        # blank, unknown, and at least one piece
+        _check(network, "network.", 3, "source_vocab_size", "target_vocab_size", most=_MANY)
+        for name, allowed in (
+            ("tokenizer_type", MODEL_TYPES),
+            ("tokenizer_normalization", NORMALIZATIONS),
+        ):
+            if getattr(network, name) not in allowed:
+                raise ConfigError(
+                    f"`network.{name}` must be one of {', '.join(allowed)}, "
+                    f"but is {str(getattr(network, name))[:80]!r} instead."
+                )
 
 
-def _check(config: object, section: str, least: int, *names: str) -> None:
+_MANY = 1_000_000  # far beyond any use: a slip of the keyboard must not ask for all memory
+
+
+def _check(config: object, section: str, least: int, *names: str, most: float = math.inf) -> None:
     for name in names:
         value = getattr(config, name)
-        if value < least:
-            raise ConfigError(
-                f"`{section}{name}` must be at least {least}, but is {value} instead."
-            )
+        if not least <= value <= most:  # NaN, too
+            limit = f"at most {most}" if value > most else f"at least {least}"
+            raise ConfigError(f"`{section}{name}` must be {limit}, but is {value} instead.")
+
+
+def _check_positive(config: object, section: str, *names: str, most: float) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0 < value <= most:
+            limit = f"at most {most}" if value > most else "positive"
+            raise ConfigError(f"`{section}{name}` must be {limit}, but is {value} instead.")

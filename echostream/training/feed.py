@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from echostream.data.nonspeech import nonspeech
 from echostream.data.utterance import Utterance
+from echostream.frontend.audio import AudioError
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 from echostream.training.augment import change_volume
 from echostream.training.batch import Batch, Place, collate
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.join import join
-
-NICENESS = 10
+from echostream.training.tally import Tally
 
 
 class Speech(Protocol):
     """Anything that has an utterance for every index, the same one each time."""
 
-    def utterance(self, index: int) -> Utterance: ...
+    def utterance(self, index: int) -> Utterance:
+        """Raises AudioError if this one cannot be read; it is then left out."""
 
 
 class Feed(IterableDataset[Batch]):
@@ -105,21 +102,32 @@ class Feed(IterableDataset[Batch]):
         rng = np.random.default_rng([self.seed, number, 1])
         joined: list[Example] = []
         wanted = self._draw_size(rng)
+        tally = Tally(f"block {number} of utterances")
         for index in range(number * self.block_size, (number + 1) * self.block_size):
-            for utterance in self._utterances(index):
+            for utterance in self._utterances(index, tally):
                 example = self.make(utterance)
-                if example is not None:
+                if example is None:
+                    tally.add_short(utterance.id)
+                else:
                     joined.append(example)
                 if len(joined) == wanted:
                     yield self._join(joined, rng)
                     joined, wanted = [], self._draw_size(rng)
         if joined:
             yield self._join(joined, rng)
+        tally.say()
 
-    def _utterances(self, index: int) -> Iterator[Utterance]:
+    def _utterances(self, index: int, tally: Tally) -> Iterator[Utterance]:
         """The utterance at `index`, at a volume of its own, and sometimes a sound without words."""
         rng = np.random.default_rng([self.seed, index, 2])
-        yield change_volume(self.speech.utterance(index), rng.uniform(*self.gain_db))
+        gain_db = rng.uniform(*self.gain_db)
+        tally.num_utterances += 1
+        try:
+            utterance = self.speech.utterance(index)
+        except AudioError as error:
+            tally.add_unreadable(str(error))
+        else:
+            yield change_volume(utterance, gain_db)
         if rng.random() < self.nonspeech_probability:
             yield change_volume(nonspeech(rng), rng.uniform(*self.gain_db))
 
@@ -139,7 +147,8 @@ class Feed(IterableDataset[Batch]):
         if not pool:
             raise ValueError(
                 f"none of {self.block_size} utterances can be trained on: each is too short for "
-                "its own text (there must be two encoder frames, 80 ms, for every piece)."
+                "its own text (there must be two encoder frames, 80 ms, for every piece), or its "
+                "recording cannot be read (see the warnings above)."
             )
         rng = np.random.default_rng([self.seed, number])
         lengths = np.array([len(example.frames) for example in pool])
@@ -153,27 +162,3 @@ class Feed(IterableDataset[Batch]):
                 longest = int(lengths[index])
             batches[-1].append(int(index))
         return [batches[i] for i in rng.permutation(len(batches))]
-
-
-def make_loader(feed: Feed, num_workers: int) -> DataLoader[Batch]:
-    """The feed in `num_workers` processes of its own; with 0, in this one."""
-    return DataLoader(
-        feed,
-        batch_size=None,
-        num_workers=num_workers,
-        prefetch_factor=8 if num_workers else None,
-        worker_init_fn=_start_worker if num_workers else None,
-    )
-
-
-def _start_worker(worker: int) -> None:
-    # The feed is nearly always ahead. Where it shares the cores with the training it should take
-    # the time that is left over; if the training has to wait for it, that is all the time.
-    if sys.platform != "win32":
-        os.nice(NICENESS)
-    # Nothing here calls numpy's BLAS, the one part of numpy that has threads.
-    torch.set_num_threads(1)
-    # Ctrl-C and a SIGTERM to the process group reach the workers too. They have nothing to save,
-    # and a status other than 0 would make an error of what the training ends in peace.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))

@@ -75,7 +75,7 @@ class ImaginedSpeech:
         return Imagined(
             CERTAINTY * functional.one_hot(pieces, self.source_tokenizer.vocab_size).float(),
             torch.tensor([sentence.length for sentence in sentences]),
-            torch.tensor([piece for sentence in sentences for piece in sentence.target]),
+            torch.tensor([p for sentence in sentences for p in sentence.target], dtype=torch.long),
             torch.tensor([len(sentence.target) for sentence in sentences]),
             labels,
         )
@@ -91,7 +91,8 @@ class ImaginedSpeech:
         times = emission_times(self.aligner.align(words, target.split()), ends)
         heard = _spikes(self.source_tokenizer, words, ends)
         due = _spikes(self.target_tokenizer, target.split(), times)
-        length = max(length, heard[-1][0] + 1, due[-1][0] + 1)
+        # A text may have no pieces at all: one of signs that the normalisation leaves out.
+        length = max([length, *(frame + 1 for frame, _ in (*heard[-1:], *due[-1:]))])
         heard = [(frame, self._mishear(piece, rng)) for frame, piece in heard]
         return _Sentence(heard, due, [piece for _, piece in due], length)
 

@@ -19,9 +19,9 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, steps: int, first_step: int) -> None:
-        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
-        # What a killed run wrote after its last checkpoint is done again.
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
+        self._folder = folder
+        self._path = folder / "log.jsonl"
+        self._open(first_step)
         self._bar = tqdm(
             total=steps,
             initial=first_step,
@@ -30,6 +30,12 @@ class RunLog:
             mininterval=2.0,
             smoothing=0.05,
         )
+
+    def _open(self, step: int) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a", encoding="utf-8")
+        # What a killed run wrote after its last checkpoint is done again.
+        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> RunLog:
         return self
@@ -50,13 +56,26 @@ class RunLog:
         self._bar.update()
 
     def write(self, kind: str, step: int, **values: float) -> None:
-        """A record of a step, in the file and on the board."""
+        """A record of a step, in the file and on the board; both are made anew if removed.
+
+        Raises:
+            OSError: naming the file, if it cannot be written.
+        """
         record = {"kind": kind, "step": step, "time": round(time.time(), 1)}
         record |= {name: round(value, 5) for name, value in values.items()}
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        try:
+            if not self._path.exists():
+                self._board.close()
+                self._file.close()
+                self._open(step - 1)
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        except OSError as error:
+            raise OSError(
+                f"{self._path} or the board beside it cannot be written: {error.strerror}."
+            ) from error
 
     def say(self, text: str) -> None:
         """A line above the bar."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from echostream.config import ConfigError, ModelConfig
+from echostream.frontend.audio import AudioError
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
@@ -17,9 +21,11 @@ from echostream.training.align import WordAligner
 from echostream.training.config import NetworkConfig, TrainConfig
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.sources import Speech, draw_pairs, limit
+from echostream.training.tally import Tally
 
 CMVN_UTTERANCES = 300
 ALIGN_SENTENCES = 4000
+ALIGN_PRODUCT = 1_000_000  # words times words: a whole book in a line would take all memory
 NUM_SPECIAL_IDS = 2  # blank, unknown
 
 logger = logging.getLogger(__name__)
@@ -42,8 +48,8 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     """Makes, or finds in `folder`, what the run needs.
 
     Raises:
-        ConfigError: if the vocabularies cannot have the sizes wanted, or no dev utterance is long
-            enough for its text.
+        ConfigError: if the vocabularies cannot have the sizes wanted, the recordings are silent, or
+            no dev utterance can be read and is long enough for its text.
     """
     network = config.network
     source_spm, target_spm = folder / SOURCE_SPM, folder / TARGET_SPM
@@ -57,20 +63,21 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     target_tokenizer = _tokenizer(
         target_spm, [t for _, t in pairs], "target", network.target_vocab_size, network
     )
+    _warn_of_changes([t for _, t in pairs], target_tokenizer)
     cmvn = _statistics(folder / CMVN, train)
-    aligner = WordAligner([(s.split(), t.split()) for s, t in pairs[:ALIGN_SENTENCES]])
+    words = [(s.split(), t.split()) for s, t in pairs[:ALIGN_SENTENCES]]
+    aligner = WordAligner([(s, t) for s, t in words if len(s) * len(t) <= ALIGN_PRODUCT])
     make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms)
-    num_dev = limit(dev, config.data.dev_utterances)
-    examples = [e for index in range(num_dev) if (e := make(dev.utterance(index))) is not None]
-    if not examples:
-        raise ConfigError(f"none of {num_dev} dev utterances is long enough for its own text.")
+    examples = _dev_set(dev, config.data.dev_utterances, make)
     logger.info(
         "vocabulary %d and %d, %d dev utterances",
         source_tokenizer.vocab_size,
         target_tokenizer.vocab_size,
         len(examples),
     )
-    model_config = _model_config(network, source_tokenizer, target_tokenizer)
+    model_config = model_config_of(
+        network, source_tokenizer.vocab_size, target_tokenizer.vocab_size
+    )
     return Prepared(source_tokenizer, target_tokenizer, cmvn, aligner, make, examples, model_config)
 
 
@@ -84,24 +91,89 @@ def _tokenizer(
         vocab_size = min(
             vocab_size, len({w for s in sentences for w in s.split()}) + NUM_SPECIAL_IDS
         )
+    make = partial(
+        Tokenizer.train,
+        sentences,
+        path=path,
+        model_type=network.tokenizer_type,
+        normalization=network.tokenizer_normalization,
+    )
     try:
-        return Tokenizer.train(sentences, vocab_size, path, model_type=network.tokenizer_type)
+        try:
+            return make(vocab_size=vocab_size)
+        except ValueError as error:
+            allowed = re.search(r"`vocab_size` must be at most (\d+)", str(error))
+            if allowed is None or network.tokenizer_type != "word":
+                raise
+            return make(vocab_size=int(allowed[1]))  # the normalisation makes one word of several
     except ValueError as error:
         raise ConfigError(f"the tokenizer of the {side} text (`network`): {error}") from error
 
 
+def _warn_of_changes(targets: list[str], tokenizer: Tokenizer) -> None:
+    """Says of how many target texts the tokenizer makes others, which the model then writes."""
+    changed = [t for t in targets if tokenizer.normalize(t) != " ".join(t.split())]
+    if changed:
+        logger.warning(
+            "the normalisation of the target tokenizer changes %d of %d texts, as %r to %r: the "
+            "model will write the latter. `network.tokenizer_normalization: identity` keeps them.",
+            len(changed),
+            len(targets),
+            changed[0][:80],
+            tokenizer.normalize(changed[0])[:80],
+        )
+
+
+def _dev_set(dev: Speech, count: int, make: ExampleMaker) -> list[Example]:
+    tally = Tally("dev set")
+    examples = []
+    for index in range(limit(dev, count)):
+        tally.num_utterances += 1
+        try:
+            utterance = dev.utterance(index)
+        except AudioError as error:
+            tally.add_unreadable(str(error))
+            continue
+        example = make(utterance)
+        if example is None:
+            tally.add_short(utterance.id)
+        else:
+            examples.append(example)
+    if not examples:
+        raise ConfigError(f"none of {limit(dev, count)} dev utterances can be used: {tally}")
+    tally.say()
+    return examples
+
+
 def _statistics(path: Path, speech: Speech) -> GlobalCmvn:
-    if not path.exists():
-        count = limit(speech, CMVN_UTTERANCES)
-        frames = np.concatenate([fbank(speech.utterance(index).samples) for index in range(count)])
-        GlobalCmvn(frames.mean(0), frames.std(0)).save(path)
+    if path.exists():
+        return GlobalCmvn.load(path)
+    frames = []
+    for index in range(limit(speech, CMVN_UTTERANCES)):
+        with suppress(AudioError):  # the feed counts them
+            frames.append(fbank(speech.utterance(index).samples))
+    if not sum(map(len, frames)):
+        raise ConfigError(f"none of the first {CMVN_UTTERANCES} recordings has 10 ms of audio.")
+    every = np.concatenate(frames)
+    try:
+        cmvn = GlobalCmvn(every.mean(0), every.std(0))
+    except ValueError as error:
+        raise ConfigError(
+            f"the first {len(frames)} recordings are silent, or as good as empty: {error}"
+        ) from error
+    cmvn.save(path)
     return GlobalCmvn.load(path)
 
 
-def _model_config(network: NetworkConfig, source: Tokenizer, target: Tokenizer) -> ModelConfig:
+def model_config_of(network: NetworkConfig, source_size: int, target_size: int) -> ModelConfig:
+    """The configuration of the model that a training makes.
+
+    Raises:
+        ConfigError: if the network cannot be.
+    """
     return ModelConfig(
-        source_vocab_size=source.vocab_size,
-        target_vocab_size=target.vocab_size,
+        source_vocab_size=source_size,
+        target_vocab_size=target_size,
         encoder=network.encoder,
         st_layers=network.st_layers,
         st_ffn_dim=network.st_ffn_dim,
@@ -112,4 +184,5 @@ def _model_config(network: NetworkConfig, source: Tokenizer, target: Tokenizer) 
         decoder_window=network.decoder_window,
         max_future_frames=network.max_future_frames,
         tail_ms=network.tail_ms,
+        tokenizer_normalization=network.tokenizer_normalization,
     )

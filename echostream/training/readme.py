@@ -15,11 +15,14 @@ from echostream.training.validate import Scores
 
 
 def model_readme(
-    config: TrainConfig, model: EchoStreamModel, scores: Mapping[int, Scores], num_dev: int
+    config: TrainConfig,
+    model: EchoStreamModel,
+    scores: Mapping[int, Scores],
+    num_dev: int,
+    num_averaged: int,
 ) -> str:
     """What the model was trained on, for how long, and how well it does on the dev set."""
     parameters = sum(p.numel() for p in model.parameters())
-    averaged = min(config.keep_checkpoints, -(-config.steps // config.checkpoint_steps))
     rows = "\n".join(
         f"| {look_ahead} | {algorithmic_latency_ms(look_ahead)} ms | {s.bleu:.1f} | {s.wer:.1f} % "
         f"| {s.exact:.0f} % |{_decoder_cells(s)}"
@@ -34,7 +37,7 @@ def model_readme(
 Made by `echostream train` (EchoStream {__version__}) in {config.steps} steps.
 
 - Data: {_data(config.data)}.
-- {parameters:,} parameters, {_origin(averaged, config.checkpoint_steps)}.
+- {parameters:,} parameters, {_origin(num_averaged, config.checkpoint_steps)}.
 
 Dev set, {num_dev} utterances, each decoded greedily in one pass:
 

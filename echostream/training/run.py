@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
+from echostream.files import remove_unfinished
 from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
 from echostream.training.batch import Batch, Place
 from echostream.training.checkpoint import Checkpoints
+from echostream.training.checkpoint_file import CheckpointError, check_like, reason_of
 from echostream.training.config import TrainConfig
-from echostream.training.feed import Feed, make_loader
+from echostream.training.feed import Feed
+from echostream.training.folder import RunFolder
 from echostream.training.imagine import ImaginedSpeech
+from echostream.training.loader import explained, load_batches
 from echostream.training.log import RunLog
 from echostream.training.prepare import Prepared
 from echostream.training.readme import model_readme
@@ -33,7 +39,7 @@ class Run:
     """All that a training is made of, once it is prepared."""
 
     config: TrainConfig
-    folder: Path
+    folder: RunFolder
     speech: Speech
     prepared: Prepared
     trainer: Trainer
@@ -43,42 +49,67 @@ class Run:
         """Trains from the last checkpoint, or from the beginning, and writes the model."""
         trainer = self.trainer
         restored = self.checkpoints.restore(trainer.model, trainer.optimizer)
-        step, places = restored or (0, [Place(0, 0)] * max(self.config.data.num_workers, 1))
+        num_places = max(self.config.data.num_workers, 1)
+        step, places = restored or (0, [Place(0, 0)] * num_places)
+        if len(places) != num_places:
+            raise CheckpointError(
+                f"{self.checkpoints.paths()[-1]} is of a run with {len(places)} workers, "
+                f"but `data.num_workers` is {self.config.data.num_workers}."
+            )
         if restored is None and self.config.warm_start.steps:
             self._warm_start()
-        with RunLog(self.folder, self.config.steps, step) as log:
+        with RunLog(self.folder.path, self.config.steps, step) as log:
             if step < self.config.steps:
-                self._go_on(step, places, log)
+                try:
+                    self._go_on(step, places, log)
+                except RuntimeError as error:
+                    if (meaning := explained(error)) is None:
+                        raise
+                    raise meaning from error
             return self._write_model(log)
 
     def _go_on(self, step: int, places: list[Place], log: RunLog) -> None:
         config, trainer = self.config, self.trainer
-        batches = self._feed(step, places)
-        while step < config.steps:
-            stop = min(config.steps, step + config.checkpoint_steps)
-            places = self._train_until(stop, step, batches, places, log)
-            step = stop
-            self.checkpoints.save(step, trainer.model, trainer.optimizer, places)
-            if step % config.validate_steps < config.checkpoint_steps or step == config.steps:
-                self._validate("dev", step, log)
+        with closing(self._batches(step, places)) as batches:
+            while step < config.steps:
+                stop = min(config.steps, step + config.checkpoint_steps)
+                places = self._train_until(stop, step, batches, places, log)
+                step = stop
+                self.checkpoints.save(step, trainer.model, trainer.optimizer, places)
+                if step % config.validate_steps < config.checkpoint_steps or step == config.steps:
+                    self._validate("dev", step, log)
 
     def _write_model(self, log: RunLog) -> Path:
         """Writes the mean of the last checkpoints as a model folder."""
-        model, prepared = self.trainer.model, self.prepared
-        model.load_state_dict(self.checkpoints.mean_weights())
+        model, prepared, folder = self.trainer.model, self.prepared, self.folder.path
+        weights = self.checkpoints.mean_weights()
+        try:
+            check_like(weights, model.state_dict())
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"the checkpoints in {self.checkpoints.folder}: {error}"
+            ) from error
+        model.load_state_dict(weights)
+        num_averaged = len(self.checkpoints.kept())
         scores = self._validate("mean", self.config.steps, log)
-        save_model(
-            self.folder / "model",
-            model,
-            prepared.model_config,
-            prepared.cmvn,
-            self.folder / SOURCE_SPM,
-            self.folder / TARGET_SPM,
-            model_readme(self.config, model, scores, len(prepared.dev)),
-        )
-        return self.folder / "model"
+        self.folder.restore()
+        remove_unfinished(folder / "model")
+        try:
+            save_model(
+                folder / "model",
+                model,
+                prepared.model_config,
+                prepared.cmvn,
+                folder / SOURCE_SPM,
+                folder / TARGET_SPM,
+                model_readme(self.config, model, scores, len(prepared.dev), num_averaged),
+            )
+        except (OSError, SafetensorError) as error:
+            reason = reason_of(error, folder)
+            raise OSError(f"{folder / 'model'} cannot be written: {reason}.") from error
+        return folder / "model"
 
-    def _feed(self, step: int, places: list[Place]) -> Iterator[Batch]:
+    def _batches(self, step: int, places: list[Place]) -> Generator[Batch, None, None]:
         data = self.config.data
         feed = Feed(
             self.speech,
@@ -94,7 +125,7 @@ class Run:
             nonspeech_probability=data.nonspeech_probability,
             gain_db=self.config.augment.gain_db,
         )
-        return iter(make_loader(feed, data.num_workers))
+        return load_batches(feed, data.num_workers)
 
     def _train_until(
         self, stop: int, first: int, batches: Iterator[Batch], places: list[Place], log: RunLog
@@ -110,6 +141,7 @@ class Run:
             sums += torch.tensor(report)
             audio += float(batch.frame_lengths.sum()) / 100
             log.advance(report.asr_loss + report.st_loss, audio / (time.perf_counter() - started))
+        self.folder.restore()
         means = StepReport(*(sums / (stop - first)).tolist())
         log.write(
             "train",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
 
@@ -10,15 +11,34 @@ from echostream.data.grammar import Grammar
 from echostream.data.synthetic import TRAIN_VOICES, SyntheticSpeech
 from echostream.data.table import read_tsv
 from echostream.data.utterance import Utterance
+from echostream.frontend.audio import AudioError
 from echostream.training.config import DataConfig
+
+logger = logging.getLogger(__name__)
+
+_ENOUGH = 20  # recordings that must have been tried before it is said that most are bad
 
 
 class TableSpeech:
-    """Utterances of a table, shuffled anew in each pass; index n is item n of the endless row."""
+    """Utterances of a table, shuffled anew in each pass; index n is item n of the endless row.
+
+    Raises:
+        ConfigError: if most of the recordings are not there; of fewer, the log says how many.
+    """
 
     def __init__(self, path: str | Path, seed: int) -> None:
         self._table = read_tsv(path)
         self._seed = seed
+        self._tried: set[int] = set()  # rows
+        self._bad: set[int] = set()
+        if missing := self._table.missing():
+            text = (
+                f"{path}: {len(missing)} of {len(self._table)} recordings cannot be read, "
+                f"the first: {missing[0]}"
+            )
+            if 2 * len(missing) > len(self._table):
+                raise ConfigError(text)
+            logger.warning("%s They are left out.", text)
         self._order = self._shuffled(0)
         self._pass = 0
 
@@ -26,8 +46,24 @@ class TableSpeech:
         return len(self._table)
 
     def utterance(self, index: int) -> Utterance:
-        """The utterance at `index`, in pass `index // len`."""
-        return self._table[self._row(index)]
+        """The utterance at `index`, in pass `index // len`.
+
+        Raises:
+            AudioError: if its recording cannot be read.
+            ConfigError: if that is so of most that were read.
+        """
+        row = self._row(index)
+        self._tried.add(row)
+        try:
+            return self._table[row]
+        except AudioError as error:
+            self._bad.add(row)
+            if 2 * len(self._bad) > len(self._tried) >= min(_ENOUGH, len(self._table)):
+                raise ConfigError(
+                    f"{self._table.path}: {len(self._bad)} of {len(self._tried)} recordings cannot "
+                    f"be read, the last: {error}"
+                ) from error
+            raise
 
     def pair(self, index: int) -> tuple[str, str]:
         """The texts of the utterance at `index`; no audio is read."""
@@ -52,7 +88,8 @@ def open_sources(config: DataConfig) -> tuple[Speech, Speech]:
     """The training and the dev utterances of a configuration.
 
     Raises:
-        ConfigError: if only one of the two tables is named.
+        ConfigError: if only one of the two tables is named, or most of its recordings are missing.
+        TableError, GrammarError, OSError: naming the file, if it cannot be used.
     """
     if (config.train_tsv is None) != (config.dev_tsv is None):
         raise ConfigError("`train_tsv` and `dev_tsv` must both be given, or neither.")

@@ -1,0 +1,99 @@
+"""The text of a table: its lines, and what is done to the sentences in them."""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_LINE = 1 << 24  # bytes
+_BROAD = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin so, or with NUL
+_ESCAPED = re.compile(r'\\(["\\])')
+
+
+class TableError(ValueError):
+    """A table that cannot be used; the message names the file and the line."""
+
+
+def lines_of(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a table that are not blank, with their numbers, without their ends.
+
+    Raises `TableError` for text that is not UTF-8, for NUL, and for a line of more than 16 MiB.
+    """
+    number = 0
+    while raw := file.readline(_LONGEST_LINE + 1):
+        if not number:
+            if raw.startswith(_BROAD):
+                raise TableError(f"{path} must be UTF-8, but looks like UTF-16; convert it first.")
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        if len(raw) > _LONGEST_LINE:
+            raise TableError(f"{path}, line {number + 1}: it is longer than 16 MiB.")
+        if b"\0" in raw:
+            raise TableError(f"{path}, line {number + 1}: it holds NUL, so the file is no text.")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            raise TableError(
+                f"{path}, line {number + 1}: it is not UTF-8 (byte {raw[error.start]:#04x} at "
+                f"{error.start + 1}); convert the file from what it is, perhaps Latin-1."
+            ) from error
+        # A lone carriage return ends a line, too.
+        for line in text.removesuffix("\n").removesuffix("\r").split("\r"):
+            number += 1
+            if line.strip():
+                yield number, line
+
+
+class TextNotes:
+    """Reads sentences of a table, and counts what about them should be known."""
+
+    def __init__(self) -> None:
+        self._count = dict.fromkeys(_NOTES, 0)
+        self._first = dict.fromkeys(_NOTES, 0)
+
+    def read(self, text: str, line: int) -> str:
+        """The sentence in composed Unicode, with `\\"` as a quotation mark."""
+        if "\\" in text:
+            text, changes = _ESCAPED.subn(r"\1", text)
+            self._note("escaped", changes > 0, line)
+        self._note("quoted", _looks_quoted(text), line)
+        if not unicodedata.is_normalized("NFC", text):
+            self._note("decomposed", True, line)
+            text = unicodedata.normalize("NFC", text)
+        return text
+
+    def _note(self, kind: str, found: bool, line: int) -> None:
+        if found:
+            self._count[kind] += 1
+            self._first[kind] = self._first[kind] or line
+
+    def say(self, path: Path) -> None:
+        """One line of the log for each kind of note."""
+        for kind, text in _NOTES.items():
+            if self._count[kind]:
+                logger.warning(
+                    "%s: %d texts %s (first: line %d).",
+                    path,
+                    self._count[kind],
+                    text,
+                    self._first[kind],
+                )
+
+
+def _looks_quoted(text: str) -> bool:
+    """Whether a text is in quotation marks, and those within it are doubled."""
+    inner = text[1:-1]
+    return text[:1] == text[-1:] == '"' and '""' in inner and '"' not in inner.replace('""', "")
+
+
+_NOTES = {
+    "escaped": r"hold \" or \\, as fairseq writes quotation marks; they are read without the \ ",
+    "quoted": 'look quoted as in CSV, "... ""..."" ..."; they are read as they are, marks and all',
+    "decomposed": "were not in composed Unicode (NFC) and are brought to it",
+}
