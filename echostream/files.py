@@ -15,13 +15,20 @@ LOCK = "lock"
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place when the block ends without an error.
 
-    It has the suffix of `path`, by which some libraries know the format.
+    It has the suffix of `path`, by which some libraries know the format. An `OSError` about it, or
+    about no file (a full disk names none), comes out as one about `path`.
     """
     path = Path(path)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary)):
+            raise
+        if error.errno is None:
+            raise OSError(f"{path}: {error}") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

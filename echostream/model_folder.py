@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from echostream.config import ModelConfig, load_config, to_dict
@@ -21,6 +25,7 @@ from echostream.models.blank import without_weights
 from echostream.models.build import build_decoder
 from echostream.models.text_decoder import TextDecoder
 from echostream.network import Network
+from echostream.ranges import shown
 from echostream.tokenizer import Tokenizer
 
 CONFIG = "config.yaml"
@@ -29,6 +34,8 @@ SOURCE_SPM = "spm_src.model"
 TARGET_SPM = "spm_tgt.model"
 CMVN = "gcmvn.npz"
 README = "README.md"
+
+Found = TypeVar("Found")
 
 BACKENDS = ("torch", "onnx", "onnx-int8")
 
@@ -44,6 +51,7 @@ model_path: .
 
 _NEEDED = (CONFIG, SOURCE_SPM, TARGET_SPM, CMVN, WEIGHTS)
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
+_DECODER = "decoder."  # how its weights begin
 
 
 class ModelFolderError(ValueError):
@@ -91,7 +99,15 @@ def save_model(
         if not (folder / name).exists():
             write_whole(folder / name, _SYSTEM.format(agent=agent))
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+        save_weights(weights, temporary)
+
+
+def save_weights(weights: dict[str, Tensor], path: Path) -> None:
+    """Writes a safetensors file. Raises `OSError` if that fails, for a full disk, say."""
+    try:
+        save_file(weights, path)
+    except SafetensorError as error:  # which has no other base than Exception
+        raise OSError(f"cannot be written: {error}") from error
 
 
 def load_model(
@@ -107,21 +123,17 @@ def load_model(
         ModelFolderError: if the folder or one of its files is missing, if the weights are a pickle,
             damaged, not finite or not those of the configuration, or if the parts do not fit.
         OnnxError: if the graph of the back end is damaged or of another kind.
-        ConfigError: if a key of `config.yaml` is unknown, missing or not allowed.
+        ConfigError: if `config.yaml` is not YAML, or a key unknown, missing or not allowed.
     """
     if backend not in BACKENDS:
         raise ValueError(
             f"`backend` must be one of {', '.join(BACKENDS)}, but is {backend!r} instead."
         )
-    folder = Path(path).absolute()  # SimulEval hands over ".", which no message should name
-    _check_files(folder)
-    try:
-        config = load_config(ModelConfig, folder / CONFIG)
-    except UnicodeDecodeError as error:
-        raise ModelFolderError(f"{folder / CONFIG} is not text: {error}") from error
-    source = Tokenizer.load(folder / SOURCE_SPM)
-    target = Tokenizer.load(folder / TARGET_SPM)
-    cmvn = GlobalCmvn.load(folder / CMVN)
+    place = resolve_device(device)
+    folder, config = open_folder(path)
+    source = _read(Tokenizer.load, folder / SOURCE_SPM)
+    target = _read(Tokenizer.load, folder / TARGET_SPM)
+    cmvn = _read(GlobalCmvn.load, folder / CMVN)
     for name, found, wanted, field in (
         (SOURCE_SPM, source.vocab_size, config.source_vocab_size, "source_vocab_size"),
         (TARGET_SPM, target.vocab_size, config.target_vocab_size, "target_vocab_size"),
@@ -131,7 +143,6 @@ def load_model(
             raise ModelFolderError(
                 f"{folder / name} has size {found}, but `{field}` of {folder / CONFIG} is {wanted}."
             )
-    place = resolve_device(device)
     network = (
         load_network(folder, config).to(place)
         if backend == "torch"
@@ -140,9 +151,23 @@ def load_model(
     return Model(network, source, target, cmvn, config)
 
 
+def open_folder(path: str | Path) -> tuple[Path, ModelConfig]:
+    """The absolute path of a model folder that has all its files, and the configuration.
+
+    Raises:
+        ModelFolderError, ConfigError: as `load_model`.
+    """
+    folder = Path(path).absolute()  # SimulEval hands over ".", which no message should name
+    try:
+        _check_files(folder, str(path))
+        return folder, load_config(ModelConfig, folder / CONFIG)
+    except OSError as error:
+        raise ModelFolderError(f"{error.filename or folder}: {error.strerror}.") from error
+
+
 def load_network(folder: Path, config: ModelConfig) -> EchoStreamModel:
     """The network of a folder in PyTorch, in evaluation mode on the CPU."""
-    with without_weights():
+    with _building(folder):
         network = build_model(config)
     network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
     return network.requires_grad_(True).eval()
@@ -153,7 +178,7 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
         raise ValueError(f"`device` must be cpu for the back end {backend}, but is {device}.")
     try:
         from echostream.onnx import INT8, STEP, OnnxNetwork
-        from echostream.onnx.digest import digest
+        from echostream.onnx.digest import digest, read_seal
     except ImportError as error:
         raise ModelFolderError(
             f"the back end {backend} needs ONNX Runtime: pip install onnxruntime ({error})"
@@ -164,55 +189,94 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
         raise ModelFolderError(
             f"{folder} lacks {graph.name}, which `echostream export {folder} {flags}` writes."
         )
-    network = OnnxNetwork(graph, config, _load_decoder(folder, config))
-    if network.weights_sha256 != digest(folder / WEIGHTS):
+    seal = _read(read_seal, graph)
+    if seal and seal.is_intact and seal.weights_sha256 != _read(digest, folder / WEIGHTS):
         raise ModelFolderError(
             f"{graph} is of other weights than those of {WEIGHTS}: export the model again."
         )
-    return network
+    return OnnxNetwork(graph, config, _load_decoder(folder, config))
 
 
 def _load_decoder(folder: Path, config: ModelConfig) -> TextDecoder | None:
     """The text decoder alone, which no back end replaces."""
     if not config.decoder_layers:
         return None
-    with without_weights():
+    with _building(folder):
         decoder = build_decoder(config)
-    with safe_open(folder / WEIGHTS, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith("decoder.")]  # noqa: SIM118
-        weights = {name.removeprefix("decoder."): file.get_tensor(name) for name in names}
-    decoder.load_state_dict(weights)
+    weights = _read_weights(folder / WEIGHTS, decoder.state_dict(prefix=_DECODER), _DECODER)
+    decoder.load_state_dict({k.removeprefix(_DECODER): value for k, value in weights.items()})
     return decoder.eval()
 
 
-def _check_files(folder: Path) -> None:
-    if not folder.is_dir():
-        reason = "does not exist"
-        if folder.exists():
-            pickled = folder.suffix in _PICKLES
-            reason = "is a pickle, which can run code when opened" if pickled else "is a file"
+@contextmanager
+def _building(folder: Path) -> Iterator[None]:
+    """Modules of a configuration, for weights that are about to be read."""
+    try:
+        with without_weights():
+            yield
+    except (RuntimeError, MemoryError) as error:  # PyTorch's word for no memory is RuntimeError
         raise ModelFolderError(
-            f"{folder} {reason}; a model is a folder with the files {', '.join(_NEEDED)}."
+            f"{folder / CONFIG} is of a network that is too large for this machine."
+        ) from error
+
+
+def _read(read: Callable[[Path], Found], file: Path) -> Found:
+    """What `read` makes of a file of the folder."""
+    try:
+        return read(file)
+    except OSError as error:
+        raise ModelFolderError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # which names the file
+        raise ModelFolderError(str(error)) from error
+
+
+def _check_files(folder: Path, given: str) -> None:
+    if not folder.is_dir():
+        raise ModelFolderError(
+            f"{folder} {_what_it_is(folder)}; a model is a folder with the files "
+            f"{', '.join(_NEEDED)}.{_hub_hint(folder, given)}"
         )
-    missing = [name for name in _NEEDED if not (folder / name).is_file()]
-    if missing:
+    absent = [name for name in _NEEDED if not os.path.lexists(folder / name)]
+    if absent:
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
         hint = f" {pickles[0]} is a pickle, which can run code when opened." if pickles else ""
-        raise ModelFolderError(f"{folder} lacks {', '.join(missing)}.{hint}")
+        raise ModelFolderError(f"{folder} lacks {', '.join(absent)}.{hint}")
+    for name in _NEEDED:
+        if not (folder / name).is_file():
+            raise ModelFolderError(
+                f"{folder / name} must be a file, but {_what_it_is(folder / name)}."
+            )
 
 
-def _read_weights(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _what_it_is(path: Path) -> str:
+    """A path that is not what it should be."""
+    if path.is_dir():
+        return "is a folder"
+    if path.is_file():
+        pickled = path.suffix in _PICKLES
+        return "is a pickle, which can run code when opened" if pickled else "is a file"
+    if path.exists():
+        return "is a device or a pipe"
+    return "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+
+
+def _hub_hint(folder: Path, given: str) -> str:
+    """For `organisation/model`, which other libraries take, and which nothing here has."""
+    if folder.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", given):
+        return ""
+    return " A name on a hub is not taken: download that model, and give the folder."
+
+
+def _read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a file whose names begin with `prefix`: those of `wanted`, no others."""
     try:
-        found = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise ModelFolderError(f"{file} is not a readable safetensors file: {error}") from error
-    lacking, foreign = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    if lacking or foreign:
-        raise ModelFolderError(
-            f"{file} is not of the network in {CONFIG}: "
-            f"{len(lacking)} weights are missing {lacking[:3]}, "
-            f"{len(foreign)} are unknown {foreign[:3]}."
-        )
+        with safe_open(file, framework="pt") as weights:
+            names = [name for name in weights.keys() if name.startswith(prefix)]  # noqa: SIM118
+            _check_names(file, set(names), wanted.keys())
+            found = {name: weights.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+        why = str(error).partition("\n")[0][:200]
+        raise ModelFolderError(f"{file} is not a readable safetensors file: {why}.") from error
     for key, value in found.items():
         shape = tuple(wanted[key].shape)
         if value.shape != shape or value.dtype != wanted[key].dtype:
@@ -224,3 +288,13 @@ def _read_weights(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]
         if value.is_floating_point() and not torch.stack(value.aminmax()).isfinite().all():
             raise ModelFolderError(f"{file}: `{key}` holds NaN or infinity.")
     return found
+
+
+def _check_names(file: Path, found: Set[str], wanted: Set[str]) -> None:
+    lacking, foreign = sorted(wanted - found), sorted(found - wanted)
+    if lacking or foreign:
+        raise ModelFolderError(
+            f"{file} is not of the network in {CONFIG}: "
+            f"{len(lacking)} weights are missing {shown(lacking[:3])}, "
+            f"{len(foreign)} are unknown {shown(foreign[:3])}."
+        )

@@ -11,21 +11,20 @@ from typing import Any, cast
 import onnx
 import torch
 from onnx import ModelProto
-from safetensors.torch import save_file
 
 from echostream._version import __version__
-from echostream.config import EncoderConfig, ModelConfig, load_config, to_dict
+from echostream.config import EncoderConfig, to_dict
 from echostream.export.check import check_encoder, check_network
 from echostream.export.int8 import quantised
 from echostream.export.trace import trace_step
 from echostream.export.weights import refer_to
 from echostream.files import replacing
-from echostream.model_folder import CONFIG, WEIGHTS, load_network
+from echostream.model_folder import WEIGHTS, load_network, open_folder, save_weights
 from echostream.models import EchoStreamModel, ZipformerEncoder
 from echostream.models.echostream import CtcOutput
 from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
 from echostream.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
-from echostream.onnx.digest import digest
+from echostream.onnx.digest import UNSEALED, digest, sealed
 
 
 def export_model(path: str | Path, int8: bool = False) -> list[Path]:
@@ -39,8 +38,7 @@ def export_model(path: str | Path, int8: bool = False) -> list[Path]:
         ModelFolderError, ConfigError: as `load_model`.
         ExportError: if a graph does not answer as PyTorch does.
     """
-    folder = Path(path).absolute()
-    config = load_config(ModelConfig, folder / CONFIG)
+    folder, config = open_folder(path)
     network = load_network(folder, config)
     outputs = tuple("valid_out" if name == "valid" else name for name in CtcOutput._fields)
     # A graph takes any look-ahead; what the network was trained for is checked where it is used.
@@ -49,12 +47,12 @@ def export_model(path: str | Path, int8: bool = False) -> list[Path]:
     refer_to(proto, folder / WEIGHTS)
     _describe(proto, "network", to_dict(config), digest(folder / WEIGHTS))
     with replacing(folder / STEP) as temporary:
-        onnx.save(proto, temporary)
+        temporary.write_bytes(sealed(proto.SerializeToString()))
         check_network(OnnxNetwork(temporary, config, None), network)
     if not int8:
         return [folder / STEP]
     with replacing(folder / INT8) as temporary:
-        onnx.save(quantised(folder / STEP), temporary)
+        temporary.write_bytes(sealed(quantised(folder / STEP).SerializeToString()))
         check_network(OnnxNetwork(temporary, config, None), network, exact=False)
     return [folder / STEP, folder / INT8]
 
@@ -70,18 +68,18 @@ def export_encoder(encoder: ZipformerEncoder, path: str | Path, int8: bool = Fal
     target = Path(path).absolute()
     weights = target.with_suffix(".safetensors")
     with replacing(weights) as temporary:
-        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
+        save_weights({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
     proto = trace_step(encoder, encoder.input_dim, ("y", "valid_out"))
     refer_to(proto, weights)
     _describe(proto, "encoder", _encoder_config(encoder), digest(weights))
     with replacing(target) as temporary:
-        onnx.save(proto, temporary)
+        temporary.write_bytes(sealed(proto.SerializeToString()))
         check_encoder(OnnxEncoder(temporary), encoder)
     if not int8:
         return [target]
     smaller = target.with_suffix(".int8.onnx")
     with replacing(smaller) as temporary:
-        onnx.save(quantised(target), temporary)
+        temporary.write_bytes(sealed(quantised(target).SerializeToString()))
         check_encoder(OnnxEncoder(temporary), encoder, exact=False)
     return [target, smaller]
 
@@ -92,6 +90,7 @@ def _describe(proto: ModelProto, kind: str, config: dict[str, Any], weights: str
         "kind": kind,
         "config": config,
         "weights_sha256": weights,
+        "graph_sha256": UNSEALED,
         "echostream": __version__,
         "torch": torch.__version__,
     }

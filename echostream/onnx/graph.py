@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 import onnxruntime
 import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from torch import Tensor
 
-from echostream.streaming import leaves, map_state
+from echostream.onnx.digest import read_seal
+from echostream.ranges import check_size, shown
+from echostream.streaming import leaves, map_state, named_leaves
 
 METADATA = "echostream"  # the key under which a graph says what it is
+AGAIN = "`echostream export` writes it anew"
 
 State = TypeVar("State", bound=tuple[Any, ...])
+
+# What ONNX Runtime raises; its exceptions have no base of their own.
+_FAILURES = (
+    runtime.EPFail,
+    runtime.Fail,
+    runtime.InvalidArgument,
+    runtime.InvalidGraph,
+    runtime.InvalidProtobuf,
+    runtime.NoModel,
+    runtime.NoSuchFile,
+    runtime.NotImplemented,
+    runtime.RuntimeException,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    MemoryError,
+)
 
 
 class OnnxError(ValueError):
@@ -26,40 +48,112 @@ class StepGraph:
 
     Raises:
         OnnxError: if the file is missing, damaged, or not a graph of this kind.
+        ValueError: if `num_threads` is not positive.
     """
 
     def __init__(self, path: Path, kind: str, num_threads: int | None = None) -> None:
-        if not path.is_file():
-            raise OnnxError(f"{path} does not exist; `echostream export` writes it.")
+        if num_threads is not None:
+            check_size("num_threads", num_threads)
+        self._path = path
+        _check_seal(path, kind)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads or torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = 4  # what is wrong is said by the exception
         # Both keep memory for later, and neither makes a step faster.
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its exceptions have no base of their own
-            raise OnnxError(f"{path} cannot be loaded: {error}") from error
-        about = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
-        self.about: dict[str, Any] = json.loads(about) if about else {}
-        if self.about.get("kind") != kind:
-            raise OnnxError(
-                f"{path} must be the step of an EchoStream {kind}, "
-                f"but is {self.about.get('kind', 'some other graph')!r} instead."
-            )
+        except _FAILURES as error:
+            raise OnnxError(f"{path} cannot be loaded: {_reason(error)}; {AGAIN}.") from error
+        self.about = self._read_about(kind)
         self._names = [value.name for value in self._session.get_inputs()]
 
+    def check_state(self, input_dim: int, state: tuple[Any, ...]) -> None:
+        """Raises `OnnxError` unless the graph takes such frames and such a state, and returns it.
+
+        `state` is of one stream; an axis whose size the graph leaves open may have any.
+        """
+        wanted = {"x": (1, None, input_dim), "valid": (1, None)}
+        wanted |= {f"state.{name}": tuple(leaf.shape) for name, leaf in named_leaves(state)}
+        found = {value.name: value.shape for value in self._session.get_inputs()}
+        fits = list(found) == list(wanted) and all(
+            len(found[name]) == len(shape)
+            and all(
+                not isinstance(there, int) or here is None or there == here
+                for there, here in zip(found[name], shape, strict=True)
+            )
+            for name, shape in wanted.items()
+        )
+        if not fits or len(self._session.get_outputs()) < len(leaves(state)):
+            raise OnnxError(
+                f"{self._path} is of a network with another configuration: its inputs are not the "
+                f"frames and the state of this one; {AGAIN}."
+            )
+
     def run(self, x: Tensor, valid: Tensor, state: State) -> tuple[list[Tensor], State]:
-        """What the graph makes of one chunk: its outputs, and the next state."""
+        """What the graph makes of one chunk: its outputs, and the next state.
+
+        Raises `OnnxError` if the graph cannot be computed.
+        """
         inputs = [x, valid, *leaves(state)]
         feed = {
             name: value.detach().contiguous().numpy()
             for name, value in zip(self._names, inputs, strict=True)
         }
-        found = [torch.from_numpy(value) for value in self._session.run(None, feed)]
+        try:
+            values = self._session.run(None, feed)
+        except _FAILURES as error:
+            raise OnnxError(f"{self._path} cannot be computed: {_reason(error)}.") from error
+        found = [torch.from_numpy(value) for value in values]
         num_outputs = len(found) - (len(inputs) - 2)
         after = iter(found[num_outputs:])
         return found[:num_outputs], map_state(lambda _: next(after), state)
+
+    def _read_about(self, kind: str) -> dict[str, Any]:
+        about = self._session.get_modelmeta().custom_metadata_map.get(METADATA, "null")
+        try:
+            found: Any = json.loads(about)
+        except (ValueError, RecursionError) as error:
+            raise OnnxError(
+                f"{self._path}: the metadata `{METADATA}` must be JSON, but are {shown(about)}."
+            ) from error
+        said = found.get("kind") if isinstance(found, dict) else None
+        if said != kind or not isinstance(found.get("config"), dict):
+            other = "some other graph" if said is None or said == kind else said
+            raise OnnxError(
+                f"{self._path} must be the step of an EchoStream {kind}, "
+                f"but is {shown(other)} instead."
+            )
+        return dict(found)
+
+
+def _check_seal(path: Path, kind: str) -> None:
+    """Whatever is damaged is refused before it is interpreted."""
+    if not path.is_file():
+        raise OnnxError(f"{path} does not exist; `echostream export` writes it.")
+    try:
+        seal = read_seal(path)
+    except OSError as error:
+        raise OnnxError(f"{path} cannot be read: {error.strerror}.") from error
+    if seal is None:
+        raise OnnxError(
+            f"{path} cannot be loaded: it must be the step of an EchoStream {kind}, but is some "
+            f"other graph, or damaged, or of an older version; {AGAIN}."
+        )
+    if not seal.is_intact:
+        raise OnnxError(
+            f"{path} cannot be loaded: it is damaged, for it is not what was written; {AGAIN}."
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """One short line of what ONNX Runtime says, without what it quotes of the file."""
+    text = str(error)
+    if "xternal data" in text or "external_data" in text:
+        return "the weights that it refers to are missing, or too short"
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", text).partition("\n")[0]
+    text = re.sub(r"/\S*/(?=\S)", "", text)  # where ONNX Runtime was built
+    return "".join(letter for letter in text if letter.isprintable())[:160].rstrip(" .;:")

@@ -13,7 +13,7 @@ from echostream.models.blank import without_weights
 from echostream.models.build import build_encoder, build_model
 from echostream.models.echostream import ModelState
 from echostream.models.text_decoder import TextDecoder
-from echostream.models.zipformer import EncoderState
+from echostream.models.zipformer import EncoderState, check_chunk
 from echostream.onnx.graph import StepGraph
 
 STEP, INT8 = "step.onnx", "step.int8.onnx"  # in a model folder
@@ -37,12 +37,12 @@ class OnnxNetwork:
         num_threads: int | None = None,
     ) -> None:
         self._graph = StepGraph(path, "network", num_threads)
-        self.weights_sha256: str = self._graph.about["weights_sha256"]
         self.max_future_frames = config.max_future_frames
         self.decoder = decoder
         self.device = torch.device("cpu")
         with without_weights():
             self._blank = build_model(config)
+        self._graph.check_state(config.encoder.input_dim, self.init_state(1))
 
     def to(self, device: str) -> OnnxNetwork:
         """Itself; it runs on the CPU only.
@@ -73,19 +73,27 @@ class OnnxEncoder:
 
     Raises:
         OnnxError: if the graph is missing, damaged, or not of this kind.
+        ConfigError: if the configuration in it is not allowed.
     """
 
     def __init__(self, path: str | Path, num_threads: int | None = None) -> None:
         self._graph = StepGraph(Path(path), "encoder", num_threads)
+        config = from_dict(EncoderConfig, self._graph.about["config"], f"{path}: `config`")
         with without_weights():
-            self._blank = build_encoder(from_dict(EncoderConfig, self._graph.about["config"]))
+            self._blank = build_encoder(config)
+        self._graph.check_state(config.input_dim, self.init_state(1))
 
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> EncoderState:
         """The state of `batch_size` new streams with look-ahead L, 0 to 2."""
         return self._blank.init_state(batch_size, max_future_frames)
 
     def step(self, x: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
-        """Encodes one chunk of whole groups, `(B, 16 g, F)` to `(B, 4 g, D)`."""
+        """Encodes one chunk of whole groups, `(B, 16 g, F)` to `(B, 4 g, D)`.
+
+        Raises:
+            ValueError: as the encoder in PyTorch.
+        """
+        check_chunk(x, state, self._blank.embed.conv.weight)
         y, _, state = self.advance(x, torch.ones(x.shape[:2], dtype=torch.bool), state)
         return y, state
 
