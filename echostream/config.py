@@ -91,9 +91,9 @@ class ModelConfig:
     decoder_ffn_dim: int = 1024
     decoder_left_tokens: int = 64  # target tokens, before the last one, that a token sees
     decoder_window: int = 128  # frames at 25 Hz that a token sees; before them, summaries
+    tokenizer_normalization: str = "nmt_nfkc"  # what SentencePiece made of the texts of training
     max_future_frames: tuple[int, ...] = (0, 1, 2)  # look-aheads L that it is trained for
     tail_ms: int = 640  # silence after the end of the source, in which the last words come out
-    tokenizer_normalization: str = "nmt_nfkc"  # what SentencePiece made of the texts of training
 
     def __post_init__(self) -> None:
         check_network(self)

@@ -365,6 +365,8 @@ def test_a_small_corpus_is_written_and_reported(tmp_path: Path, capsys: Capture)
         ("train=-1", "'train=-1' instead"),
         ("train=0", "must be a positive number, but is 0"),
         ("holdout=3", "'holdout'"),
+        ("train=" + "9" * 5000, "utterances are too many"),
+        ("train=900000000000", "GB are free on the disk"),
     ],
 )
 def test_a_count_that_makes_no_sense_is_named(
@@ -372,6 +374,16 @@ def test_a_count_that_makes_no_sense_is_named(
 ) -> None:
     assert message in refused(["corpus", str(tmp_path / "corpus"), "--counts", item], capsys)
     assert not (tmp_path / "corpus").exists()
+
+
+def test_a_split_that_is_counted_twice_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    arguments = ["corpus", str(tmp_path / "corpus"), "--counts", "dev=1", "dev=2"]
+    assert "names 'dev' twice" in refused(arguments, capsys)
+
+
+def test_a_corpus_where_a_file_is_names_it(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "corpus").write_text("mine")
+    assert str(tmp_path / "corpus") in refused(["corpus", str(tmp_path / "corpus")], capsys)
 
 
 def test_a_grammar_that_is_not_there_is_named(tmp_path: Path, capsys: Capture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from espeak_needed import needs_espeak
 from echostream.data.corpus import CorpusError, read_tsv, write_corpus
 from echostream.data.corpus_report import ngrams, report_corpus
 from echostream.data.grammar import Grammar, Pair
+from echostream.data.grammar_rules import GrammarError
 from echostream.data.synthetic import UNSEEN_VOICES, SyntheticSpeech
 from echostream.data.table import COLUMNS, TableError
+from echostream.files import locked
 from echostream.frontend.audio import AudioError
 
 COUNTS = {"train": 6, "dev": 3, "test-seen": 3, "test-unseen": 4}
@@ -118,6 +121,83 @@ def test_wrong_counts_are_named(counts: dict[str, int], message: str, tmp_path: 
     with pytest.raises(CorpusError, match=message):
         write_corpus(tmp_path, counts)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+SMALL = Grammar.parse("rules:\n  sentence: |\n" + "".join(f"    m{n} => w{n}\n" for n in range(60)))
+
+
+def test_a_split_that_the_grammar_has_no_sentence_for_is_an_error_and_not_a_hang(
+    tmp_path: Path,
+) -> None:
+    one = Grammar.parse("rules: {sentence: 'oui => yes'}")
+    with pytest.raises(GrammarError, match=r"none of 3000 sentences .* split dev"):
+        write_corpus(tmp_path / "corpus", {"train": 1, "dev": 1}, grammar=one, train_texts=1)
+
+
+@needs_espeak
+def test_more_different_sentences_than_there_are_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
+    wanted = "1000 different sentences are wanted for dev, but after .* gave no new one"
+    with pytest.raises(CorpusError, match=wanted):
+        write_corpus(tmp_path, {"dev": 1000}, grammar=SMALL, train_texts=1)
+
+
+def test_more_utterances_than_the_disk_holds_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(
+        CorpusError, match=r"10{12} utterances need about \d+ GB, but \d+ GB are free"
+    ):
+        write_corpus(tmp_path / "corpus", {"train": 10**12}, grammar=SMALL)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_two_processes_do_not_write_one_corpus(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path),
+        pytest.raises(BlockingIOError, match=f"still at work in {tmp_path}"),
+    ):
+        write_corpus(tmp_path, {"train": 1}, grammar=SMALL)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff", b"[" * 100_000])
+def test_damaged_settings_of_a_corpus_are_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "corpus.json").write_bytes(content)
+    with pytest.raises(CorpusError, match=f"{tmp_path}/corpus.json is damaged"):
+        write_corpus(tmp_path, {"train": 1}, grammar=SMALL)
+
+
+def test_settings_that_are_no_settings_are_those_of_another_corpus(tmp_path: Path) -> None:
+    (tmp_path / "corpus.json").write_text("[1]")
+    with pytest.raises(CorpusError, match="another `seed`"):
+        write_corpus(tmp_path, {"train": 1}, grammar=SMALL)
+
+
+@needs_espeak
+def test_a_damaged_recording_of_a_corpus_is_named_and_made_anew_once_it_is_removed(
+    tmp_path: Path,
+) -> None:
+    write_corpus(tmp_path, {"train": 2}, grammar=SMALL, train_texts=1)
+    path = sorted((tmp_path / "audio" / "train").iterdir())[0]
+    whole = path.read_bytes()
+    path.write_bytes(b"not audio")
+    (path.parent / ".tmp-1-half.flac").write_bytes(b"half")
+    with pytest.raises(CorpusError, match=f"{path} cannot be read .* remove it"):
+        write_corpus(tmp_path, {"train": 2}, grammar=SMALL, train_texts=1)
+    path.unlink()
+    write_corpus(tmp_path, {"train": 2}, grammar=SMALL, train_texts=1)
+    assert path.read_bytes() == whole
+    assert not list(path.parent.glob(".tmp-*"))
+
+
+@needs_espeak
+def test_a_full_disk_names_the_recording_and_leaves_no_half_of_it(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    write_corpus(tmp_path, {"train": 1}, grammar=SMALL, train_texts=1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"\.flac cannot be written .* MB are free"):
+            write_corpus(tmp_path, {"train": 2}, grammar=SMALL, train_texts=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(list((tmp_path / "audio" / "train").iterdir())) == 1
 
 
 def test_the_report_counts_words_and_unseen_ngrams() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from echostream.files import replacing, write_whole
+from echostream.files import holds_lock, locked, replacing, write_whole
 
 
 def test_what_was_written_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
@@ -29,3 +31,51 @@ def test_an_error_leaves_what_was_there_and_nothing_else(
         temporary.write_text("half of i")
         raise OSError("disk full")
     assert [file.read_text() for file in tmp_path.iterdir()] == ([before] if before else [])
+
+
+def test_a_locked_folder_is_refused_by_the_process_that_holds_it_and_free_again_after(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "new" / "run"
+    with (
+        locked(folder) as descriptor,
+        pytest.raises(BlockingIOError, match=rf"at work in {folder} \(process {os.getpid()}\)"),
+        locked(folder),
+    ):
+        assert holds_lock(folder, descriptor)
+    with locked(folder):
+        pass
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_fork_keeps_a_folder_locked_only_if_it_is_asked_to(keep: bool, tmp_path: Path) -> None:
+    ready_reading, ready_writing = os.pipe()
+    done_reading, done_writing = os.pipe()
+    with locked(tmp_path, keep_in_forks=keep):
+        child = os.fork()
+        if child == 0:
+            os.close(done_writing)
+            os.write(ready_writing, b"!")
+            os.read(done_reading, 1)  # until the other end is closed
+            os._exit(0)
+    os.read(ready_reading, 1)
+    try:
+        if keep:
+            with pytest.raises(BlockingIOError), locked(tmp_path):
+                pass
+        else:
+            with locked(tmp_path):
+                pass
+    finally:
+        for descriptor in (done_writing, done_reading, ready_writing, ready_reading):
+            os.close(descriptor)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_lock_of_a_folder_that_was_removed_is_not_that_of_the_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with locked(folder) as descriptor:
+        shutil.rmtree(folder)
+        assert not holds_lock(folder, descriptor)
+        with locked(folder) as another:
+            assert holds_lock(folder, another) and not holds_lock(folder, descriptor)

@@ -180,6 +180,7 @@ def test_weights_are_proportions() -> None:
         ("start: |\n  oui => yes\n", "`sentence`, where sentences start, is missing"),
         ("sentence: 3\n", "`sentence`.*block of lines"),
         ("sen2: |\n  a => b\n", "`sen2`.*a-z"),
+        ("sentence: |\n  a => b ~1e308\n  c => d ~1e308\n", "`sentence`.*weights are too large"),
     ],
 )
 def test_a_mistake_names_the_rule(rules: str, message: str) -> None:
@@ -214,6 +215,13 @@ def test_sentences_outside_the_limits_are_an_error_not_a_loop() -> None:
         ("rules: {sentence: 'a => b'}\nenglish_words: [4, 3]", "`english_words`"),
         ("rules: {sentence: 'a => b'}\nfrench_spelling: [['(', '']]", "`french_spelling`.*regular"),
         ("rules: {sentence: 'a => b'}\nrefuse: ['(']", "`refuse`.*regular"),
+        ("rules: {sentence: 'a => b'}\nrefuse: [[a]]", "`refuse`: a pattern must be text"),
+        ("rules: {sentence: 'a => b'}\nrefuse: ['a{99999999999}']", "`refuse`.*regular"),
+        ("rules: {sentence: 'a => b'}\nfrench_spelling: [[a, [b]]]", "a replacement must be text"),
+        ("rules: {sentence: 'a => b'}\nfrench_spelling: [[a, '\\1']]", "cannot replace: invalid"),
+        ("rules: {sentence: 'a => b'}\ntags: [a, b]", "`tags` must be text"),
+        ("rules: {sentence: 'a => b'}\nstart: [a]", "`start` must be text"),
+        ("rules: {sentence: 'a => b'}\nenglish_words: [true, 3]", "`english_words`"),
     ],
 )
 def test_a_mistake_outside_the_rules_is_named(text: str, message: str) -> None:
@@ -226,3 +234,35 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
     path.write_text("rules: {sentence: 'a'}", encoding="utf-8")
     with pytest.raises(GrammarError, match=r"mine\.yaml: rule `sentence`"):
         Grammar.load(path)
+
+
+def letters(number: int) -> str:
+    """A rule name for a number."""
+    return "r" + "".join(chr(97 + int(digit)) for digit in str(number))
+
+
+def test_rules_nested_without_measure_are_an_error() -> None:
+    chain = "sentence: |\n  <ra> => <ra>\n" + "".join(
+        f"{letters(n)}: |\n  <{letters(n + 1)}> => <{letters(n + 1)}>\n" for n in range(3000)
+    )
+    with pytest.raises(GrammarError, match="more than 100 rules are nested"):
+        grammar_of(chain + f"{letters(3000)}: |\n  a => b\n")
+    circle = chain + f"{letters(3000)}: |\n  <sentence> => <sentence>\n"
+    with pytest.raises(GrammarError, match="more than 100 rules are nested"):
+        grammar_of(circle)
+
+
+def test_a_grammar_whose_sentences_double_at_each_rule_is_an_error_and_not_a_hang() -> None:
+    doubling = "sentence: |\n  <ra> => <ra>\n" + "".join(
+        f"{letters(n)}: |\n  <{letters(n + 1)}1> <{letters(n + 1)}2> => "
+        f"<{letters(n + 1)}1> <{letters(n + 1)}2>\n"
+        for n in range(40)
+    )
+    with pytest.raises(GrammarError, match="made of more than 10000 rules"):
+        grammar_of(doubling + f"{letters(40)}: |\n  a => b\n  c => d\n")
+
+
+def test_the_smallest_weights_there_are_can_be_drawn_from() -> None:
+    grammar = grammar_of("sentence: |\n  oui => yes ~5e-324\n  non => no ~5e-324\n")
+    rng = random.Random(0)
+    assert {grammar.sample(rng).target for _ in range(50)} <= {"yes", "no"}

@@ -95,6 +95,15 @@ def test_bad_input_is_named_and_nothing_is_written(
     assert not (lists / "out").exists()
 
 
+@pytest.mark.parametrize("lang", ["", "../../other", "fr/x"])
+def test_a_language_that_would_lead_out_of_the_folder_is_refused(
+    lang: str, lists: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make(*ALL, "--lang", lang) == 2
+    assert f"`--lang` must be a code like fr, but is {lang!r}" in capsys.readouterr().err
+    assert not (lists / "out").exists()
+
+
 @pytest.mark.parametrize("flags", [ALL[:2], ALL[2:4], ALL[2:]])
 def test_lists_that_need_each_other_are_asked_for(
     flags: tuple[str, ...], lists: Path, capsys: pytest.CaptureFixture[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
 import unicodedata
@@ -143,6 +144,18 @@ def test_a_recording_that_is_missing_is_named_with_its_line(tmp_path: Path) -> N
     assert "/none/b.flac" in faults[0] and "part of a zip" in faults[2]
     for index, line in ((1, 3), (2, 4), (3, 5)):
         with pytest.raises(AudioError, match=f"line {line}: "):
+            table[index]
+
+
+def test_a_pipe_is_neither_a_table_nor_a_recording_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TableError, match="pipe must be a file, but is a folder, a pipe"):
+        read_tsv(tmp_path / "pipe")
+    with pytest.raises(TableError, match="must be a file"):
+        read_tsv(tmp_path)
+    table = read_tsv(written(tmp_path, row("a", audio="pipe"), row("b", audio=".")))
+    for index in (0, 1):
+        with pytest.raises(AudioError, match=rf"line {index + 2}: .*it is not a file"):
             table[index]
 
 

@@ -286,3 +286,52 @@ def test_importing_the_tokenizer_costs_no_torch() -> None:
         subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1]).returncode
         == 0
     )
+
+
+WRITTEN = "½ tasse … １２ l'été ﬁn"  # noqa: RUF001
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe", "word"])
+def test_identity_gives_texts_back_as_they_were_written(model_type: str, tmp_path: Path) -> None:
+    texts = [*WRITTEN.split(), WRITTEN] * 4
+    path = tmp_path / "spm.model"
+    tokenizer = Tokenizer.train(
+        texts, 8 if model_type == "word" else 22, path,
+        model_type=model_type, normalization="identity",
+    )  # fmt: skip
+    assert tokenizer.decode(tokenizer.encode(WRITTEN)) == WRITTEN
+    assert Tokenizer.load(path).normalize(WRITTEN) == WRITTEN  # the file holds it
+    assert tokenizer.normalize("  deux\u00a0 \t mots  ").split() == ["deux", "mots"]
+
+
+@pytest.mark.parametrize(
+    ("normalization", "wanted"),
+    [
+        ("nmt_nfkc", "1⁄2 Tasse ... 12"),  # noqa: RUF001
+        ("nfkc", "1⁄2 Tasse ... 12"),  # noqa: RUF001
+        ("nmt_nfkc_cf", "1⁄2 tasse ... 12"),  # noqa: RUF001
+        ("nfkc_cf", "1⁄2 tasse ... 12"),  # noqa: RUF001
+        ("identity", "½ Tasse … １２"),  # noqa: RUF001
+    ],
+)
+def test_a_text_is_normalised_as_asked_whether_its_letters_are_known_or_not(
+    normalization: str, wanted: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "spm.model"
+    tokenizer = Tokenizer.train(corpus(), 52, path, normalization=normalization)
+    assert tokenizer.normalize("½ Tasse … １２") == wanted  # noqa: RUF001
+    assert tokenizer.to_bytes() == path.read_bytes()
+
+
+def test_the_usual_normalisation_makes_the_file_that_none_makes(tmp_path: Path) -> None:
+    """Tokenizers of before there was a choice stay the same to the byte."""
+    Tokenizer.train(corpus(), 52, tmp_path / "a")
+    Tokenizer.train(corpus(), 52, tmp_path / "b", normalization="nmt_nfkc")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_another_normalisation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"`normalization` must be one of .*, but is 'nfd' instead"
+    ):
+        Tokenizer.train(corpus(), 52, tmp_path / "spm.model", normalization="nfd")

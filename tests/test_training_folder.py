@@ -274,3 +274,31 @@ def test_an_output_that_is_a_file_is_named(tmp_path: Path, capsys: Capture) -> N
     captured = capsys.readouterr()
     assert config.output in captured.err and "Traceback" not in captured.err
     assert Path(config.output).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("network", {"decoder_window": 6}, "`decoder_window` must be"),
+        ("network", {"max_future_frames": [3]}, "`max_future_frames` must be"),
+        ("network", {"tail_ms": -10}, "`tail_ms` must be"),
+        ("network", {"tokenizer_type": "letters"}, "`network.tokenizer_type` must be one of"),
+        ("network", {"encoder": {"embed_dim": 10, "num_heads": 3}}, "`embed_dim` must be"),
+        ("data", {"dev_tsv": None}, "`train_tsv` and `dev_tsv` must both be given"),
+        ("data", {"dev_tsv": "none.tsv"}, "none.tsv"),
+        ("data", {"train_tsv": None, "dev_tsv": None, "grammar": "none.yaml"}, "none.yaml"),
+        ("device", "tpu", "`device` must be"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(
+    section: str, values: object, message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    config = to_dict(tiny_run(tmp_path))
+    if isinstance(values, dict):
+        values = {**config[section], **values}
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({**config, section: values}))
+    assert main(["train", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err.splitlines()[-1] and "Traceback" not in captured.err
+    assert not Path(config["output"]).exists()

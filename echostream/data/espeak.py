@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -46,11 +47,14 @@ class Espeak:
     """
 
     _shared: Espeak | None = None
+    _inherited: Espeak | None
 
     def __new__(cls) -> Espeak:
         # A fork shares the pipes of its parent; using them would mix up the answers.
         if cls._shared is None or cls._shared._owner != os.getpid():
             engine = super().__new__(cls)
+            # Kept, not closed: its pipes belong to the parent, and may hold what that was writing.
+            engine._inherited = cls._shared
             engine._start()
             cls._shared = engine
         return cls._shared
@@ -119,6 +123,7 @@ class Espeak:
     def _ended(self) -> EspeakError:
         Espeak._shared = None  # the next call starts another one
         status = self._process.wait()
+        self._close()
         return EspeakError(f"the process that runs espeak-ng has ended (status {status}).")
 
     def _stop(self) -> None:
@@ -126,6 +131,13 @@ class Espeak:
         if self._owner == os.getpid():
             self._process.terminate()
             self._process.wait()
+            self._close()
+
+    def _close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            with contextlib.suppress(OSError):  # what was not written yet goes nowhere
+                stream.close()
 
 
 def _match_words(

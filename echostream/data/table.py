@@ -103,11 +103,14 @@ class Table(Sequence[Utterance]):
             found = path.is_file()
         except (OSError, ValueError) as error:  # a name too long, or with a NUL
             return f"{str(path)[:200]} cannot be read as audio: {error}."
-        return "" if found else f"{path} cannot be read as audio: there is no such file."
+        if found:
+            return ""
+        reason = "it is not a file" if path.exists() else "there is no such file"
+        return f"{path} cannot be read as audio: {reason}."
 
     def _samples(self, row: Row) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        if _FEATURES.search(row.audio) or len(row.audio) > 4096:
-            raise AudioError(self._fault(row))
+        if fault := self._fault(row):
+            raise AudioError(fault)
         path = self.path.parent / row.audio
         recorded, sample_rate = read_audio(path)
         samples, num_unusable = clean(recorded)
@@ -142,6 +145,8 @@ def read_tsv(path: str | Path) -> Table:
     be read.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise TableError(f"{path} must be a file, but is a folder, a pipe or a device.")
     with path.open("rb") as file:
         lines = lines_of(file, path)
         rows = list(_rows(lines, path, notes := TextNotes()))

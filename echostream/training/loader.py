@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from echostream.training.batch import Batch
 from echostream.training.feed import Feed
 
 NICENESS = 10
+_NEWS_SECONDS = 1.0
 # What the making of batches may end with; PyTorch would wrap it into the text of a traceback.
 _EXPECTED = (ValueError, OSError, EspeakError, MemoryError)
 _DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)(?: is killed by signal: (\w+))?")
@@ -54,6 +56,7 @@ def load_batches(feed: Feed, num_workers: int) -> Generator[Batch, None, None]:
 
     Raises:
         ValueError, OSError, EspeakError, MemoryError: what the feed raised.
+        WorkerError: if a process has died.
     """
     loader = DataLoader(
         _Guarded(feed),
@@ -62,10 +65,26 @@ def load_batches(feed: Feed, num_workers: int) -> Generator[Batch, None, None]:
         prefetch_factor=8 if num_workers else None,
         worker_init_fn=_start_worker if num_workers else None,
     )
-    for item in loader:
+    items = iter(loader)
+    while True:
+        try:
+            item = next(items)
+        except (OSError, EOFError) as error:  # the batch was in the hands of a process that is gone
+            raise _wait_for_death(error) from error
         if isinstance(item, _Failed):
             raise item.error
         yield item
+
+
+def _wait_for_death(error: Exception) -> WorkerError:
+    """The error for a process that is gone, with how it died, if the system says so soon."""
+    try:
+        time.sleep(_NEWS_SECONDS)  # PyTorch's handler of SIGCHLD raises in it
+    except RuntimeError as news:
+        if isinstance(meaning := explained(news), WorkerError):
+            return meaning
+        raise
+    return _death(f"has ended ({error})")
 
 
 def explained(error: RuntimeError) -> WorkerError | MemoryError | None:
@@ -82,9 +101,13 @@ def explained(error: RuntimeError) -> WorkerError | MemoryError | None:
     if match is None:
         return None
     how = f"was killed by the signal {match[2]}" if match[2] else "has ended"
+    return _death(f"(pid {match[1].strip()}) {how}")
+
+
+def _death(how: str) -> WorkerError:
     return WorkerError(
-        f"a process that makes batches (pid {match[1].strip()}) {how}: the system may be out of "
-        "memory (lower `data.num_workers`, `data.block_size` or `data.reuse`), or someone ended it."
+        f"a process that makes batches {how}: the system may be out of memory (lower "
+        "`data.num_workers`, `data.block_size` or `data.reuse`), or someone ended it."
     )
 
 

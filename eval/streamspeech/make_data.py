@@ -15,6 +15,7 @@ Exit status: 0 when all is in place, 2 for bad arguments or inputs.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = Path(args.out_dir).resolve()
     pair = root / f"{args.lang}-en"
     try:
+        if not re.fullmatch(r"\w[\w-]*", args.lang):
+            raise InputError(f"`--lang` must be a code like fr, but is {args.lang!r} instead.")
         texts = _texts(args)
         files = {
             pair / "simuleval" / "test" / name: text.encode()
