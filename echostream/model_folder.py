@@ -51,6 +51,7 @@ model_path: .
 
 _NEEDED = (CONFIG, SOURCE_SPM, TARGET_SPM, CMVN, WEIGHTS)
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
+_MAX_SPM_BYTES = 2**26  # a vocabulary of a million pieces has less
 _DECODER = "decoder."  # how its weights begin
 
 
@@ -189,17 +190,19 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
         raise ModelFolderError(
             f"{folder} lacks {graph.name}, which `echostream export {folder} {flags}` writes."
         )
+    decoder = _load_decoder(folder, config)
     seal = _read(read_seal, graph)
     if seal and seal.is_intact and seal.weights_sha256 != _read(digest, folder / WEIGHTS):
         raise ModelFolderError(
             f"{graph} is of other weights than those of {WEIGHTS}: export the model again."
         )
-    return OnnxNetwork(graph, config, _load_decoder(folder, config))
+    return OnnxNetwork(graph, config, decoder)
 
 
 def _load_decoder(folder: Path, config: ModelConfig) -> TextDecoder | None:
     """The text decoder alone, which no back end replaces."""
     if not config.decoder_layers:
+        _read_weights(folder / WEIGHTS, {}, _DECODER)  # there are none
         return None
     with _building(folder):
         decoder = build_decoder(config)
@@ -226,8 +229,9 @@ def _read(read: Callable[[Path], Found], file: Path) -> Found:
         return read(file)
     except OSError as error:
         raise ModelFolderError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # which names the file
-        raise ModelFolderError(str(error)) from error
+    except ValueError as error:  # which names the file, but for text in it that is not UTF-8
+        damaged = f"{file} is damaged: {error}."
+        raise ModelFolderError(str(error) if str(file) in str(error) else damaged) from error
 
 
 def _check_files(folder: Path, given: str) -> None:
@@ -241,6 +245,12 @@ def _check_files(folder: Path, given: str) -> None:
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
         hint = f" {pickles[0]} is a pickle, which can run code when opened." if pickles else ""
         raise ModelFolderError(f"{folder} lacks {', '.join(absent)}.{hint}")
+    for name in (SOURCE_SPM, TARGET_SPM):  # read in one piece
+        size = (folder / name).stat().st_size if (folder / name).is_file() else 0
+        if size > _MAX_SPM_BYTES:
+            raise ModelFolderError(
+                f"{folder / name} must have at most {_MAX_SPM_BYTES} bytes, but has {size}."
+            )
     for name in _NEEDED:
         if not (folder / name).is_file():
             raise ModelFolderError(
@@ -281,8 +291,8 @@ def _read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") ->
         shape = tuple(wanted[key].shape)
         if value.shape != shape or value.dtype != wanted[key].dtype:
             raise ModelFolderError(
-                f"{file}: `{key}` must have shape {shape} and {wanted[key].dtype}, "
-                f"but has {tuple(value.shape)} and {value.dtype} instead."
+                f"{file}: `{key}` must have shape {shape} and {wanted[key].dtype} in the network "
+                f"of {CONFIG}, but has {tuple(value.shape)} and {value.dtype} instead."
             )
         # Extremes tell, at a fifth of the time that looking at each value takes.
         if value.is_floating_point() and not torch.stack(value.aminmax()).isfinite().all():

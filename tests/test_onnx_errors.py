@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 import torch
+import yaml
+from onnx import ModelProto, StringStringEntryProto, numpy_helper
 from safetensors.torch import load_file, save_file
 
+from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.model_folder import ModelFolderError, load_model
 from echostream.models import EchoStreamModel
-from echostream.onnx import METADATA, OnnxEncoder, OnnxError
+from echostream.onnx import METADATA, OnnxEncoder, OnnxError, OnnxNetwork
+from echostream.onnx.digest import digest, sealed
 from echostream.translator import StreamingTranslator
 
 
@@ -54,22 +61,148 @@ def test_a_damaged_graph_is_refused_by_name(copied: Path, content: bytes | None)
         load_model(copied, backend="onnx")
 
 
+def reseal(step: Path, change: Callable[[ModelProto], object]) -> None:
+    """Changes a graph as a hostile hand would, with the seal that fits."""
+    proto = onnx.load(step, load_external_data=False)
+    change(proto)
+    step.write_bytes(sealed(proto.SerializeToString()))
+
+
+def about(proto: ModelProto) -> StringStringEntryProto:
+    return next(entry for entry in proto.metadata_props if entry.key == METADATA)
+
+
+def rewrite(old: str, new: str) -> Callable[[ModelProto], None]:
+    """Replaces a text in the metadata."""
+
+    def change(proto: ModelProto) -> None:
+        assert old in about(proto).value
+        about(proto).value = about(proto).value.replace(old, new)
+
+    return change
+
+
+@pytest.mark.parametrize("backend", ["onnx", "onnx-int8"])
+def test_a_flipped_byte_anywhere_in_a_graph_is_found_before_it_is_loaded(
+    copied: Path, backend: str
+) -> None:
+    step = copied / {"onnx": "step.onnx", "onnx-int8": "step.int8.onnx"}[backend]
+    content = step.read_bytes()
+    for place in range(7, len(content), len(content) // 40):
+        step.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(OnnxError, match=f"{step} cannot be loaded: it .* damaged"):
+            load_model(copied, backend=backend)
+
+
 def test_a_graph_of_another_kind_is_refused(copied: Path) -> None:
     step = copied / "step.onnx"
     with pytest.raises(OnnxError, match="must be the step of an EchoStream encoder, but is 'netw"):
         OnnxEncoder(step)
     with pytest.raises(OnnxError, match="does not exist; `echostream export` writes it"):
         OnnxEncoder(copied / "encoder.onnx")
-    proto = onnx.load(step, load_external_data=False)
-    about = next(entry for entry in proto.metadata_props if entry.key == METADATA)
-    about.value = about.value.replace('"network"', '"encoder"')
-    onnx.save(proto, step)
+    reseal(step, rewrite('"network"', '"encoder"'))
     with pytest.raises(OnnxError, match="must be the step of an EchoStream network, but is 'enc"):
         load_model(copied, backend="onnx")
+    proto = onnx.load(step, load_external_data=False)
     del proto.metadata_props[:]
     onnx.save(proto, step)
-    with pytest.raises(OnnxError, match="but is 'some other graph' instead"):
+    with pytest.raises(OnnxError, match="is some other graph, or damaged, or of an older version"):
         load_model(copied, backend="onnx")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"kind"', "kind", "the metadata `echostream` must be JSON, but are '{kind: "),
+        ('"config": {', '"config": ' + "[" * 5000 + "{", "the metadata `echostream` must be JSON"),
+        ('"kind"', '"sort"', "but is 'some other graph' instead"),
+        ('"config"', '"setting"', "but is 'some other graph' instead"),
+    ],
+)
+def test_metadata_that_are_something_else_are_named_with_the_file(
+    copied: Path, old: str, new: str, message: str
+) -> None:
+    step = copied / "step.onnx"
+    reseal(step, rewrite(old, new))
+    with pytest.raises(OnnxError, match=re.escape(message)) as error:
+        load_model(copied, backend="onnx")
+    assert str(step) in str(error.value)
+
+
+def test_an_encoder_with_an_impossible_configuration_is_named(copied: Path) -> None:
+    step = copied / "step.onnx"
+    reseal(step, rewrite('"network"', '"encoder"'))
+    with pytest.raises(ConfigError, match=rf"{step}: `config`: `.*` is not a key"):
+        OnnxEncoder(step)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("left_context", 24), ("memory_size", 3), ("embed_dim", 32)]
+)
+def test_a_graph_of_another_configuration_is_refused(copied: Path, key: str, value: int) -> None:
+    path = copied / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["decoder_layers"] = 0
+    config["encoder"][key] = value
+    path.write_text(yaml.safe_dump(config))
+    graph = copied / "step.onnx"
+    with pytest.raises(OnnxError, match=f"{graph} is of a network with another configuration"):
+        OnnxNetwork(graph, load_config(ModelConfig, path), None)
+
+
+def test_a_graph_that_breaks_in_use_is_named(copied: Path) -> None:
+    def change(proto: ModelProto) -> None:
+        """Reshapes to other sizes than there are."""
+        names = {node.input[1] for node in proto.graph.node if node.op_type == "Reshape"}
+        for tensor in proto.graph.initializer:
+            if tensor.name in names:
+                sizes = numpy_helper.to_array(tensor) * 0 + 7
+                tensor.CopyFrom(numpy_helper.from_array(sizes, tensor.name))
+
+    reseal(copied / "step.onnx", change)
+    with pytest.raises(OnnxError, match=r"step.onnx cannot be (loaded|computed): ") as error:
+        network = load_model(copied, backend="onnx").network
+        frames = torch.zeros(1, 16, 80)
+        network.advance(frames, frames[..., 0] == 0, network.init_state(1, 0))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_weights_cut_short_are_named_by_every_back_end(copied: Path, size: int) -> None:
+    weights = copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:size])
+    for backend in ("torch", "onnx", "onnx-int8"):
+        with pytest.raises(ModelFolderError, match=f"{weights} is not a readable safetensors file"):
+            load_model(copied, backend=backend)
+
+
+def test_a_text_decoder_that_is_not_finite_is_refused_beside_a_graph_too(copied: Path) -> None:
+    path = copied / "model.safetensors"
+    weights = load_file(path)
+    weights["decoder.norm.bias"][0] = torch.nan
+    save_file(weights, path)
+    reseal(copied / "step.onnx", rewrite_digest(path))
+    with pytest.raises(ModelFolderError, match=r"`decoder.norm.bias` holds NaN or infinity"):
+        load_model(copied, backend="onnx")
+    del weights["decoder.norm.bias"]
+    save_file(weights, path)
+    with pytest.raises(ModelFolderError, match=r"1 weights are missing \['decoder.norm.bias'\]"):
+        load_model(copied, backend="onnx")
+
+
+def rewrite_digest(weights: Path) -> Callable[[ModelProto], None]:
+    def change(proto: ModelProto) -> None:
+        values = json.loads(about(proto).value) | {"weights_sha256": digest(weights)}
+        about(proto).value = json.dumps(values)
+
+    return change
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_a_number_of_threads_that_is_none_is_refused(exported: Path, value: Any) -> None:
+    config = load_config(ModelConfig, exported / "config.yaml")
+    with pytest.raises(ValueError, match="`num_threads` must be a whole number, at least 1"):
+        OnnxNetwork(exported / "step.onnx", config, None, value)
 
 
 def test_onnx_runtime_runs_on_the_cpu_only(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:

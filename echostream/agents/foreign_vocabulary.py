@@ -12,10 +12,14 @@ from pathlib import Path
 
 import sentencepiece as spm
 
+from echostream.ranges import shown
 from echostream.tokenizer import UNK_ID, Tokenizer
 
 # fairseq gives these the first ids of every dictionary and leaves them out of its text file.
 SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")
+
+
+_MAX_BYTES = 2**26  # a vocabulary of a million pieces has less
 
 
 class VocabularyError(ValueError):
@@ -80,7 +84,7 @@ def _read_text(path: Path) -> tuple[str, ...]:
         match = re.fullmatch(r"(.+) \d+( #fairseq:overwrite)?", line)
         if match is None:
             raise VocabularyError(
-                f"{path}, line {number}: must be a piece and a count, but is {line!r} instead."
+                f"{path}, line {number}: must be a piece and a count, but is {shown(line)} instead."
             )
         pieces.append(match[1])
     return tuple(pieces)
@@ -88,20 +92,28 @@ def _read_text(path: Path) -> tuple[str, ...]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return _content(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise VocabularyError(f"{path} is not text: {error}") from error
 
 
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise VocabularyError(f"{path} must have at most {_MAX_BYTES} bytes, but has more.")
+    return content
+
+
 def _read_model(path: Path) -> tuple[str, ...]:
-    data = path.read_bytes()
+    data = _content(path)
     if not data:  # an empty one is taken for none by SentencePiece, and ends the process at its use
         raise VocabularyError(f"{path} is not a SentencePiece model: the file is empty.")
     try:
         processor = spm.SentencePieceProcessor(model_proto=data)
-    except RuntimeError as error:
+        pieces = tuple(processor.id_to_piece(index) for index in range(processor.get_piece_size()))
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise VocabularyError(f"{path} is not a SentencePiece model: {error}") from error
-    pieces = tuple(processor.id_to_piece(index) for index in range(processor.get_piece_size()))
     if pieces[: len(SPECIAL_PIECES)] != SPECIAL_PIECES:
         raise VocabularyError(
             f"{path} must begin with the pieces {' '.join(SPECIAL_PIECES)}, but begins with "

@@ -21,14 +21,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the files and prints their names; 1 if a graph does not answer as PyTorch does."""
+    """Writes the files and prints their names; 1 if a graph does not answer as PyTorch does.
+
+    Where it stands is told on standard error.
+    """
     try:
         from echostream.export import ExportError, export_model
     except ImportError as error:
         complain(args, f"needs onnx, onnxscript and onnxruntime: pip install .[export] ({error})")
         return 2
     try:
-        paths = export_model(args.model, int8=args.int8)
+        paths = export_model(args.model, int8=args.int8, report=lambda line: complain(args, line))
     except ExportError as error:
         complain(args, str(error))
         return 1

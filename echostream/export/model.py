@@ -16,6 +16,7 @@ from echostream._version import __version__
 from echostream.config import EncoderConfig, to_dict
 from echostream.export.check import check_encoder, check_network
 from echostream.export.int8 import quantised
+from echostream.export.progress import Report, Stages, silent
 from echostream.export.trace import trace_step
 from echostream.export.weights import refer_to
 from echostream.files import replacing
@@ -26,61 +27,80 @@ from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
 from echostream.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
 from echostream.onnx.digest import UNSEALED, digest, sealed
 
+_STAGES, _INT8_STAGES = 2, 2
 
-def export_model(path: str | Path, int8: bool = False) -> list[Path]:
+
+def export_model(path: str | Path, int8: bool = False, report: Report = silent) -> list[Path]:
     """Writes `step.onnx` into a model folder, with `int8` also `step.int8.onnx`; returns the paths.
 
     The graph is the network's step with any batch, number of groups and look-ahead. Weights stay
     in `model.safetensors`, to which it refers; only those of int8 are written anew. Before a file
-    gets its name, its answers are compared with those of PyTorch.
+    gets its name, its answers are compared with those of PyTorch. `report` is told of each stage.
 
     Raises:
         ModelFolderError, ConfigError: as `load_model`.
+        OSError: if a file cannot be written; what was there before is still there.
         ExportError: if a graph does not answer as PyTorch does.
     """
     folder, config = open_folder(path)
+    stages = Stages(_STAGES + _INT8_STAGES if int8 else _STAGES, report)
     network = load_network(folder, config)
     outputs = tuple("valid_out" if name == "valid" else name for name in CtcOutput._fields)
     # A graph takes any look-ahead; what the network was trained for is checked where it is used.
     parts = network.encoder, network.asr_head, network.st_head
-    proto = trace_step(EchoStreamModel(*parts), config.encoder.input_dim, outputs)
-    refer_to(proto, folder / WEIGHTS)
-    _describe(proto, "network", to_dict(config), digest(folder / WEIGHTS))
     with replacing(folder / STEP) as temporary:
+        temporary.touch()  # before the long part: a folder may be read-only
+        with stages.stage(f"{STEP}: tracing the network"):
+            proto = trace_step(EchoStreamModel(*parts), config.encoder.input_dim, outputs)
+        refer_to(proto, folder / WEIGHTS)
+        _describe(proto, "network", to_dict(config), digest(folder / WEIGHTS))
         temporary.write_bytes(sealed(proto.SerializeToString()))
-        check_network(OnnxNetwork(temporary, config, None), network)
+        with stages.stage(f"{STEP}: comparing it with PyTorch"):
+            check_network(OnnxNetwork(temporary, config, None), network)
     if not int8:
         return [folder / STEP]
     with replacing(folder / INT8) as temporary:
-        temporary.write_bytes(sealed(quantised(folder / STEP).SerializeToString()))
-        check_network(OnnxNetwork(temporary, config, None), network, exact=False)
+        with stages.stage(f"{INT8}: weights to 8 bits"):
+            temporary.write_bytes(sealed(quantised(folder / STEP).SerializeToString()))
+        with stages.stage(f"{INT8}: trying it"):
+            check_network(OnnxNetwork(temporary, config, None), network, exact=False)
     return [folder / STEP, folder / INT8]
 
 
-def export_encoder(encoder: ZipformerEncoder, path: str | Path, int8: bool = False) -> list[Path]:
+def export_encoder(
+    encoder: ZipformerEncoder, path: str | Path, int8: bool = False, report: Report = silent
+) -> list[Path]:
     """Writes the step of an encoder alone to `path`, with its weights beside it as safetensors.
 
     With `int8` also to a file whose suffix is `.int8.onnx`. Returns the paths of the graphs.
+    `report` is told of each stage.
 
     Raises:
+        OSError: if a file cannot be written.
         ExportError: if a graph does not answer as PyTorch does.
     """
     target = Path(path).absolute()
+    stages = Stages(_STAGES + _INT8_STAGES if int8 else _STAGES, report)
     weights = target.with_suffix(".safetensors")
     with replacing(weights) as temporary:
         save_weights({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
-    proto = trace_step(encoder, encoder.input_dim, ("y", "valid_out"))
-    refer_to(proto, weights)
-    _describe(proto, "encoder", _encoder_config(encoder), digest(weights))
     with replacing(target) as temporary:
+        temporary.touch()
+        with stages.stage(f"{target.name}: tracing the encoder"):
+            proto = trace_step(encoder, encoder.input_dim, ("y", "valid_out"))
+        refer_to(proto, weights)
+        _describe(proto, "encoder", _encoder_config(encoder), digest(weights))
         temporary.write_bytes(sealed(proto.SerializeToString()))
-        check_encoder(OnnxEncoder(temporary), encoder)
+        with stages.stage(f"{target.name}: comparing it with PyTorch"):
+            check_encoder(OnnxEncoder(temporary), encoder)
     if not int8:
         return [target]
     smaller = target.with_suffix(".int8.onnx")
     with replacing(smaller) as temporary:
-        temporary.write_bytes(sealed(quantised(target).SerializeToString()))
-        check_encoder(OnnxEncoder(temporary), encoder, exact=False)
+        with stages.stage(f"{smaller.name}: weights to 8 bits"):
+            temporary.write_bytes(sealed(quantised(target).SerializeToString()))
+        with stages.stage(f"{smaller.name}: trying it"):
+            check_encoder(OnnxEncoder(temporary), encoder, exact=False)
     return [target, smaller]
 
 

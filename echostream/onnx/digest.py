@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -31,22 +33,32 @@ class Seal(NamedTuple):
 
 def sealed(content: bytes) -> bytes:
     """A serialised graph with its SHA-256 in its metadata, in its place for that."""
-    assert len(_GRAPH.findall(content)) == 1, "the metadata of a graph hold one place for a seal"
-    return _with_seal(content, _fingerprint(content))
+    places = list(_GRAPH.finditer(content))
+    assert len(places) == 1, "the metadata of a graph hold one place for a seal"
+    start, stop = places[0].span(1)
+    return content[:start] + _fingerprint(content, start, stop).encode() + content[stop:]
 
 
 def read_seal(path: Path) -> Seal | None:
     """The seal of a graph; None if the file has none, whatever it is."""
-    content = path.read_bytes()
-    graph, weights = _GRAPH.findall(content), _WEIGHTS.findall(content)
-    if len(graph) != 1 or len(weights) != 1:
-        return None
-    return Seal(_fingerprint(content) == graph[0].decode(), weights[0].decode())
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            graph = [match.span(1) for match in _GRAPH.finditer(content)]
+            weights = [match[1].decode() for match in _WEIGHTS.finditer(content)]
+            if len(graph) != 1 or len(weights) != 1:
+                return None
+            start, stop = graph[0]
+            said = content[start:stop].decode()
+            return Seal(_fingerprint(content, start, stop) == said, weights[0])
 
 
-def _fingerprint(content: bytes) -> str:
-    return hashlib.sha256(_with_seal(content, UNSEALED)).hexdigest()
-
-
-def _with_seal(content: bytes, seal: str) -> bytes:
-    return _GRAPH.sub(b'"graph_sha256": "' + seal.encode() + b'"', content)
+def _fingerprint(content: bytes | mmap.mmap, start: int, stop: int) -> str:
+    """SHA-256 of a graph, as if `UNSEALED` stood from `start` to `stop`."""
+    found = hashlib.sha256()
+    with memoryview(content) as view, view[:start] as before, view[stop:] as after:
+        found.update(before)
+        found.update(UNSEALED.encode())
+        found.update(after)
+    return found.hexdigest()
