@@ -32,7 +32,7 @@ TRAIN = ["tensorboard>=2.14,<3", "tqdm>=4.64,<5"]
 EVAL = ["matplotlib>=3.8,<4", "OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
 ONNX = ["onnxruntime>=1.20,<2"]
-EXPORT = [*ONNX, "onnx>=1.17,<2", "onnxscript>=0.5,<0.8"]
+EXPORT = [*ONNX, "torch>=2.6,<2.14", "onnx>=1.17,<2", "onnxscript>=0.5,<0.8"]
 
 setup(
     name="echostream",
@@ -46,11 +46,11 @@ setup(
     packages=find_packages(include=["echostream", "echostream.*"]),
     package_data={"echostream": ["py.typed", "data/grammars/*.yaml"]},
     install_requires=[
-        "torch>=2.6,<2.14",
-        "numpy>=1.26,<3",
-        "simuleval>=1.1.4,<1.2",
+        "torch>=2.0.1,<2.14",
+        "numpy>=1.23.5,<3",
+        "simuleval>=1.1,<1.2",
         "sacrebleu>=2.3.1,<3",
-        "sentencepiece>=0.2,<0.3",
+        "sentencepiece>=0.1.99,<0.3",
         "soundfile>=0.12,<0.15",
         "soxr>=0.5,<2",
         "kaldi-native-fbank>=1.20,<2",

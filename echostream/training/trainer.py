@@ -37,7 +37,8 @@ class Trainer:
             lr=config.optim.lr,
             betas=(0.9, 0.98),
             weight_decay=config.optim.weight_decay,
-            fused=True,
+            # One kernel for all weights; PyTorch has it on the CPU from 2.4 on.
+            fused=torch.__version__ >= "2.4",  # compares as versions do
         )
 
     def step(self, step: int, batch: Batch) -> StepReport:

@@ -1,0 +1,124 @@
+"""What pip makes of the requirements: an environment of StreamSpeech keeps what it holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A working environment of StreamSpeech: Python 3.10, PyTorch 2.0.1 (its README), the copy of
+# SimulEval that it brings and what that one pins, and a NumPy that PyTorch 2.0.1 can use.
+STREAMSPEECH = {
+    "simuleval": "1.1.0",
+    "sacrebleu": "2.3.1",
+    "tqdm": "4.64.1",
+    "torch": "2.0.1",
+    "numpy": "1.23.5",
+    "sentencepiece": "0.1.99",
+    "soundfile": "0.12.1",
+    "PyYAML": "6.0.1",
+}
+# What an index offers beside it.
+NEWEST = {
+    "simuleval": "1.1.4",
+    "sacrebleu": "2.6.0",
+    "tqdm": "4.67.1",
+    "torch": "2.13.0",
+    "numpy": "2.2.6",
+    "sentencepiece": "0.2.1",
+    "soundfile": "0.14.0",
+    "PyYAML": "6.0.3",
+    "soxr": "1.1.0",
+    "kaldi-native-fbank": "1.23.0",
+    "safetensors": "0.8.0",
+    "tensorboard": "2.21.0",
+    "onnxruntime": "1.23.2",
+}
+
+
+def metadata(name: str, version: str) -> str:
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+
+def write_wheel(folder: Path, name: str, version: str) -> None:
+    """A package with a name, a version and nothing in it."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    about = f"{stem}.dist-info"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{about}/METADATA", metadata(name, version))
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+
+
+@pytest.fixture(scope="module")
+def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of wheels: EchoStream's own, built by setup.py, and empty ones of `NEWEST`."""
+    place = tmp_path_factory.mktemp("install")
+    source, folder = place / "source", place / "links"
+    folder.mkdir()
+    shutil.copytree(
+        ROOT / "echostream", source / "echostream", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    for name, version in NEWEST.items():
+        write_wheel(folder, name, version)
+    return folder
+
+
+def installed_by_pip(what: str, place: Path, links: Path, held: Mapping[str, str]) -> dict:
+    """Names and versions that pip would install where `held` is installed already."""
+    command = [sys.executable, "-m", "venv", "--without-pip", str(place / "env")]
+    subprocess.run(command, check=True)
+    (site,) = (place / "env").glob("lib/python*/site-packages")
+    for name, version in held.items():
+        about = site / f"{name.lower()}-{version}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(metadata(name, version))
+        (about / "RECORD").write_text("")
+        (about / "INSTALLER").write_text("pip\n")
+    python = str(place / "env" / "bin" / "python")
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--dry-run", "--quiet"]
+    command += ["--no-index", "--find-links", str(links), "--report", str(place / "report.json")]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run([*command, what], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((place / "report.json").read_text())
+    return {one["metadata"]["name"]: one["metadata"]["version"] for one in report["install"]}
+
+
+@pytest.mark.parametrize(
+    ("what", "new"),
+    [
+        ("echostream", {"echostream", "kaldi-native-fbank", "safetensors", "soxr"}),
+        (
+            "echostream[train,onnx]",
+            {
+                *("echostream", "kaldi-native-fbank", "safetensors", "soxr"),
+                *("tensorboard", "onnxruntime"),
+            },
+        ),
+    ],
+)
+def test_an_environment_of_streamspeech_keeps_its_simuleval_and_all_else_that_it_holds(
+    what: str, new: set[str], links: Path, tmp_path: Path
+) -> None:
+    assert set(installed_by_pip(what, tmp_path, links, STREAMSPEECH)) == new
+
+
+def test_an_empty_environment_gets_the_newest_simuleval(links: Path, tmp_path: Path) -> None:
+    found = installed_by_pip("echostream", tmp_path, links, {})
+    assert found["simuleval"] == "1.1.4"
+    assert found["torch"] == "2.13.0"
