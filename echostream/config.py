@@ -13,6 +13,8 @@ import yaml
 
 Config = TypeVar("Config")
 
+EMISSION_UNITS = ("word", "char")  # what text is given out by: see echostream/detokenizer.py
+
 
 class ConfigError(ValueError):
     """A configuration with a key or a value that is not allowed."""
@@ -48,6 +50,8 @@ class ModelConfig:
     decoder_window: int = 128  # frames at 25 Hz that a token sees; before them, summaries
     max_future_frames: tuple[int, ...] = (0, 1, 2)  # look-aheads L that it is trained for
     tail_ms: int = 640  # silence after the end of the source, in which the last words come out
+    source_emission_unit: str = "word"  # char for a language without spaces between words
+    target_emission_unit: str = "word"
 
     def __post_init__(self) -> None:
         if not self.max_future_frames or not set(self.max_future_frames) <= {0, 1, 2}:
@@ -68,6 +72,16 @@ class ModelConfig:
             raise ConfigError(
                 f"`tail_ms` must be a multiple of 10 ms, but is {self.tail_ms} instead."
             )
+        check_emission_unit("source_emission_unit", self.source_emission_unit)
+        check_emission_unit("target_emission_unit", self.target_emission_unit)
+
+
+def check_emission_unit(key: str, unit: str) -> None:
+    """Raises `ConfigError` naming `key` if `unit` is not one of `EMISSION_UNITS`."""
+    if unit not in EMISSION_UNITS:
+        raise ConfigError(
+            f"`{key}` must be one of {', '.join(EMISSION_UNITS)}, but is {unit!r} instead."
+        )
 
 
 def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "config") -> Config:
