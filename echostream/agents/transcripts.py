@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 ASR_FILE, ST_FILE = "asr.txt", "st.txt"
@@ -22,28 +21,28 @@ class Transcripts:
         self.folder = None if folder is None else Path(folder).resolve()
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-        self._show = show
+        self.shows = show
         self._translates = task == "st"
 
     @property
     def needed(self) -> bool:
         """Whether source words are wanted at all."""
-        return self._show or self.folder is not None
+        return self.shows or self.folder is not None
 
-    def show(self, source: Sequence[str] | None, target: Sequence[str] | None) -> None:
-        """Prints an utterance so far; None for what has no new word."""
-        if self._show and source is not None:
-            print("Streaming ASR:", *source, flush=True)
-        if self._show and self._translates and target is not None:
-            print("Simultaneous translation:", *target, flush=True)
+    def show(self, source: str | None, target: str | None) -> None:
+        """Prints an utterance so far; None for what has nothing new."""
+        if self.shows and source is not None:
+            print("Streaming ASR:", source, flush=True)
+        if self.shows and self._translates and target is not None:
+            print("Simultaneous translation:", target, flush=True)
 
-    def append(self, source: Sequence[str], target: Sequence[str]) -> None:
+    def append(self, source: str, target: str) -> None:
         """Adds the line of a finished utterance to each file; a blank one if nothing was said."""
         if self.folder is None:
             return
         lines = {ASR_FILE: source}
         if self._translates:
             lines[ST_FILE] = target
-        for name, words in lines.items():
+        for name, text in lines.items():
             with open(self.folder / name, "a", encoding="utf-8") as file:
-                file.write(" ".join(words) + "\n")
+                file.write(text + "\n")
