@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from echostream.model_folder import Model, load_model
     from echostream.models import ZipformerEncoder
     from echostream.stream_batch import StreamBatch
-    from echostream.translator import Output, StreamingTranslator
+    from echostream.translator import Output, StreamingTranslator, joined_text
 
 __all__ = [
     "Model",
@@ -24,6 +24,7 @@ __all__ = [
     "StreamingTranslator",
     "ZipformerEncoder",
     "__version__",
+    "joined_text",
     "load_model",
 ]
 
@@ -33,6 +34,7 @@ _HOMES = {
     "StreamBatch": "echostream.stream_batch",
     "StreamingTranslator": "echostream.translator",
     "ZipformerEncoder": "echostream.models",
+    "joined_text": "echostream.translator",
     "load_model": "echostream.model_folder",
 }
 

@@ -15,6 +15,8 @@ from echostream.safe_yaml import YamlError, read_yaml
 
 Config = TypeVar("Config")
 
+EMISSION_UNITS = ("word", "char")  # what text is given out by: see echostream/detokenizer.py
+
 
 class ConfigError(ValueError):
     """A configuration with a key or a value that is not allowed."""
@@ -94,6 +96,8 @@ class ModelConfig:
     tokenizer_normalization: str = "nmt_nfkc"  # what SentencePiece made of the texts of training
     max_future_frames: tuple[int, ...] = (0, 1, 2)  # look-aheads L that it is trained for
     tail_ms: int = 640  # silence after the end of the source, in which the last words come out
+    source_emission_unit: str = "word"  # char for a language without spaces between words
+    target_emission_unit: str = "word"
 
     def __post_init__(self) -> None:
         check_network(self)
@@ -109,6 +113,14 @@ class NetworkShape(Protocol):
     @property
     def max_future_frames(self) -> tuple[int, ...]:
         """The look-aheads L."""
+
+    @property
+    def source_emission_unit(self) -> str:
+        """The unit in which source text is given out."""
+
+    @property
+    def target_emission_unit(self) -> str:
+        """The unit in which target text is given out."""
 
 
 def check_network(config: NetworkShape) -> None:
@@ -128,6 +140,8 @@ def check_network(config: NetworkShape) -> None:
             f"`max_future_frames` must be some of 0, 1 and 2, each of them once, "
             f"but is {shown(look_aheads)} instead."
         )
+    check_emission_unit("source_emission_unit", config.source_emission_unit)
+    check_emission_unit("target_emission_unit", config.target_emission_unit)
 
 
 def _check_ranges(config: object, ranges: Mapping[str, tuple[int, int, int]]) -> None:
@@ -136,6 +150,14 @@ def _check_ranges(config: object, ranges: Mapping[str, tuple[int, int, int]]) ->
             check_whole(name, getattr(config, name), least, most, multiple_of)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+
+
+def check_emission_unit(key: str, unit: str) -> None:
+    """Raises `ConfigError` naming `key` if `unit` is not one of `EMISSION_UNITS`."""
+    if unit not in EMISSION_UNITS:
+        raise ConfigError(
+            f"`{key}` must be one of {', '.join(EMISSION_UNITS)}, but is {unit!r} instead."
+        )
 
 
 def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "config") -> Config:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from simulstream.server.speech_processors import SAMPLE_RATE, SpeechProcessor
 from simulstream.server.speech_processors.incremental_output import IncrementalOutput
 
-from echostream.config import ConfigError, from_dict
+from echostream.config import ConfigError, check_emission_unit, from_dict
 from echostream.model_folder import Model, load_model
-from echostream.translator import Output, StreamingTranslator
+from echostream.translator import Output, StreamingTranslator, joined_text
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,9 @@ class ProcessorConfig:
     stride_n: int = 1
     source_lang: str | None = None  # the pair of the model, which does not know it itself
     target_lang: str | None = None
-    detokenizer_type: str = "simuleval"  # for the scorers: the tokens of the log are words
-    latency_unit: str = "word"
+    emission_unit: str = "auto"  # the model's, or word, or char
+    detokenizer_type: str = "simuleval"  # for the scorers: the tokens of the log are words,
+    latency_unit: str = "word"  # or characters
 
     def __post_init__(self) -> None:
         if not self.speech_chunk_size > 0:
@@ -54,12 +55,12 @@ class ProcessorConfig:
                 "`speech_chunk_size` must be a positive number of seconds, "
                 f"but is {self.speech_chunk_size} instead."
             )
-        for key, only in (("detokenizer_type", "simuleval"), ("latency_unit", "word")):
-            if getattr(self, key) != only:
-                raise ConfigError(
-                    f"`{key}` must be {only!r}, because the log holds whole words, "
-                    f"but is {getattr(self, key)!r} instead."
-                )
+        if self.detokenizer_type != "simuleval":
+            raise ConfigError(
+                "`detokenizer_type` must be 'simuleval', because the log holds plain text, "
+                f"but is {self.detokenizer_type!r} instead."
+            )
+        check_emission_unit("latency_unit", self.latency_unit)
 
 
 class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
@@ -111,8 +112,10 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
         self._session.reset()
 
     def tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The words, each with a space after it, so that clients may join pieces as they come."""
-        return "".join(f"{token} " for token in tokens)
+        """The text of tokens, such that clients may join pieces as they come: a space after each
+        word, characters as they are."""
+        after = " " if self._session.emission_unit == "word" else ""
+        return "".join(f"{token}{after}" for token in tokens)
 
     def set_source_language(self, language: str) -> None:
         """Checks that `language` is the model's. Raises ValueError if it is another."""
@@ -123,10 +126,12 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
         _check_language("target_lang", self.settings.target_lang, language)
 
     def _incremental(self, outputs: Sequence[Output]) -> IncrementalOutput:
-        words = [word for output in outputs for word in output.text.split()]
+        text = joined_text(outputs)
+        # A space between characters is a token, too: simulstream's scorers put nothing between.
+        tokens = list(text) if self._session.emission_unit == "char" else text.split()
         return IncrementalOutput(
-            new_tokens=words,
-            new_string=self.tokens_to_string(words),
+            new_tokens=tokens,
+            new_string=self.tokens_to_string(tokens),
             deleted_tokens=[],
             deleted_string="",
         )
@@ -138,7 +143,7 @@ def _read(config: SimpleNamespace) -> ProcessorConfig:
 
 
 def _make_session(model: Model, settings: ProcessorConfig) -> StreamingTranslator:
-    return StreamingTranslator(
+    session = StreamingTranslator(
         model,
         max_future_frames=settings.max_future_frames,
         lagging_k1=settings.lagging_k1,
@@ -146,7 +151,14 @@ def _make_session(model: Model, settings: ProcessorConfig) -> StreamingTranslato
         stride_n=settings.stride_n,
         task=settings.task,
         writer=settings.writer,
+        emission_unit=settings.emission_unit,
     )
+    if session.emission_unit != settings.latency_unit:
+        raise ConfigError(
+            f"`latency_unit` must be {session.emission_unit!r}, by which the session gives out "
+            f"text (`emission_unit`), but is {settings.latency_unit!r} instead."
+        )
+    return session
 
 
 def _model_key(settings: ProcessorConfig) -> tuple[Path, str, str]:

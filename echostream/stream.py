@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from echostream.detokenizer import WordAssembler
+from echostream.detokenizer import Assembler, join_text, make_assembler
 from echostream.features import StreamFeatures, collate
 from echostream.interpreter import Interpreter
 from echostream.models.echostream import ModelState
@@ -14,12 +14,32 @@ from echostream.writer import WriterState, Written, read_heard
 
 @dataclass(frozen=True)
 class Output:
-    """Words that came out at one moment, never to be taken back."""
+    """Text that came out at one moment, never to be taken back.
 
-    text: str  # whole words separated by one space
-    delay_ms: float  # source audio heard when they came out
+    By the word, a text is whole words with one space between them, and a space belongs between two
+    outputs; by the character, it is the next characters with their own spaces, and nothing belongs
+    between two outputs. `joined_text` puts outputs together either way.
+    """
+
+    text: str
+    delay_ms: float  # source audio heard when it came out
     final: bool  # True for what came out with the end of the stream
-    source_text: str = ""  # source words new at this moment; only with `transcript=True`
+    source_text: str = ""  # source text new at this moment; only with `transcript=True`
+    unit: str = "word"  # of `text`: word or char
+    source_unit: str = "word"  # of `source_text`
+
+
+def joined_text(outputs: Iterable[Output]) -> str:
+    """The text of outputs of one stream, one after the other."""
+    outputs = list(outputs)
+    return join_text((output.text for output in outputs), outputs[0].unit) if outputs else ""
+
+
+def joined_source_text(outputs: Iterable[Output]) -> str:
+    """The source text of outputs of one stream, one after the other."""
+    outputs = list(outputs)
+    texts = (output.source_text for output in outputs)
+    return join_text(texts, outputs[0].source_unit) if outputs else ""
 
 
 class Stream:
@@ -32,8 +52,8 @@ class Stream:
             model.cmvn, model.config.tail_ms, interpreter.max_future_frames
         )
         self.writer_state = interpreter.writer.init_state()
-        self._source = WordAssembler(model.source_tokenizer)
-        self._target = WordAssembler(model.target_tokenizer)
+        self._source = make_assembler(model.source_tokenizer, interpreter.source_unit)
+        self._target = make_assembler(model.target_tokenizer, interpreter.target_unit)
         self._waiting = Written([], [])  # tokens that have not been shown
 
     @property
@@ -58,15 +78,19 @@ class Stream:
         self.add(Written([], target), writer_state)
 
     def show(self) -> list[Output]:
-        """The words that are new since the last call, at most one output; the last of a stream
-        that has ended holds back nothing."""
+        """What is new since the last call, at most one output; the last of a stream that has ended
+        holds back nothing."""
+        interpreter = self._interpreter
         final = self.ended
-        source_text = _words(self._source, self._waiting.source, final)
-        target_text = _words(self._target, self._waiting.target, final)
+        source_text = _new_text(self._source, self._waiting.source, final, interpreter.source_unit)
+        target_text = _new_text(self._target, self._waiting.target, final, interpreter.target_unit)
         self._waiting = Written([], [])
-        text = source_text if self._interpreter.task == "asr" else target_text
-        shown = source_text if self._interpreter.transcript else ""
-        return [Output(text, self.features.delay_ms, final, shown)] if text or shown else []
+        text = source_text if interpreter.task == "asr" else target_text
+        shown = source_text if interpreter.transcript else ""
+        if not (text or shown):
+            return []
+        delay_ms = self.features.delay_ms
+        return [Output(text, delay_ms, final, shown, interpreter.unit, interpreter.source_unit)]
 
 
 def serve(
@@ -90,8 +114,6 @@ def serve(
     return state
 
 
-def _words(assembler: WordAssembler, ids: list[int], final: bool) -> str:
-    words = assembler.push(ids)
-    if final:
-        words += assembler.finish()
-    return " ".join(words)
+def _new_text(assembler: Assembler, ids: list[int], final: bool, unit: str) -> str:
+    text = assembler.push(ids)
+    return join_text((text, assembler.finish()), unit) if final else text

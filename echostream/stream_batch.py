@@ -38,8 +38,8 @@ class StreamBatch:
     Args:
         model: as `load_model` returns it.
         capacity: streams that may be in it at once, at least 1.
-        max_future_frames, lagging_k1, lagging_k2, stride_n, task, transcript, writer: as for
-            `StreamingTranslator`.
+        max_future_frames, lagging_k1, lagging_k2, stride_n, task, transcript, writer,
+            emission_unit: as for `StreamingTranslator`.
 
     Raises:
         ValueError: as `StreamingTranslator`, and if `capacity` is less than 1.
@@ -56,13 +56,17 @@ class StreamBatch:
         task: str = "st",
         transcript: bool = False,
         writer: str = "ctc",
+        emission_unit: str = "auto",
     ) -> None:
         if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
             raise ValueError(f"`capacity` must be an integer >= 1, but is {capacity!r} instead.")
         policy = Policy(lagging_k1, lagging_k2, stride_n)
-        self._interpreter = Interpreter(model, max_future_frames, policy, writer, task, transcript)
+        self._interpreter = Interpreter(
+            model, max_future_frames, policy, writer, task, transcript, emission_unit
+        )
         self.model = model
         self.capacity = capacity
+        self.emission_unit = self._interpreter.unit
         self._streams: dict[int, Stream] = {}
         self._rows: dict[int, int] = {}  # of the streams in `_state`
         self._names = count()

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from echostream.interpreter import Interpreter
 from echostream.model_folder import Model, load_model
 from echostream.policy import Policy
-from echostream.stream import Output, Stream, serve
+from echostream.stream import Output, Stream, joined_source_text, joined_text, serve
 from echostream.streaming import SAMPLE_RATE, state_nbytes
 from echostream.writer import writer_nbytes
 
-__all__ = ["Output", "StreamingTranslator"]
+__all__ = ["Output", "StreamingTranslator", "joined_source_text", "joined_text"]
 
 MAX_GROUPS_PER_STEP = 64  # 10.24 s: bounds the memory of a push of any length
 
@@ -39,6 +39,10 @@ class StreamingTranslator:
         task: "st" writes the translation, "asr" each source word as soon as it is complete.
         transcript: also report source words. An output may then have source words and no `text`.
         writer: "ctc" writes the tokens of the ST head, "decoder" those of the text decoder.
+        emission_unit: "word" gives out whole words, "char" every character at once, for a language
+            without spaces; "auto" is the model's, which its configuration says for the language
+            written. The attribute of this name is one of the first two. `joined_text` of the
+            outputs is the text either way.
 
     Raises:
         ValueError: if the model was not trained for this L or has no decoder though one is asked
@@ -55,12 +59,16 @@ class StreamingTranslator:
         task: str = "st",
         transcript: bool = False,
         writer: str = "ctc",
+        emission_unit: str = "auto",
     ) -> None:
         policy = Policy(lagging_k1, lagging_k2, stride_n)
-        self._interpreter = Interpreter(model, max_future_frames, policy, writer, task, transcript)
+        self._interpreter = Interpreter(
+            model, max_future_frames, policy, writer, task, transcript, emission_unit
+        )
         self.model = model
         self.task = task
         self.max_future_frames = self._interpreter.max_future_frames
+        self.emission_unit = self._interpreter.unit
         self.reset()
 
     @classmethod

@@ -62,10 +62,10 @@ def test_the_log_tells_how_many_utterances_are_finished(tmp_path: Path) -> None:
 def test_utterances_without_a_line_get_blank_ones_and_a_run_of_its_own_warns_of_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Transcripts(tmp_path, False, "asr", finished=2).append(["two"], [])
+    Transcripts(tmp_path, False, "asr", finished=2).append("two", "")
     assert (tmp_path / "asr.txt").read_text() == "\n\ntwo\n"
     assert "asr.txt: has no line for 2 utterances" in caplog.text
-    Transcripts(tmp_path, False, "asr").append(["three"], [])
+    Transcripts(tmp_path, False, "asr").append("three", "")
     assert "asr.txt holds 3 lines of an earlier run; those of this run follow" in caplog.text
     assert (tmp_path / "asr.txt").read_text() == "\n\ntwo\nthree\n"
 
@@ -80,10 +80,10 @@ def test_a_folder_that_is_deleted_during_a_run_does_not_end_the_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     transcripts = Transcripts(tmp_path / "extra", True, "st")
-    transcripts.append(["un"], ["one"])
+    transcripts.append("un", "one")
     shutil.rmtree(tmp_path / "extra")
     for _ in range(2):
-        transcripts.append(["deux"], ["two"])
+        transcripts.append("deux", "two")
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1 and str(tmp_path / "extra") in errors[0].getMessage()
     assert transcripts.needed

@@ -120,7 +120,7 @@ def test_t24_the_utterance_so_far_is_printed_whenever_a_word_is_new(
             before = heard, written
             answer = agent.pushpop(segment)
             written = " ".join([written, answer.content] if answer.content else [written]).strip()
-            heard = " ".join(agent.states.source_words) if task == "st" else written
+            heard = agent.states.source_text if task == "st" else written
             expected = [f"Streaming ASR: {heard}"] if heard != before[0] else []
             if task == "st" and written != before[1]:
                 expected.append(f"Simultaneous translation: {written}")

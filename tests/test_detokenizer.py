@@ -10,7 +10,7 @@ import sentencepiece as spm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.detokenizer import WordAssembler, assemble
+from echostream.detokenizer import CharAssembler, WordAssembler, assemble, join_text
 from echostream.tokenizer import BLANK_ID, UNK_ID, Tokenizer
 
 SENTENCES = [
@@ -51,8 +51,8 @@ def ids_of(tokenizer: Tokenizer, *pieces: str) -> list[int]:
 
 def words_of(tokenizer: Tokenizer, parts: list[list[int]]) -> list[str]:
     assembler = WordAssembler(tokenizer)
-    words = [word for part in parts for word in assembler.push(part)]
-    return words + assembler.finish()
+    words = [word for part in parts for word in assembler.push(part).split()]
+    return words + assembler.finish().split()
 
 
 @pytest.mark.parametrize("model", ["tokenizer", "spaced_unknown"])
@@ -75,11 +75,11 @@ def test_sentences_one_id_at_a_time_give_their_words(tokenizer: Tokenizer) -> No
 def test_a_word_is_out_as_soon_as_the_next_begins_and_not_before(tokenizer: Tokenizer) -> None:
     assembler = WordAssembler(tokenizer)
     first, second = tokenizer.encode("chat"), tokenizer.encode("dort")
-    assert assembler.push(first) == []
-    assert assembler.push([]) == []
-    assert assembler.push(second[:1]) == ["chat"]
-    assert assembler.push(second[1:]) == []
-    assert assembler.finish() == ["dort"]
+    assert assembler.push(first) == ""
+    assert assembler.push([]) == ""
+    assert assembler.push(second[:1]) == "chat"
+    assert assembler.push(second[1:]) == ""
+    assert assembler.finish() == "dort"
 
 
 def test_what_was_given_out_is_never_taken_back(tokenizer: Tokenizer) -> None:
@@ -100,12 +100,12 @@ def test_a_first_piece_without_a_word_mark_is_a_word(tokenizer: Tokenizer) -> No
 def test_a_lone_word_mark_ends_a_word_and_is_none_itself(tokenizer: Tokenizer) -> None:
     mark = ids_of(tokenizer, "▁")
     assembler = WordAssembler(tokenizer)
-    assert assembler.push(mark) == []
-    assert assembler.push(tokenizer.encode("le")) == []
-    assert assembler.push(mark) == ["le"]
-    assert assembler.push(mark) == []
-    assert assembler.push(ids_of(tokenizer, "e")) == []
-    assert assembler.finish() == ["e"]
+    assert assembler.push(mark) == ""
+    assert assembler.push(tokenizer.encode("le")) == ""
+    assert assembler.push(mark) == "le"
+    assert assembler.push(mark) == ""
+    assert assembler.push(ids_of(tokenizer, "e")) == ""
+    assert assembler.finish() == "e"
 
 
 def test_an_unknown_piece_joins_the_word_it_stands_in(tokenizer: Tokenizer) -> None:
@@ -127,17 +127,17 @@ def test_nothing_gives_nothing(tokenizer: Tokenizer) -> None:
 def test_finish_leaves_a_fresh_assembler(tokenizer: Tokenizer) -> None:
     assembler = WordAssembler(tokenizer)
     assembler.push(tokenizer.encode("chat"))
-    assert assembler.finish() == ["chat"]
-    assert assembler.finish() == []
+    assert assembler.finish() == "chat"
+    assert assembler.finish() == ""
     assembler.push(tokenizer.encode("dort"))
-    assert assembler.finish() == ["dort"]
+    assert assembler.finish() == "dort"
 
 
 def test_two_streams_do_not_mix(tokenizer: Tokenizer) -> None:
     one, two = WordAssembler(tokenizer), WordAssembler(tokenizer)
     one.push(tokenizer.encode("chat"))
     two.push(tokenizer.encode("dort"))
-    assert (one.finish(), two.finish()) == (["chat"], ["dort"])
+    assert (one.finish(), two.finish()) == ("chat", "dort")
 
 
 def test_where_every_piece_is_a_word_none_is_held_back(tmp_path: Path) -> None:
@@ -145,12 +145,77 @@ def test_where_every_piece_is_a_word_none_is_held_back(tmp_path: Path) -> None:
     assert words.has_only_words
     assembler = WordAssembler(words)
     ids = words.encode("le zèbre dort")
-    assert [assembler.push([index]) for index in ids] == [["le"], ["⁇"], ["dort"]]
-    assert assembler.finish() == []
+    assert [assembler.push([index]) for index in ids] == ["le", "⁇", "dort"]
+    assert assembler.finish() == ""
 
 
 def test_where_a_piece_can_grow_a_word_the_last_word_is_held_back(tokenizer: Tokenizer) -> None:
     assert not tokenizer.has_only_words
     assembler = WordAssembler(tokenizer)
-    assert assembler.push(tokenizer.encode("le chat")) == ["le"]
-    assert assembler.finish() == ["chat"]
+    assert assembler.push(tokenizer.encode("le chat")) == "le"
+    assert assembler.finish() == "chat"
+
+
+# By the character
+
+UNSPACED = [
+    "東京に行く",
+    "私は hello 世界 です",
+    "か\u309aき\u309aは日本",
+    "東京は世界 一 です",
+] * 9
+
+
+@pytest.fixture(scope="module")
+def unspaced(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    return Tokenizer.train(UNSPACED, 25, tmp_path_factory.mktemp("spm") / "spm.model")
+
+
+def pushed(assembler: CharAssembler, parts: list[list[int]]) -> list[str]:
+    return [*map(assembler.push, parts), assembler.finish()]
+
+
+@pytest.mark.parametrize("model", ["unspaced", "spaced_unknown"])
+@settings(deadline=None, max_examples=300)
+@given(parts=st.lists(st.lists(st.integers(0, 24), max_size=6), max_size=8))
+def test_any_ids_in_any_pieces_give_the_characters_of_decode(
+    request: pytest.FixtureRequest, model: str, parts: list[list[int]]
+) -> None:
+    tokenizer: Tokenizer = request.getfixturevalue(model)
+    everything = [index for part in parts for index in part]
+    texts = pushed(CharAssembler(tokenizer), parts)
+    assert join_text(texts, "char") == tokenizer.decode(everything).strip()
+    assert texts[-1] == ""
+    assert not any(text and (text.isspace() or text[-1].isspace()) for text in texts)
+
+
+def test_every_character_is_out_with_its_piece(unspaced: Tokenizer) -> None:
+    for sentence in UNSPACED[:4]:
+        ids = unspaced.encode(sentence)
+        assembler, said = CharAssembler(unspaced), ""
+        for size, index in enumerate(ids, start=1):
+            said += assembler.push([index])
+            assert said == unspaced.decode(ids[:size]).strip()
+        assert said == sentence
+
+
+def test_a_space_within_the_text_goes_out_before_the_next_character(unspaced: Tokenizer) -> None:
+    mark, letters = ids_of(unspaced, "▁"), ids_of(unspaced, "世", "は")
+    assembler = CharAssembler(unspaced)
+    parts = [mark, letters[:1], mark, [], mark, letters[1:], mark]
+    assert pushed(assembler, parts) == ["", "世", "", "", "", "  は", "", ""]
+    assert pushed(assembler, [mark, letters]) == ["", "世は", ""]  # another text
+
+
+def test_a_combining_mark_follows_its_character(unspaced: Tokenizer) -> None:
+    assert pushed(CharAssembler(unspaced), [ids_of(unspaced, piece) for piece in "か\u309a"]) == [
+        "か",
+        "\u309a",
+        "",
+    ]
+
+
+def test_texts_are_joined_by_their_unit() -> None:
+    assert join_text(["the cat", "", "sleeps"], "word") == "the cat sleeps"
+    assert join_text(["東京", "", "に", " go"], "char") == "東京に go"
+    assert join_text([], "word") == join_text(["", ""], "char") == ""

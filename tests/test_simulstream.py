@@ -137,7 +137,8 @@ def test_the_keys_of_the_voice_activity_detector_are_left_to_it(folder: Path) ->
         ({"segment_ms": 320}, "simulstream's configuration: `segment_ms` is not a key"),
         ({"speech_chunk_size": 0}, "`speech_chunk_size` must be a positive number of seconds"),
         ({"speech_chunk_size": "long"}, "`speech_chunk_size` must be float, but is 'long'"),
-        ({"latency_unit": "char"}, "`latency_unit` must be 'word', because"),
+        ({"latency_unit": "char"}, "`latency_unit` must be 'word', by which the session gives"),
+        ({"latency_unit": "spm"}, "`latency_unit` must be one of word, char, but is 'spm'"),
         ({"detokenizer_type": "hf"}, "`detokenizer_type` must be 'simuleval', because"),
     ],
 )

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
 TEXT_OUTPUTS = ("auto", "word", "spm")
 WRITERS = ("ctc", "decoder")
+EMISSION_UNITS = ("auto", "word", "char")
 CMVNS = ("model", "data-bin")
 BACKENDS = ("torch", "onnx", "onnx-int8")
 
@@ -56,6 +58,14 @@ def add_args(parser: ArgumentParser) -> None:
         "a model that has one (default: ctc)",
     )
     parser.add_argument(
+        "--emission-unit",
+        choices=EMISSION_UNITS,
+        default="auto",
+        help="give text out by the word, or by the character for a language without spaces, which "
+        "needs --eval-latency-unit char; auto is what the model says of its language (default: "
+        "auto)",
+    )
+    parser.add_argument(
         "--text-output",
         choices=TEXT_OUTPUTS,
         default="auto",
@@ -98,6 +108,11 @@ def parse_bool(text: str) -> bool:
     raise ArgumentTypeError(f"must be True or False, but is {text!r} instead.")
 
 
+def _absolute(path: str) -> str:
+    """A path that still holds when SimulEval has gone into the folder of `--system-dir`."""
+    return os.path.abspath(path)
+
+
 # Flag, type (None: a switch), StreamSpeech's default, and what it does here.
 _STREAMSPEECH: tuple[tuple[str, Callable[[str], object] | None, object, str], ...] = (
     ("--data-bin", str, None, "folder with the YAML, feature statistics and vocabularies"),
@@ -134,6 +149,11 @@ def _add_streamspeech_args(parser: ArgumentParser) -> None:
         # With --system-dir, SimulEval lets a parser without its --output read the whole command
         # line: argparse would take that for short for --output-asr-translation.
         parser.add_argument("--output", default=None, help=SUPPRESS)
+    if "--eval-latency-unit" not in parser._option_string_actions:
+        # Nor has that parser these two, which the text must fit. The defaults are SimulEval's.
+        parser.add_argument("--eval-latency-unit", default="word", help=SUPPRESS)
+    if "--eval-latency-spm-model" not in parser._option_string_actions:
+        parser.add_argument("--eval-latency-spm-model", type=_absolute, default=None, help=SUPPRESS)
     for flag, kind, default, effect in _STREAMSPEECH:
         if kind is None:
             group.add_argument(flag, action="store_true", default=default, help=effect)

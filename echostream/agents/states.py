@@ -9,25 +9,31 @@ import numpy as np
 from simuleval.agents import AgentStates
 from simuleval.data.segments import Segment, SpeechSegment
 
-from echostream.translator import Output, StreamingTranslator
+from echostream.translator import (
+    Output,
+    StreamingTranslator,
+    joined_source_text,
+    joined_text,
+)
 
 logger = logging.getLogger(__name__)
 
 
-class NewWords(NamedTuple):
-    """Words that came out since the last time: those to write, and those heard in the source."""
+class NewText(NamedTuple):
+    """What came out since the last time: the text to write, and the text heard in the source."""
 
-    written: list[str]
-    heard: list[str]
+    written: str
+    heard: str
+    begins: bool  # whether nothing was written before
 
 
 class StreamStates(AgentStates):  # type: ignore[misc]
     """Feeds each segment to a session and keeps nothing of it.
 
     SimulEval's own states append every sample to a list for ever; here `source` and `target` stay
-    empty, and only the words of the utterance are kept, for its line in the transcripts. A caller
+    empty, and only the text of the utterance is kept, for its line in the transcripts. A caller
     may as well put samples into `source` (and a rate into `source_sample_rate`) without a segment:
-    what was added there is heard before the next words are taken, and the list left as it is.
+    what was added there is heard before the next text is taken, and the list left as it is.
 
     Args:
         session: with `transcript=True` if the words of the source are wanted too.
@@ -44,9 +50,8 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         """Begins the next utterance."""
         super().reset()
         self.session.reset()
-        self.source_words: list[str] = []
-        self.target_words: list[str] = []
-        self.closed = False  # True when the last words have been taken
+        self._taken: list[Output] = []
+        self.closed = False  # True when the last text has been taken
         self._waiting: list[Output] = []
         self._num_heard = 0  # samples of `source` that the session has had
 
@@ -70,8 +75,18 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         """Notes only whether the target is finished."""
         self.target_finished = segment.finished
 
-    def take(self) -> NewWords:
-        """The words that no one has taken yet; at the end of the source, all that are left.
+    @property
+    def source_text(self) -> str:
+        """The source text of the utterance so far; "" unless the session makes transcripts."""
+        return joined_source_text(self._taken)
+
+    @property
+    def target_text(self) -> str:
+        """What has been taken of the text of the utterance."""
+        return joined_text(self._taken)
+
+    def take(self) -> NewText:
+        """The text that no one has taken yet; at the end of the source, all that is left.
 
         Raises:
             ValueError: if `source` has lost samples, unless it was emptied.
@@ -81,13 +96,9 @@ class StreamStates(AgentStates):  # type: ignore[misc]
             self._waiting += self.session.finish()  # nothing the second time
             self.closed = True
         outputs, self._waiting = self._waiting, []
-        new = NewWords(
-            [word for output in outputs for word in output.text.split()],
-            [word for output in outputs for word in output.source_text.split()],
-        )
-        self.target_words += new.written
-        self.source_words += new.heard
-        return new
+        begins = not any(output.text for output in self._taken)
+        self._taken += outputs
+        return NewText(joined_text(outputs), joined_source_text(outputs), begins)
 
     def _hear_source(self) -> None:
         length = len(self.source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 
 import sentencepiece as spm
@@ -81,41 +81,98 @@ def choose_form(choice: str, latency_unit: str) -> Form:
     return wanted
 
 
+def check_unit(emission_unit: str, latency_unit: str | None) -> None:
+    """Compares what a session gives out with the unit in which SimulEval counts and joins tokens.
+
+    None is for callers other than SimulEval, which may join as they like.
+
+    Raises `ValueError` for characters counted as words: SimulEval would make a word of each WRITE.
+    Words counted as characters are warned of.
+    """
+    if emission_unit == "char" and latency_unit == "word":
+        raise ValueError(
+            "`--eval-latency-unit` must be char (or spm) for text that is given out by the "
+            "character, because SimulEval would make a word of each write, but is word instead; "
+            "with `--emission-unit word`, text without spaces waits for the end of the source."
+        )
+    if emission_unit == "word" and latency_unit == "char":
+        logger.warning(
+            "`--eval-latency-unit` is char, so SimulEval takes the spaces out of predictions, but "
+            "text is given out by the word: use word, or `--emission-unit char` for a language "
+            "without spaces."
+        )
+
+
 class TextOutput:
-    """Words to the text of a WRITE, with one space between its tokens.
+    """The text of a WRITE, with one space between its tokens, from new text of a session.
 
     Args:
         form: see `Form`.
         segment: pieces of a word, for the form PIECES. A word that its pieces do not spell (it has
             unknown characters, say) goes out whole, behind one mark.
+        emission_unit: what the session gives out, "word" or "char". Characters go out as they are,
+            which leaves the joining to SimulEval; in pieces, those of one write are cut together.
     """
 
-    def __init__(self, form: Form, segment: Segmenter) -> None:
+    def __init__(self, form: Form, segment: Segmenter, emission_unit: str = "word") -> None:
         self.form = form
+        self.emission_unit = emission_unit
         self._segment = segment
 
-    def __call__(self, words: Sequence[str]) -> str:
-        """The text of whole words."""
-        return " ".join(token for word in words for token in self._tokens(word))
+    def __call__(self, text: str, begins: bool = True) -> str:
+        """The WRITE for new text; `begins` for the first text of an utterance."""
+        if self.form is Form.WORDS or not text:
+            return text
+        if self.emission_unit == "word":
+            return " ".join(token for word in text.split() for token in self._tokens(word))
+        marked = text.replace(" ", WORD_START)
+        return " ".join(self._spelt(text, (WORD_START if begins else "") + marked))
 
     def _tokens(self, word: str) -> list[str]:
-        if self.form is Form.WORDS:
-            return [word]
-        marked = WORD_START + word
-        pieces = self._segment(word) if self.form is Form.PIECES else [marked]
+        return self._spelt(word, WORD_START + word)
+
+    def _spelt(self, text: str, marked: str) -> list[str]:
+        """The pieces of a text, if together they are what it must be with its marks."""
+        if self.form is not Form.PIECES:
+            return [marked]
+        pieces = self._segment(text)  # a mark stands before the first word, wanted or not
+        if not marked.startswith(WORD_START):
+            pieces = [piece for piece in (pieces[0].removeprefix(WORD_START), *pieces[1:]) if piece]
         return pieces if "".join(pieces) == marked else [marked]
 
 
-def make_text_output(args: Namespace, tokenizer: Tokenizer) -> TextOutput:
+def make_text_output(
+    args: Namespace, tokenizer: Tokenizer, emission_unit: str = "word"
+) -> TextOutput:
     """The form that a command line asks for; `tokenizer` is that of the language written.
 
     Where SimulEval counts the reference in the pieces of `--eval-latency-spm-model`, words are cut
     with that model, so that both are counted alike.
+
+    Raises `ValueError` as `choose_form` and `check_unit`.
     """
-    unit = getattr(args, "eval_latency_unit", "word")  # SimulEval's; other callers have none
+    asked = _latency_unit(args)
+    check_unit(emission_unit, asked)
+    if asked is None and emission_unit == "char" and args.text_output == "auto":
+        return TextOutput(Form.WORDS, tokenizer_pieces(tokenizer), emission_unit)
+    unit = asked or "word"
     form = choose_form(args.text_output, unit)
     counted_with = getattr(args, "eval_latency_spm_model", None)
     if unit == "spm" and counted_with is not None:
         model = spm.SentencePieceProcessor(model_file=counted_with)
-        return TextOutput(form, lambda word: list(model.encode(word, out_type=str)))
-    return TextOutput(form, lambda word: list(map(tokenizer.piece, tokenizer.encode(word))))
+        return TextOutput(form, lambda text: list(model.encode(text, out_type=str)), emission_unit)
+    return TextOutput(form, tokenizer_pieces(tokenizer), emission_unit)
+
+
+def tokenizer_pieces(tokenizer: Tokenizer) -> Segmenter:
+    """The pieces in which a tokenizer encodes text."""
+    return lambda text: list(map(tokenizer.piece, tokenizer.encode(text)))
+
+
+def _latency_unit(args: Namespace) -> str | None:
+    """SimulEval's `--eval-latency-unit`, or the unit that simulstream's wrapper of agents has."""
+    for name in ("eval_latency_unit", "latency_unit"):
+        unit: str | None = getattr(args, name, None)
+        if unit is not None:
+            return unit
+    return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
 
 from echostream.files import write_whole
@@ -62,7 +61,7 @@ class Transcripts:
     ) -> None:
         # Absolute, because SimulEval may change the working directory after construction.
         self.folder = None if folder is None else Path(folder).resolve()
-        self._show = show
+        self.shows = show
         self._translates = task == "st"
         if self.folder is not None:
             try:
@@ -77,16 +76,16 @@ class Transcripts:
     @property
     def needed(self) -> bool:
         """Whether source words are wanted at all."""
-        return self._show or self.folder is not None
+        return self.shows or self.folder is not None
 
-    def show(self, source: Sequence[str] | None, target: Sequence[str] | None) -> None:
-        """Prints an utterance so far; None for what has no new word."""
-        if self._show and source is not None:
-            print("Streaming ASR:", *source, flush=True)
-        if self._show and self._translates and target is not None:
-            print("Simultaneous translation:", *target, flush=True)
+    def show(self, source: str | None, target: str | None) -> None:
+        """Prints an utterance so far; None for what has nothing new."""
+        if self.shows and source is not None:
+            print("Streaming ASR:", source, flush=True)
+        if self.shows and self._translates and target is not None:
+            print("Simultaneous translation:", target, flush=True)
 
-    def append(self, source: Sequence[str], target: Sequence[str]) -> None:
+    def append(self, source: str, target: str) -> None:
         """Adds the line of a finished utterance to each file; a blank one if nothing was said."""
         if self.folder is None:
             return
@@ -94,9 +93,9 @@ class Transcripts:
         if self._translates:
             lines[ST_FILE] = target
         try:
-            for name, words in lines.items():
+            for name, text in lines.items():
                 with open(self.folder / name, "a", encoding="utf-8") as file:
-                    file.write(" ".join(words) + "\n")
+                    file.write(text + "\n")
         except OSError as error:
             # The evaluation itself is not to be lost for these.
             logger.error(

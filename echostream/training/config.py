@@ -54,6 +54,8 @@ class NetworkConfig:
     decoder_window: int = 128
     max_future_frames: tuple[int, ...] = (0, 1, 2)  # L is drawn from these for each batch
     tail_ms: int = 640
+    source_emission_unit: str = "word"  # char for a language without spaces between words
+    target_emission_unit: str = "word"
 
     def __post_init__(self) -> None:
         check_network(self)  # as the model that comes of it

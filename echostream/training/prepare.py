@@ -184,5 +184,7 @@ def model_config_of(network: NetworkConfig, source_size: int, target_size: int) 
         decoder_window=network.decoder_window,
         max_future_frames=network.max_future_frames,
         tail_ms=network.tail_ms,
+        source_emission_unit=network.source_emission_unit,
+        target_emission_unit=network.target_emission_unit,
         tokenizer_normalization=network.tokenizer_normalization,
     )
