@@ -139,6 +139,12 @@ def clean(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], int]:
     is of such values, so that the caller can warn once. Raises ValueError for other shapes and
     for integer samples.
     """
+    usable, num_unusable = without_unusable(samples)
+    return mix_down(usable), num_unusable
+
+
+def without_unusable(samples: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
+    """The first half of `clean`: the channels as they are, (S,) or (S, C), and the count."""
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] == 0):
         raise ValueError(
             f"`samples` must have shape (S,) or (S, C), but has shape {samples.shape} instead."
@@ -148,11 +154,13 @@ def clean(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], int]:
         samples = samples.astype(np.float32)
     usable = np.abs(samples) <= _LOUDEST  # False for NaN
     num_unusable = int(samples.size - np.count_nonzero(usable))
-    if num_unusable:
-        samples = np.where(usable, samples, 0)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1)  # (S, C) -> (S,)
-    return samples.astype(np.float32), num_unusable
+    return np.where(usable, samples, 0) if num_unusable else samples, num_unusable
+
+
+def mix_down(samples: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The second half of `clean`: the mean of the channels, (S,) or (S, C) -> (S,)."""
+    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    return mono.astype(np.float32)
 
 
 def check_samples(samples: NDArray[np.floating]) -> None:
