@@ -18,6 +18,7 @@ FLOORS = (
         "echostream.files",
         "echostream.streaming",
         "echostream.config",
+        "echostream.session_options",
     ),
     ("echostream.modules",),
     ("echostream.frontend", "echostream.tokenizer", "echostream.detokenizer", "echostream.models"),
