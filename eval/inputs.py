@@ -10,7 +10,9 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import soundfile
+from echostream.frontend.audio import AudioError
+from echostream.frontend.audio_header import read_headers
+from echostream.frontend.recording_list import ListError, read_list
 
 _MOST_NAMED = 10  # faults listed in one message
 
@@ -45,7 +47,7 @@ def read_test_set(source: Path, target: Path) -> TestSet:
     """Read and check a list of recordings (a path a line) and of references (a sentence a line).
 
     Raises InputError for a list that cannot be read, blank lines, different numbers of lines, and
-    recordings that are missing, are not audio or have no samples.
+    recordings that are missing, that SimulEval cannot read as a whole, or that have no samples.
     """
     sources, references = _lines(source), _lines(target)
     if len(sources) != len(references):
@@ -56,11 +58,13 @@ def read_test_set(source: Path, target: Path) -> TestSet:
     test_set = TestSet(source, target, tuple(sources), tuple(references), longest_ms=0)
     faults = []
     longest = 0.0
-    for number, recording in enumerate(test_set.recordings, start=1):
-        try:
-            longest = max(longest, 1000 * _duration(recording))
-        except (OSError, ValueError, soundfile.LibsndfileError) as error:
-            faults.append(f"line {number}: {recording}: {error}")
+    for number, header in enumerate(read_headers(sources), start=1):
+        if isinstance(header, AudioError):
+            faults.append(f"line {number}: {header}")
+        elif header.num_samples == 0:
+            faults.append(f"line {number}: {sources[number - 1]}: has no samples")
+        else:
+            longest = max(longest, 1000 * header.num_samples / header.sample_rate)
     if faults:
         shown = faults[:_MOST_NAMED]
         if len(faults) > len(shown):
@@ -75,10 +79,9 @@ def read_test_set(source: Path, target: Path) -> TestSet:
 def _lines(path: Path) -> list[str]:
     """The lines of a list, stripped as SimulEval strips them."""
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        lines = read_list(path)
+    except ListError as error:
+        raise InputError(str(error)) from error
     if not lines:
         raise InputError(f"{path}: is empty.")
     blank = [str(number) for number, line in enumerate(lines, start=1) if not line]
@@ -87,13 +90,3 @@ def _lines(path: Path) -> list[str]:
             f"{path}: must have no blank line, but line {', '.join(blank[:_MOST_NAMED])} is one."
         )
     return lines
-
-
-def _duration(recording: Path) -> float:
-    """Seconds of a recording; raises when it is missing, no audio, or without samples."""
-    if not recording.is_file():
-        raise FileNotFoundError("no such file")
-    info = soundfile.info(str(recording))
-    if info.frames <= 0:
-        raise ValueError("has no samples")
-    return float(info.frames) / float(info.samplerate)

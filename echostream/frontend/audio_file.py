@@ -80,7 +80,7 @@ def decode(path: bytes | str) -> Decoded:
             uncounted = chunks.find_uncounted(path, file.format, one_second)
             if uncounted is not None:
                 return _decode_uncounted(path, uncounted)
-        samples, fault = _read_blocks(file, os.path.getsize(path))
+        samples, fault = _read_blocks(file, most_samples(path, file.channels))
         declared, rate, log, kind = file.frames, file.samplerate, file.extra_info, file.format
     if fault:
         return Decoded(samples, rate, fault, fault, whole=False)
@@ -94,6 +94,11 @@ def decode(path: bytes | str) -> Decoded:
     return Decoded(samples, rate)
 
 
+def most_samples(path: bytes | str, num_channels: int) -> int:
+    """Samples of each channel beyond which a file of this size holds no speech."""
+    return max(_ALWAYS_READ, _MOST_PER_BYTE * os.path.getsize(path)) // num_channels
+
+
 def short_data(log: str) -> str:
     """libsndfile silently shortens a file that ends too early, and tells only its parse log."""
     # The chunk of samples in WAV and AIFF, its size in AU, the whole file in W64.
@@ -104,9 +109,8 @@ def short_data(log: str) -> str:
     return f"the header declares {match[1]} bytes of audio but {match[2]} follow"
 
 
-def _read_blocks(file: sf.SoundFile, num_bytes: int) -> tuple[NDArray[np.float32], str]:
+def _read_blocks(file: sf.SoundFile, most: int) -> tuple[NDArray[np.float32], str]:
     blocks: list[NDArray[np.float32]] = []
-    most = max(_ALWAYS_READ, _MOST_PER_BYTE * num_bytes) // file.channels
     num_read, fault = 0, ""
     try:
         while len(block := file.read(_BLOCK_FRAMES, dtype="float32")):
@@ -126,7 +130,7 @@ def _decode_uncounted(path: bytes | str, uncounted: chunks.Uncounted) -> Decoded
     with data:
         data[uncounted.position : uncounted.position + 4] = uncounted.unknown_size
         with SequentialFile(data) as audio:
-            samples, fault = _read_blocks(audio, len(data))
+            samples, fault = _read_blocks(audio, most_samples(path, audio.channels))
             rate = audio.samplerate
     if fault:
         return Decoded(samples, rate, fault, fault, whole=False)
@@ -143,7 +147,7 @@ def _decode_mpeg(path: bytes | str, mpeg: Mpeg) -> Decoded:
         _piped(path, mpeg.start) as descriptor,
         SequentialFile(descriptor, closefd=False) as file,
     ):
-        samples, fault = _read_blocks(file, os.path.getsize(path))
+        samples, fault = _read_blocks(file, most_samples(path, file.channels))
         declared, rate = file.frames, file.samplerate
     if fault:
         return Decoded(samples, rate, fault, fault, whole=False)
