@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,16 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echostream.frontend.audio import clean
+from echostream.frontend.audio import (
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    mix_down,
+    without_unusable,
+)
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import NUM_MEL_BINS, OnlineFbank
 from echostream.frontend.resample import StreamingResampler
+from echostream.frontend.sample_check import SampleCheck
 from echostream.streaming import GROUP_FRAMES, GROUP_OUTPUTS, SAMPLE_RATE
 from echostream.streaming.clock import OUTPUT_STRIDE
 
 logger = logging.getLogger(__name__)
-
-MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000  # Hz; what is outside is a mistake of the caller
 
 
 class Chunk(NamedTuple):
@@ -51,6 +56,7 @@ class StreamFeatures:
         self._frames: NDArray[np.float32] = np.empty((0, NUM_MEL_BINS), np.float32)
         self._num_left: int | None = None  # groups until the end, once the source has ended
         self._warned = False
+        self._check = SampleCheck()
 
     @property
     def delay_ms(self) -> float:
@@ -68,7 +74,9 @@ class StreamFeatures:
         return len(self._frames) // GROUP_FRAMES if self._num_left is None else self._num_left
 
     def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> None:
-        """Hears `samples` (S,) or (S, C); what is unusable becomes zeros, with one warning.
+        """Takes `samples` (S,) or (S, C); what is unusable becomes zeros, with one warning.
+
+        Samples far beyond [-1, 1] and channels that cancel out bring one warning each, too.
 
         Raises:
             RuntimeError: if the source has ended.
@@ -77,15 +85,16 @@ class StreamFeatures:
         if self.finished:
             raise RuntimeError("the stream is finished: it takes no more samples.")
         rate = self._checked_rate(sample_rate)
-        mono, num_bad = clean(np.asarray(samples))
+        usable, num_bad = without_unusable(np.asarray(samples))
         if num_bad and not self._warned:
             logger.warning("set to zero: %d samples that are NaN, infinite or too large.", num_bad)
             self._warned = True
         if self._resampler is None:
             self._sample_rate = rate
             self._resampler = StreamingResampler(rate, SAMPLE_RATE)
-        self._num_samples += len(mono)
-        self._append(self._resampler.push(mono))
+        self._num_samples += len(usable)
+        self._check.push(usable, rate)
+        self._append(self._resampler.push(mix_down(usable)))
 
     def finish(self) -> None:
         """The source has ended: its last samples, the closing silence, what the look-ahead owes.
@@ -97,6 +106,7 @@ class StreamFeatures:
         self._num_left = 0
         if self._resampler is None or self._num_samples == 0:
             return
+        self._check.finish()
         silence = np.zeros(self._tail_ms * SAMPLE_RATE // 1000, np.float32)
         self._append(np.concatenate([self._resampler.finish(), silence]))
         # A tail too short for one frame of the encoder brings out nothing of its own.
@@ -123,7 +133,11 @@ class StreamFeatures:
             self._frames = np.concatenate([self._frames, frames])
 
     def _checked_rate(self, sample_rate: int) -> int:
-        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE or int(sample_rate) != sample_rate:
+        if (
+            not isinstance(sample_rate, Real)
+            or not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE
+            or int(sample_rate) != sample_rate
+        ):
             raise ValueError(
                 f"`sample_rate` must be a whole number of Hz from {MIN_SAMPLE_RATE} to "
                 f"{MAX_SAMPLE_RATE}, but is {sample_rate!r} instead."

@@ -6,18 +6,16 @@ path, and divides by zero at scoring time when a recording has no samples.
 
 from __future__ import annotations
 
-import codecs
-import io
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import soundfile
-
 from echostream.files import write_whole
+from echostream.frontend.audio import AudioError
+from echostream.frontend.audio_header import read_headers
+from echostream.frontend.recording_list import ListError, read_list
 
 _MOST_NAMED = 10  # faults listed in one message
-NEW_LINE = b"\n"
 
 
 class InputError(ValueError):
@@ -50,7 +48,7 @@ def read_test_set(source: Path, target: Path) -> TestSet:
     """Read and check a list of recordings (a path a line) and of references (a sentence a line).
 
     Raises InputError for a list that cannot be read, blank lines, different numbers of lines, and
-    recordings that are missing, are not audio or have no samples.
+    recordings that are missing, that SimulEval cannot read as a whole, or that have no samples.
     """
     sources, references = _lines(source), _lines(target)
     if len(sources) != len(references):
@@ -69,11 +67,13 @@ def read_test_set(source: Path, target: Path) -> TestSet:
     test_set = TestSet(source, target, tuple(sources), tuple(references), longest_ms=0)
     faults = []
     longest = 0.0
-    for number, recording in enumerate(test_set.recordings, start=1):
-        try:
-            longest = max(longest, 1000 * _duration(recording))
-        except (OSError, ValueError, soundfile.LibsndfileError) as error:
-            faults.append(f"line {number}: {recording}: {error}")
+    for number, header in enumerate(read_headers(sources), start=1):
+        if isinstance(header, AudioError):
+            faults.append(f"line {number}: {header}")
+        elif header.num_samples == 0:
+            faults.append(f"line {number}: {sources[number - 1]}: has no samples")
+        else:
+            longest = max(longest, 1000 * header.num_samples / header.sample_rate)
     if faults:
         shown = faults[:_MOST_NAMED]
         if len(faults) > len(shown):
@@ -88,23 +88,9 @@ def read_test_set(source: Path, target: Path) -> TestSet:
 def _lines(path: Path) -> list[str]:
     """The lines of a list, stripped as SimulEval does, without blank ones at its end."""
     try:
-        if path.exists() and not path.is_file():
-            raise OSError("it is not a file, which SimulEval could read once more")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{path}, line 1: must be UTF-8, but is UTF-16 by its first bytes.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data.removeprefix(codecs.BOM_UTF8)[: error.start]
-        wrong = error.object[error.start]
-        raise InputError(
-            f"{path}, line {before.count(NEW_LINE) + 1}: must be UTF-8, but has the byte "
-            f"0x{wrong:02x} (Latin-1: {chr(wrong)}). Convert it, say with iconv -t UTF-8."
-        ) from error
-    lines = [line.strip() for line in io.StringIO(text, newline=None)]
+        lines = read_list(path, encoding="utf-8-sig")
+    except ListError as error:
+        raise InputError(str(error)) from error
     if not any(lines):
         raise InputError(f"{path}: is empty.")
     while not lines[-1]:
@@ -144,13 +130,3 @@ def with_plain_lists(test_set: TestSet, folder: Path) -> TestSet:
                 plain[name] = folder / f"{name}.txt"
                 write_whole(plain[name], "".join(f"{line}\n" for line in lines))
     return replace(test_set, **plain)
-
-
-def _duration(recording: Path) -> float:
-    """Seconds of a recording; raises when it is missing, no audio, or without samples."""
-    if not recording.is_file():
-        raise FileNotFoundError("no such file")
-    info = soundfile.info(str(recording))
-    if info.frames <= 0:
-        raise ValueError("has no samples")
-    return float(info.frames) / float(info.samplerate)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from agent_calls import REFERENCE, S2TT, by_session, run_command, run_here
 from tiny_model import SAMPLE_RATE, babble
 
 from echostream.agents.recordings import RecordingError, check_recordings
+from echostream.frontend.audio import AudioError
+from echostream.frontend.audio_header import Header, read_headers
+from eval.inputs import InputError, read_test_set
 
 Check = Callable[..., None]
 
@@ -61,8 +66,12 @@ def test_every_fault_is_named_before_earlier_results_are_overwritten(
         ("{a}\n\n{b}\n", "x\ny\nz\n", "source.txt, line 2: is blank; each line must be the path"),
         ("{a}\n{b}\n\n", "x\ny\nz\n", "source.txt, line 3: is blank"),
         ("\ufeff{a}\n", "x\n", "source.txt, line 1: begins with a byte order mark"),
-        ("{a}\nnone.wav\n", "x\ny\n", "source.txt, line 2: none.wav: "),
-        ("{a}\n{target}\n", "x\ny\n", "source.txt, line 2: .*target.txt: .*[Ff]ormat"),
+        (
+            "{a}\nnone.wav\n",
+            "x\ny\n",
+            "source.txt, line 2: none.wav cannot be read as audio: there is",
+        ),
+        ("{a}\n{target}\n", "x\ny\n", "source.txt, line 2: .*target.txt cannot .*[Ff]ormat"),
         ("", "", "source.txt is empty"),
     ],
 )
@@ -147,3 +156,177 @@ def test_line_ends_of_windows_and_paths_with_spaces_are_evaluated(
     for entry, expected in zip(found, plain, strict=True):
         for key in ("prediction", "delays", "reference", "source"):
             assert entry[key] == expected[key]
+
+
+def flac_declaring(path: Path, count: int) -> None:
+    soundfile.write(path, babble(2, 5), SAMPLE_RATE, format="FLAC")
+    data = bytearray(path.read_bytes())
+    data[21:26] = bytes([data[21] & 0xF0 | count >> 32]) + (count & 0xFFFF_FFFF).to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+def of_days(path: Path) -> None:
+    flac_declaring(path, 2**36 - 1)
+
+
+def of_more_than_there_is(path: Path) -> None:
+    flac_declaring(path, 10**6)
+
+
+def of_open_length(path: Path) -> None:
+    flac_declaring(path, 0)
+
+
+def of_telephone_sound(path: Path) -> None:
+    soundfile.write(path, babble(2, 5, 8000), 8000, "GSM610", format="WAV")
+
+
+def of_one_hertz(path: Path) -> None:
+    soundfile.write(path, babble(2, 5), 1, format="WAV")
+
+
+def of_a_killed_recorder(path: Path) -> None:
+    soundfile.write(path, babble(2, 5), SAMPLE_RATE, format="WAV")
+    data = bytearray(path.read_bytes())
+    data[40:44] = bytes(4)
+    path.write_bytes(data)
+
+
+def of_unknown_length(path: Path) -> None:
+    noise = np.random.default_rng(0).standard_normal(4 * SAMPLE_RATE)
+    falling = np.repeat([0.3, 1e-3, 1e-4, 1e-4], SAMPLE_RATE) * noise  # the first frame is large
+    with soundfile.SoundFile(
+        path, "w", SAMPLE_RATE, 1, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5
+    ) as file:
+        file.write(falling)
+    data = path.read_bytes()
+    path.write_bytes(data[data.index(data[:2], 4) :])
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def folder_of_that_name(path: Path) -> None:
+    path.mkdir()
+
+
+def page(path: Path) -> None:
+    path.write_text("<!DOCTYPE html><html>404</html>")
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (of_days, "declares 68719476735 samples, more than the file can hold"),
+        (of_more_than_there_is, "ends before the last of 1000000 samples"),
+        (of_open_length, "cannot be read by SimulEval: its header leaves the number of samples op"),
+        (of_telephone_sound, "cannot be read by SimulEval: libsndfile cannot seek in GSM 6.10"),
+        (of_one_hertz, "its sample rate must be from 1000 to 768000 Hz, but is 1 instead"),
+        (of_a_killed_recorder, "the header declares 0 bytes of audio and 64000 more follow"),
+        (of_unknown_length, "cannot be read by SimulEval: it has no header, and its last .* s wou"),
+        (pipe, "it is a named pipe"),
+        (folder_of_that_name, "it is a directory"),
+        (page, "It looks like an HTML page"),
+    ],
+)
+def test_what_simuleval_would_stumble_over_is_named_with_its_line(
+    make: Callable[[Path], None],
+    fault: str,
+    recordings: list[Path],
+    check: Check,
+    tmp_path: Path,
+) -> None:
+    """And nothing hangs. A line later, SimulEval has emptied instances.log."""
+    path = tmp_path / "b"
+    make(path)
+    with pytest.raises(RecordingError, match=rf"source.txt, line 2: {path} .*{fault}") as caught:
+        check(f"{recordings[0]}\n{path}\n{recordings[1]}\n", "x\ny\nz\n")
+    assert len(str(caught.value).splitlines()) == 2
+    with pytest.raises(InputError, match=rf"line 2: {path} .*{fault}"):
+        read_test_set(tmp_path / "source.txt", tmp_path / "target.txt")
+
+
+@pytest.mark.parametrize("size", [0xFFFF_FFFF, 100_000])
+def test_a_wav_whose_header_is_wrong_but_harmless_is_evaluated(
+    size: int, check: Check, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """78 files of a public corpus are such; one warning counts them."""
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", babble(2, number), SAMPLE_RATE)
+        data = bytearray((tmp_path / f"{number}.wav").read_bytes())
+        data[40:44] = size.to_bytes(4, "little")
+        (tmp_path / f"{number}.wav").write_bytes(data)
+    check("".join(f"{tmp_path / f'{number}.wav'}\n" for number in range(3)), "x\ny\nz\n")
+    warnings = [record.getMessage() for record in caplog.records]
+    if size == 0xFFFF_FFFF:  # a writer that could not go back
+        assert not warnings
+    else:
+        (warning,) = warnings
+        assert "3 recordings are shorter than their headers say" in warning
+        assert f"the first is {tmp_path / '0.wav'}: the header declares 100000" in warning
+
+
+@pytest.mark.parametrize(
+    ("prefix", "encoding", "fault"),
+    [
+        ("", "latin-1", r"line 2: byte 0xe9 is not UTF-8; save the list as UTF-8"),
+        ("\ufeff", "utf-16-le", "is UTF-16 or UTF-32; save it as UTF-8"),
+        ("", "utf-16-le", "line 1: holds a zero byte"),
+        ("\ufeff", "utf-8", "line 1: begins with a byte order mark"),
+    ],
+)
+@pytest.mark.parametrize("name", ["source.txt", "target.txt"])
+def test_a_list_of_another_encoding_is_named_with_its_line(
+    name: str,
+    prefix: str,
+    encoding: str,
+    fault: str,
+    recordings: list[Path],
+    check: Check,
+    tmp_path: Path,
+) -> None:
+    lists = {
+        "source.txt": f"{recordings[0]}\n{recordings[1]}\n".encode(),
+        "target.txt": b"x\ny\n",
+    }
+    text = {
+        "source.txt": f"{recordings[0]}\n/\u00e9t\u00e9.wav\n",
+        "target.txt": "chat\n\u00e9t\u00e9\n",
+    }
+    lists[name] = (prefix + text[name]).encode(encoding)
+    with pytest.raises(RecordingError, match=rf"\n  {tmp_path / name}.*{fault}"):
+        check(*lists.values())
+    with pytest.raises(InputError, match=rf"{tmp_path / name}.*{fault}"):
+        read_test_set(tmp_path / "source.txt", tmp_path / "target.txt")
+
+
+def test_a_recording_given_for_a_list_is_named(recordings: list[Path], check: Check) -> None:
+    with pytest.raises(RecordingError, match=r"source\.txt is a recording; it must be a list"):
+        check(recordings[0].read_bytes(), "x\n")
+
+
+def test_a_blank_last_line_is_told_where_it_makes_a_list_longer(
+    recordings: list[Path], check: Check
+) -> None:
+    with pytest.raises(RecordingError, match=r"shorter by 1 than .*target.txt, whose last line is"):
+        check(f"{recordings[0]}\n", "x\n\n")
+
+
+def test_recordings_are_not_decoded_to_be_checked(
+    recordings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10,000 short files took 12 s, and SimulEval decodes each of them anyway."""
+    num_read: list[int] = []
+    read = soundfile.SoundFile.read
+
+    def count_and_read(self: soundfile.SoundFile, *args: object, **kwargs: object) -> np.ndarray:
+        found = read(self, *args, **kwargs)
+        num_read.append(len(found))
+        return found
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", count_and_read)
+    headers = read_headers([recordings[0], tmp_path / "none.wav"] * 300)
+    assert [type(header) for header in headers] == [Header, AudioError] * 300
+    assert headers[0] == Header(4 * SAMPLE_RATE, SAMPLE_RATE, "")
+    assert sum(num_read) <= 300

@@ -301,3 +301,17 @@ def test_clean_refuses_what_is_not_sound(samples: NDArray[np.floating], message:
 
 def test_what_clean_gives_passes_the_check_of_the_front_end() -> None:
     check_samples(clean(np.array([[np.nan, 1.0], [1e300, 0.0]]))[0])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.longdouble, ">f4"])
+def test_samples_of_every_precision_are_cleaned_alike(kind: str | type[np.floating]) -> None:
+    """Compared in float16, whose largest value is 65504, the limit of 1e6 was infinite itself."""
+    broken = tone(800).astype(np.float16).astype(kind)
+    broken[[3, 4, 5]] = np.nan, np.inf, -np.inf
+    expected = tone(800).astype(np.float16).astype(np.float32)
+    expected[3:6] = 0
+    mono, num_unusable = clean(broken)
+    assert (mono.dtype, num_unusable) == (np.dtype(np.float32), 3)
+    assert np.array_equal(mono, expected)
+    both, _ = clean(np.stack([broken, broken], axis=1))
+    assert np.array_equal(both, expected)

@@ -20,6 +20,7 @@ FLOORS = (
         "echostream.safe_yaml",
         "echostream.streaming",
         "echostream.config",
+        "echostream.session_options",
     ),
     ("echostream.modules",),
     ("echostream.frontend", "echostream.tokenizer", "echostream.detokenizer", "echostream.models"),

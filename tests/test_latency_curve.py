@@ -239,12 +239,15 @@ def test_the_shipped_agent_is_scored_with_a_model_folder(
 
 
 BAD_INPUTS = {
-    "missing": (lambda c: c.wavs[1].unlink(), "line 2: {wavs[1]}: no such file"),
+    "missing": (
+        lambda c: c.wavs[1].unlink(),
+        "line 2: {wavs[1]} cannot be read as audio: there is no such file",
+    ),
     "no samples": (
         lambda c: soundfile.write(c.wavs[2], np.zeros(0), 16000),
         "line 3: {wavs[2]}: has no samples",
     ),
-    "not audio": (lambda c: c.wavs[0].write_text("text"), "line 1: {wavs[0]}: "),
+    "not audio": (lambda c: c.wavs[0].write_text("text"), "line 1: {wavs[0]} cannot be read"),
     "too few references": (
         lambda c: c.target.write_text("one two\n"),
         "{source} and {target} must have equally many lines, but have 4 and 1 instead: "

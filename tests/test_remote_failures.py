@@ -201,7 +201,9 @@ def test_bad_lists_are_named_before_anything_is_sent(
     lists.source.write_text(lists.source.read_text() + "none.wav\n")
     lists.target.write_text(lists.target.read_text() + "nothing\n")
     assert main([*lists.flags, "--output", str(tmp_path / "out")]) == 2
-    assert "line 4: none.wav: no such file" in capsys.readouterr().err
+    assert (
+        "line 4: none.wav cannot be read as audio: there is no such file" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("size", ["0", "-3", "long"])
@@ -215,12 +217,14 @@ def test_a_segment_size_that_is_none_is_refused(
     assert "--source-segment-size" in capsys.readouterr().err
 
 
-def test_a_recording_that_is_cut_short_ends_the_run_by_name(
+def test_a_recording_that_is_damaged_ends_the_run_by_name(
     lists: Lists, agent_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut = tmp_path / "cut.flac"
     soundfile.write(cut, babble(2, 5), SAMPLE_RATE)
-    cut.write_bytes(cut.read_bytes()[:10_000])
+    data = bytearray(cut.read_bytes())
+    data[10_000:10_200] = bytes(200)  # in the middle; a missing end would be found before
+    cut.write_bytes(data)
     lists.source.write_text(f"{tmp_path / '0.wav'}\n{cut}\n{tmp_path / '1.wav'}\n")
     assert misbehaved(lists, agent_file, tmp_path / "out", "well") == 1
     error = capsys.readouterr().err

@@ -9,9 +9,9 @@ import os
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
+from echostream.session_options import add_session_options
+
 TEXT_OUTPUTS = ("auto", "word", "spm")
-WRITERS = ("ctc", "decoder")
-EMISSION_UNITS = ("auto", "word", "char")
 CMVNS = ("model", "data-bin")
 BACKENDS = ("torch", "onnx", "onnx-int8")
 
@@ -23,48 +23,7 @@ def add_args(parser: ArgumentParser) -> None:
         required=True,
         help="model folder: config.yaml, model.safetensors, tokenizers and feature statistics",
     )
-    parser.add_argument(
-        "--max-future-frames",
-        type=int,
-        choices=(0, 1, 2),
-        default=None,
-        help="look-ahead of the encoder in bottleneck frames of 160 ms each "
-        "(default: the smallest that the model was trained for)",
-    )
-    parser.add_argument(
-        "--lagging-k1",
-        type=int,
-        default=0,
-        help="target tokens to stay behind what the translation CTC head has found (default: 0)",
-    )
-    parser.add_argument(
-        "--lagging-k2",
-        type=int,
-        default=0,
-        help="source tokens to hear before anything is written (default: 0)",
-    )
-    parser.add_argument(
-        "--stride-n",
-        type=int,
-        default=1,
-        help="tokens by which both CTC heads must grow before a WRITE, "
-        "and of which a WRITE is a multiple (default: 1)",
-    )
-    parser.add_argument(
-        "--writer",
-        choices=WRITERS,
-        default="ctc",
-        help="what says which words are written: the translation CTC head, or the text decoder of "
-        "a model that has one (default: ctc)",
-    )
-    parser.add_argument(
-        "--emission-unit",
-        choices=EMISSION_UNITS,
-        default="auto",
-        help="give text out by the word, or by the character for a language without spaces, which "
-        "needs --eval-latency-unit char; auto is what the model says of its language (default: "
-        "auto)",
-    )
+    add_session_options(parser)
     parser.add_argument(
         "--text-output",
         choices=TEXT_OUTPUTS,

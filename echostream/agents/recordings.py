@@ -8,13 +8,17 @@ all faults can still be named at once and nothing is lost.
 
 from __future__ import annotations
 
+import locale
+import logging
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-import soundfile
+from echostream.frontend.audio import AudioError
+from echostream.frontend.audio_header import read_headers
+from echostream.frontend.recording_list import ListError, read_list
 
-BYTE_ORDER_MARK = "\ufeff"
+logger = logging.getLogger(__name__)
 
 
 class RecordingError(ValueError):
@@ -22,26 +26,29 @@ class RecordingError(ValueError):
 
 
 def check_recordings(args: Namespace) -> None:
-    """Reads `args.source`, `args.target` and the recordings between `start_index` and `end_index`.
+    """Reads `args.source`, `args.target` and the headers of the recordings between `start_index`
+    and `end_index`.
 
     Does nothing where SimulEval has no list (a standalone agent, another data loader). A path may
     hold spaces and a line may end as on Windows: SimulEval reads both.
 
-    Raises `RecordingError` naming, in one message, every blank line, every recording that cannot be
-    read (with its line and the reason), lists of different lengths and indices beyond them.
+    Raises `RecordingError` naming, in one message, every blank line, every recording that SimulEval
+    cannot read as a whole (with its line and the reason), lists of another encoding, lists of
+    different lengths and indices beyond them.
     """
     source = getattr(args, "source", None)
     other_loader = getattr(args, "dataloader", None) is not None
     if source is None or other_loader or not Path(source).is_file():
         return
-    paths = _read_list(source)
-    faults = list(_faults_of_lists(source, len(paths), getattr(args, "target", None)))
-    start, end = getattr(args, "start_index", 0), getattr(args, "end_index", -1)
-    if wrong_indices := list(_faults_of_indices(start, end, len(paths))):
-        faults += wrong_indices
-    else:
-        wanted = range(start, len(paths) if end < 0 else end)
-        faults += _faults_of_recordings(source, [(i + 1, paths[i]) for i in wanted])
+    paths, target = _try_list(source), getattr(args, "target", None)
+    faults = list(_faults_of_lists(source, paths, target))
+    if isinstance(paths, list):
+        start, end = getattr(args, "start_index", 0), getattr(args, "end_index", -1)
+        if wrong_indices := list(_faults_of_indices(start, end, len(paths))):
+            faults += wrong_indices
+        else:
+            wanted = range(start, len(paths) if end < 0 else end)
+            faults += _faults_of_recordings(source, {i + 1: paths[i] for i in wanted})
     if faults:
         raise RecordingError(
             f"{source} cannot be evaluated. Nothing has been evaluated or overwritten. Mend the "
@@ -50,26 +57,35 @@ def check_recordings(args: Namespace) -> None:
         )
 
 
-def _read_list(path: str | Path) -> list[str]:
-    with open(path) as file:  # as SimulEval does
-        return [line.strip() for line in file]
+def _try_list(path: str | Path) -> list[str] | ListError:
+    try:
+        return read_list(path, locale.getpreferredencoding(False))  # as SimulEval does
+    except ListError as error:
+        return error
 
 
-def _faults_of_lists(source: str, num_sources: int, target: str | None) -> Iterator[str]:
-    if num_sources == 0:
+def _faults_of_lists(
+    source: str, paths: list[str] | ListError, target: str | None
+) -> Iterator[str]:
+    if isinstance(paths, ListError):
+        yield str(paths)
+    elif not paths:
         yield f"{source} is empty."
     if target is None:
         yield "`--target` must name the list of references, but is not given."
     elif not Path(target).is_file():
         yield f"{target} (`--target`) does not exist."
-    else:
-        num_targets = len(_read_list(target))
-        if num_sources != num_targets:
-            shorter = source if num_sources < num_targets else target
-            yield (
-                f"{source} has {num_sources} lines and {target} has {num_targets}: {shorter} is "
-                f"shorter by {abs(num_sources - num_targets)}."
-            )
+    elif isinstance(references := _try_list(target), ListError):
+        yield str(references)
+    elif isinstance(paths, list) and len(paths) != len(references):
+        is_source = len(paths) < len(references)
+        longer = references if is_source else paths
+        blank = ", whose last line is blank" if not longer[-1] else ""
+        yield (
+            f"{source} has {len(paths)} lines and {target} has {len(references)}: "
+            f"{source if is_source else target} is shorter by {abs(len(paths) - len(references))} "
+            f"than {target if is_source else source}{blank}."
+        )
 
 
 def _faults_of_indices(start: int, end: int, count: int) -> Iterator[str]:
@@ -81,21 +97,21 @@ def _faults_of_indices(start: int, end: int, count: int) -> Iterator[str]:
         yield f"`--end-index` must be above `--start-index` {start}, but is {end} instead."
 
 
-def _faults_of_recordings(source: str, lines: list[tuple[int, str]]) -> Iterator[str]:
-    for number, path in lines:
-        reason = _why_unreadable(path)
-        if reason:
-            yield f"{source}, line {number}: {reason}"
-
-
-def _why_unreadable(path: str) -> str | None:
-    if not path:
-        return "is blank; each line must be the path of a recording."
-    if path.startswith(BYTE_ORDER_MARK):
-        return "begins with a byte order mark; save the list as UTF-8 without it."
-    try:
-        # All of it: the header of a FLAC file that was cut short is as good as any.
-        soundfile.read(path, dtype="float32")
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        return f"{path}: {str(error) or type(error).__name__}"
-    return None
+def _faults_of_recordings(source: str, paths: dict[int, str]) -> Iterator[str]:
+    """`paths`: those of the recordings to be evaluated, by their lines."""
+    headers = dict(zip(paths, read_headers(list(paths.values())), strict=True))
+    shortened = []
+    for line, path in paths.items():
+        header = headers[line]
+        if not path:
+            yield f"{source}, line {line}: is blank; each line must be the path of a recording."
+        elif isinstance(header, AudioError):
+            yield f"{source}, line {line}: {header}"
+        elif header.fault:
+            shortened.append(f"{path}: {header.fault}")
+    if shortened:
+        logger.warning(
+            "%s: %d recordings are shorter than their headers say and are evaluated as they are; "
+            "the first is %s.",
+            *(source, len(shortened), shortened[0]),
+        )

@@ -17,6 +17,7 @@ from echostream.agents.text_output import make_text_output
 from echostream.agents.transcripts import Transcripts, finished_utterances
 from echostream.device import resolve_device
 from echostream.model_folder import load_model
+from echostream.session_options import session_arguments
 from echostream.translator import StreamingTranslator
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,11 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         self.model = apply_data_bin(load_model(args.model_path, backend=args.backend), args)
         translates = self.task == "st"
         self.session_args: dict[str, Any] = {
-            "max_future_frames": args.max_future_frames,
-            "lagging_k1": args.lagging_k1,
-            "lagging_k2": args.lagging_k2,
-            "stride_n": args.stride_n,
+            **session_arguments(args),
             "task": self.task,
-            "writer": args.writer if translates else "ctc",
-            "emission_unit": args.emission_unit,
         }
+        if not translates:  # the text decoder translates
+            self.session_args["writer"] = "ctc"
         self.fallback_rate: int = args.sample_rate
         tokenizer = self.model.target_tokenizer if translates else self.model.source_tokenizer
         unit = StreamingTranslator(self.model, **self.session_args).emission_unit

@@ -7,12 +7,13 @@ does (`run`). Only `run` imports what the command needs: `echostream --help` loa
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
 
 from echostream.cli import corpus, doctor, export, score, train, translate
-from echostream.cli.complaint import complain
+from echostream.cli.complaint import complain, silence_broken_outputs
 
 COMMANDS = {  # as `--help` lists them
     "translate": translate,
@@ -25,15 +26,31 @@ COMMANDS = {  # as `--help` lists them
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; 0 if all went well, 1 if something did not, 2 if it was asked wrongly."""
+    """Runs a command; 0 if all went well, 1 if something did not, 2 if it was asked wrongly.
+
+    A reader of the output that goes away early, like `head`, is no error.
+    """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A letter that the output has no bytes for is escaped, and what follows is not lost.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    args = argparse.Namespace(command="")
     try:
-        return int(args.run(args))
+        try:
+            args = _parser().parse_args(argv)
+            return int(args.run(args))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where its errors are still caught
     except (ValueError, OSError) as error:
-        complain(args, str(error))
+        broken = silence_broken_outputs()
+        if broken and isinstance(error, BrokenPipeError):
+            return 0
+        where = f"{' and '.join(broken)} cannot be written: " if broken else ""
+        complain(args, f"{where}{error}")
         return 2
     except KeyboardInterrupt:
+        silence_broken_outputs()
         complain(args, "stopped")
         return 130
 

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import os
+import stat
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from echostream.cli.complaint import complain
+from echostream.cli.complaint import complain, naming
+from echostream.session_options import TASKS, add_session_options, session_arguments
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from echostream.translator import Output, StreamingTranslator
 
 HELP = "translate recordings, segment by segment"
+STANDARD_INPUT = "-"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares what the command understands."""
     parser.add_argument("model", help="model folder")
-    parser.add_argument("audio", nargs="+", help="recordings, in any format that soundfile reads")
     parser.add_argument(
-        "--task", choices=("st", "asr"), default="st", help="translate or transcribe"
+        "audio",
+        nargs="+",
+        help="recordings, in any format that soundfile reads; a pipe, or - for the standard input, "
+        "is read to its end first",
     )
+    parser.add_argument("--task", choices=TASKS, default="st", help="translate or transcribe")
+    add_session_options(parser)
     parser.add_argument(
-        "--max-future-frames", type=int, help="look-ahead L (default: the smallest)"
-    )
-    parser.add_argument(
-        "--writer",
-        choices=("ctc", "decoder"),
-        default="ctc",
-        help="what says which words are written: the translation CTC head or the text decoder",
+        "--transcript",
+        action="store_true",
+        help="print the source words, too, in square brackets",
     )
     parser.add_argument("--segment-ms", type=int, default=320, help="audio heard at a time")
     parser.add_argument(
@@ -42,7 +50,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translates each file; 1 if one of them could not be."""
-    from echostream.frontend.audio import AudioError
+    from echostream.frontend.audio import show_path
     from echostream.translator import StreamingTranslator
 
     if args.segment_ms < 1:
@@ -51,28 +59,50 @@ def run(args: argparse.Namespace) -> int:
         args.model,
         args.device,
         args.backend,
-        max_future_frames=args.max_future_frames,
         task=args.task,
-        writer=args.writer,
+        transcript=args.transcript,
+        **session_arguments(args),
     )
     failed = 0
     for path in args.audio:
+        name = "standard input" if path == STANDARD_INPUT else show_path(path)
         try:
-            _translate_file(session, path, args.segment_ms)
-        except AudioError as error:  # names the file
-            complain(args, str(error))
-            failed += 1
+            samples, sample_rate = _read(path, name)
+            print(name, flush=True)
+            with naming(name):
+                _translate(session, samples, sample_rate, args.segment_ms)
         except ValueError as error:
-            complain(args, f"{path}: {error}")
+            complain(args, str(error) if str(error).startswith(name) else f"{name}: {error}")
+            failed += 1
+        except MemoryError:
+            complain(args, f"{name}: it needs more memory than there is.")
             failed += 1
     return 1 if failed else 0
 
 
-def _translate_file(session: StreamingTranslator, path: str, segment_ms: int) -> None:
-    from echostream.frontend.audio import read_audio
+def _read(path: str, name: str) -> tuple[NDArray[np.float32], int]:
+    """The samples of a file or a pipe; AudioError if there are none."""
+    from echostream.frontend.audio import AudioError, read_audio, read_audio_stream
 
-    samples, sample_rate = read_audio(path)
-    print(path)
+    try:
+        if path == STANDARD_INPUT:
+            if sys.stdin is None or sys.stdin.isatty():
+                raise AudioError(f"{name} cannot be read as audio: it is a terminal, not a pipe.")
+            return read_audio_stream(sys.stdin.buffer, name)
+        if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
+            with open(path, "rb") as pipe:  # waits for a writer, as every reader of a pipe does
+                return read_audio_stream(pipe, name)
+        return read_audio(path)
+    except OSError as error:
+        raise AudioError(f"{name} cannot be read as audio: {error.strerror}.") from error
+
+
+def _translate(
+    session: StreamingTranslator,
+    samples: NDArray[np.float32],
+    sample_rate: int,
+    segment_ms: int,
+) -> None:
     session.reset()
     size = max(1, segment_ms * sample_rate // 1000)
     for start in range(0, len(samples), size):
@@ -82,4 +112,8 @@ def _translate_file(session: StreamingTranslator, path: str, segment_ms: int) ->
 
 def _show(outputs: Sequence[Output]) -> None:
     for output in outputs:
-        print(f"{output.delay_ms / 1000:7.2f} s  {output.text}", flush=True)
+        seconds = f"{output.delay_ms / 1000:7.2f} s"
+        if output.source_text:
+            print(f"{seconds}  [{output.source_text}]", flush=True)
+        if output.text:
+            print(f"{seconds}  {output.text}", flush=True)

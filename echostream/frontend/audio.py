@@ -4,63 +4,132 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
-import re
-from pathlib import Path
+import stat
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from echostream.frontend.audio_file import decode
+from echostream.frontend.file_kinds import HEAD_BYTES, perhaps_not_audio, surely_not_audio
+
 logger = logging.getLogger(__name__)
 
-# Small, because an error inside a block loses the samples of that block.
-_BLOCK_FRAMES = 4096
-# Sizes that a writer to a pipe leaves in a WAV header because it cannot go back.
-_UNKNOWN_SIZES = (0xFFFF_FFFF, 0x7FFF_FFFF)
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000  # Hz; what is outside is a mistake
+MAX_STREAM_BYTES = 2 << 30
 # Far above any recording, far below what overflows float32 when fbank takes the power.
 _LOUDEST = 1e6
+
+AudioPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 class AudioError(ValueError):
     """A file from which no audio can be read; the message names the path and the reason."""
 
 
-def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
+class FaultyFiles:
+    """Files that can be read in part only: one warning for each kind of fault, then counts.
+
+    For whoever reads many files, perhaps many times each. The first file of a kind is named; when
+    there are 10, 100, 1000, ... different ones, their number is.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[str]] = {}  # kind of fault -> files
+
+    def add(self, path: str, kind: str, message: str) -> None:
+        """Warns of a file, or counts it."""
+        seen = self._seen.setdefault(kind, set())
+        if path in seen:
+            return
+        seen.add(path)
+        if len(seen) == 1:
+            logger.warning("%s: %s. More files with this fault will be counted.", path, message)
+        elif math.log10(len(seen)).is_integer():
+            logger.warning("%d files have this fault: %s.", len(seen), kind)
+
+
+def read_audio(
+    path: AudioPath, faulty: FaultyFiles | None = None
+) -> tuple[NDArray[np.float32], int]:
     """The samples of an audio file and its sample rate in Hz.
 
     (S,) for mono, (S, C) for more channels, float32, in [-1, 1] if the file holds integers. Every
     format of libsndfile: WAV, FLAC, Ogg, MP3 and others.
 
     A file that is cut off or damaged gives the samples before the damage, and a warning in the
-    log with the path and how much was read: what can be translated is. AudioError is raised if
-    there are none: a path that is missing or a directory, a file that is empty or not audio, a
-    header without samples. An Ogg file that is cut off counts as not audio, for libsndfile needs
-    its end; of RF64 a missing end is not noticed.
+    log with the path and how much was read: what can be translated is. `faulty` takes the warnings
+    where many files are read. No length in a header is relied upon: a stream may leave it open, and
+    samples that a killed recorder has not counted are read, too. Of RF64 a missing end is not
+    noticed.
+
+    Raises:
+        AudioError: if there are no samples: a path that is missing, a directory, a pipe or a device
+            (see `read_audio_stream`), a file that is empty or not audio, a header without samples;
+            or if the sample rate is not one of `MIN_SAMPLE_RATE` to `MAX_SAMPLE_RATE`.
     """
-    path = Path(path)
+    return _read(path, show_path(path), faulty)
+
+
+def read_audio_stream(stream: BinaryIO, name: str) -> tuple[NDArray[np.float32], int]:
+    """The samples of a pipe, read to its end, and their sample rate in Hz; see `read_audio`.
+
+    libsndfile goes back and forth in a file, so the bytes go to a temporary file first. `name` is
+    what errors and warnings call the pipe. AudioError also if it holds more than 2 GiB.
+    """
+    with tempfile.NamedTemporaryFile(prefix="echostream-") as file:
+        left = MAX_STREAM_BYTES
+        while piece := stream.read(1 << 20):
+            left -= len(piece)
+            if left < 0:
+                raise AudioError(f"{name} cannot be read as audio: it holds more than 2 GiB.")
+            file.write(piece)
+        file.flush()
+        return _read(file.name, name, None)
+
+
+def show_path(path: AudioPath) -> str:
+    """A path as text for messages; bytes that are not UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def opening(path: AudioPath, name: str) -> Iterator[bytes]:
+    """The path of a regular file for libsndfile; its errors are raised as AudioError.
+
+    What is no file is not opened: a named pipe would wait for a writer, a device may have no end.
+    """
+    head = b""
     try:
-        if path.is_dir():
-            raise AudioError(f"{path} cannot be read as audio: it is a directory.")
-        if not path.exists():
-            raise AudioError(f"{path} cannot be read as audio: there is no such file.")
-        if path.stat().st_size == 0:
-            raise AudioError(f"{path} cannot be read as audio: the file is empty.")
-        samples, sample_rate, fault = _read(path)
+        _check_regular(path, name)
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+        if kind := surely_not_audio(head):
+            raise AudioError(f"{name} cannot be read as audio. {kind}")
+        yield os.fsencode(path)
     except sf.LibsndfileError as error:
         # libsndfile says of an MP3 without a frame that the file does not exist.
         reason = "it holds no MP3 frame." if error.code == 7 else error.error_string
-        raise AudioError(f"{path} cannot be read as audio: {reason}") from error
+        hint = perhaps_not_audio(head)
+        raise AudioError(f"{name} cannot be read as audio: {reason} {hint}".rstrip()) from error
     except TypeError as error:  # soundfile asks for the rate of a .raw file this way
-        raise AudioError(f"{path} cannot be read as audio: {error}.") from error
+        raise AudioError(f"{name} cannot be read as audio: {error}.") from error
     except OSError as error:
-        raise AudioError(f"{path} cannot be read as audio: {error.strerror}.") from error
-    if len(samples) == 0:
-        raise AudioError(f"{path} cannot be read as audio: {fault or 'it holds no samples'}.")
-    if fault:
-        seconds = len(samples) / sample_rate
-        logger.warning("%s: only the first %.3f s can be read: %s.", path, seconds, fault)
-    return samples, sample_rate
+        raise AudioError(f"{name} cannot be read as audio: {error.strerror}.") from error
+
+
+def check_rate(name: str, sample_rate: int) -> None:
+    """Raises AudioError for the sample rate of a header that is damaged."""
+    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(
+            f"{name} cannot be read as audio: its sample rate must be from {MIN_SAMPLE_RATE} to "
+            f"{MAX_SAMPLE_RATE} Hz, but is {sample_rate} instead."
+        )
 
 
 def clean(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], int]:
@@ -70,18 +139,28 @@ def clean(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], int]:
     is of such values, so that the caller can warn once. Raises ValueError for other shapes and
     for integer samples.
     """
+    usable, num_unusable = without_unusable(samples)
+    return mix_down(usable), num_unusable
+
+
+def without_unusable(samples: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
+    """The first half of `clean`: the channels as they are, (S,) or (S, C), and the count."""
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] == 0):
         raise ValueError(
             f"`samples` must have shape (S,) or (S, C), but has shape {samples.shape} instead."
         )
     _check_floating(samples)
+    if samples.dtype == np.float16:  # whose largest value is 65504
+        samples = samples.astype(np.float32)
     usable = np.abs(samples) <= _LOUDEST  # False for NaN
     num_unusable = int(samples.size - np.count_nonzero(usable))
-    if num_unusable:
-        samples = np.where(usable, samples, 0)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1)  # (S, C) -> (S,)
-    return samples.astype(np.float32), num_unusable
+    return np.where(usable, samples, 0) if num_unusable else samples, num_unusable
+
+
+def mix_down(samples: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The second half of `clean`: the mean of the channels, (S,) or (S, C) -> (S,)."""
+    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    return mono.astype(np.float32)
 
 
 def check_samples(samples: NDArray[np.floating]) -> None:
@@ -100,33 +179,40 @@ def _check_floating(samples: NDArray[np.floating]) -> None:
         )
 
 
-def _read(path: Path) -> tuple[NDArray[np.float32], int, str]:
-    """All readable samples, the sample rate, and what is wrong with the rest ("" if nothing)."""
-    with sf.SoundFile(path) as file:
-        declared, sample_rate, log = file.frames, file.samplerate, file.extra_info
-        try:
-            # At once where possible: soundfile seeks after every read, which MP3 does not survive.
-            samples = file.read(dtype="float32")
-        except sf.LibsndfileError:
-            return _read_until_fault(path), sample_rate, "the rest is cut off or damaged"
-    if len(samples) < declared:
-        return samples, sample_rate, f"{declared} samples are declared but {len(samples)} follow"
-    return samples, sample_rate, _short_data(log)
+def _check_regular(path: AudioPath, name: str) -> None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        raise AudioError(f"{name} cannot be read as audio: there is no such file.") from error
+    except ValueError as error:  # a null character
+        raise AudioError(f"{name} cannot be read as audio: {error}.") from error
+    kinds = (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    for is_kind, kind in kinds:
+        if is_kind(status.st_mode):
+            raise AudioError(f"{name} cannot be read as audio: it is {kind}.")
+    if status.st_size == 0:
+        raise AudioError(f"{name} cannot be read as audio: the file is empty.")
 
 
-def _read_until_fault(path: Path) -> NDArray[np.float32]:
-    blocks = []
-    with sf.SoundFile(path) as file, contextlib.suppress(sf.LibsndfileError):
-        while len(block := file.read(_BLOCK_FRAMES, dtype="float32")):
-            blocks.append(block)
-    return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-
-
-def _short_data(log: str) -> str:
-    """libsndfile silently shortens a file that ends too early, and tells only its parse log."""
-    # The chunk of samples in WAV and AIFF, its size in AU, the whole file in W64.
-    pattern = r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)"
-    match = re.search(pattern, log, re.MULTILINE)
-    if match is None or int(match[1]) in _UNKNOWN_SIZES or int(match[1]) <= int(match[2]):
-        return ""
-    return f"the header declares {match[1]} bytes of audio but {match[2]} follow"
+def _read(
+    path: AudioPath, name: str, faulty: FaultyFiles | None
+) -> tuple[NDArray[np.float32], int]:
+    with opening(path, name) as file:
+        samples, sample_rate, kind, fault, whole = decode(file)
+    if len(samples) == 0:
+        raise AudioError(f"{name} cannot be read as audio: {fault or 'it holds no samples'}.")
+    check_rate(name, sample_rate)
+    if fault:
+        seconds = f"{len(samples) / sample_rate:.3f} s"
+        message = fault if whole else f"only the first {seconds} can be read: {fault}"
+        if faulty is None:
+            logger.warning("%s: %s.", name, message)
+        else:
+            faulty.add(name, kind, message)
+    return samples, sample_rate

@@ -1,0 +1,96 @@
+"""Samples that are surely not what was meant: a warning for each mistake, once in a stream."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+# Floating point may exceed 1 a little (+18 dB is generous); int16 values exceed this at once.
+_TOO_LOUD = 8.0
+_INTERVAL_MS = 1000  # over which the channels are compared with their mean
+_SILENT = 1e-3  # root mean square of channels that hold no speech to lose: -60 dB
+# The mean of C channels that have nothing in common has 1 / C of their power. What is left of
+# speech below a hundredth (-20 dB) is too weak to be recognised.
+_LEFT_OVER = 0.02
+
+
+class SampleCheck:
+    """Looks at the samples (S,) or (S, C) of one stream, and warns of two mistakes.
+
+    Values far beyond [-1, 1], mostly integers that were not divided by 32768. Channels of opposite
+    sign, whose mean is silence. When and how it warns does not depend on how the samples are cut
+    into pushes. It holds at most a second of samples.
+    """
+
+    def __init__(self) -> None:
+        self._sample_rate = 0
+        self._num_samples = 0
+        self._is_loud = False
+        self._cancels = False
+        self._waiting: list[NDArray[np.float32]] = []  # of the interval that is not full
+        self._num_waiting = 0
+
+    def push(self, samples: NDArray[np.floating[Any]], sample_rate: int) -> None:
+        """The next samples, which are finite and not mixed down yet."""
+        self._sample_rate = sample_rate
+        if not self._is_loud:
+            self._check_level(samples)
+        if not self._cancels:
+            self._collect(samples)
+        self._num_samples += len(samples)
+
+    def finish(self) -> None:
+        """The stream has ended: the last interval is shorter."""
+        if self._num_waiting:
+            self._compare(self._num_samples)
+
+    def _check_level(self, samples: NDArray[np.floating[Any]]) -> None:
+        beyond = np.abs(samples) > _TOO_LOUD
+        if not beyond.any():
+            return
+        self._is_loud = True
+        first = np.argwhere(beyond)[0]
+        logger.warning(
+            "the sample at %.3f s is %.5g, but samples must be in [-1, 1]: the words may be wrong. "
+            "Integers must be divided by their full scale, 32768 if they have 16 bits.",
+            (self._num_samples + first[0]) / self._sample_rate,
+            float(samples[tuple(first)]),
+        )
+
+    def _collect(self, samples: NDArray[np.floating[Any]]) -> None:
+        interval = self._sample_rate * _INTERVAL_MS // 1000
+        if samples.ndim == 1 or samples.shape[1] == 1:
+            self._waiting, self._num_waiting = [], 0
+            return
+        if self._waiting and self._waiting[0].shape[1] != samples.shape[1]:
+            self._waiting, self._num_waiting = [], 0
+        start = 0
+        while start < len(samples) and not self._cancels:
+            piece = samples[start : start + interval - self._num_waiting]
+            self._waiting.append(piece.astype(np.float32))
+            self._num_waiting += len(piece)
+            start += len(piece)
+            if self._num_waiting == interval:
+                self._compare(self._num_samples + start)
+
+    def _compare(self, end: int) -> None:
+        """The interval that ends with this sample of the stream."""
+        channels = np.concatenate(self._waiting).astype(np.float64)  # (S, C)
+        start = end - len(channels)
+        self._waiting, self._num_waiting = [], 0
+        power = np.mean(channels**2)
+        if power > _SILENT**2 and np.mean(channels.mean(axis=1) ** 2) < (
+            _LEFT_OVER / channels.shape[1] * power
+        ):
+            self._cancels = True
+            logger.warning(
+                "the channels cancel out: from %.3f to %.3f s their mean, which is translated, is "
+                "nearly silent though they are not. Give one channel, or turn the sign of one.",
+                start / self._sample_rate,
+                end / self._sample_rate,
+            )
