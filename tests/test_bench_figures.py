@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from eval.bench.figures import Figure, Target, at_least, at_most, skipped
+from eval.bench.step import Work, steps_of_320
+from eval.bench.subjects import BACKENDS, NAMES, QUICK, opened
 from eval.bench.table import HEADER, markdown, number
+from eval.bench.timing import Times
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,25 @@ def test_what_was_not_measured_is_in_the_table_with_its_reason() -> None:
     assert "not measured" in row
     found = figure.as_dict()
     assert (found["value"], found["meets"], found["skipped"]) == (None, None, "skipped: no GPU")
+
+
+def test_a_step_that_reads_and_then_multiplies_at_both_limits_has_the_ratio_one() -> None:
+    work = Work(reading=10.0, arithmetic=4.0)
+    times = {
+        "read int8": Times((2.5,)),
+        "onnx": Times((14.0,)),
+        "torch": Times((57.0,)),
+        "onnx-int8": Times((9.0,)),
+    }
+    with opened(QUICK) as bench:
+        figures = {one.name: one for one in steps_of_320(bench, times, {}, work)}
+        found = {
+            backend: figures[f"step of 320 ms, {bench.size} encoder, {NAMES[backend]}"]
+            for backend in BACKENDS
+        }
+    assert (found["onnx"].ratio, found["onnx"].meets) == (1.0, True)
+    assert (found["torch"].floor, found["torch"].meets) == (14.0, False)  # 57 is more than 4 x 14
+    assert (found["onnx-int8"].floor, found["onnx-int8"].meets) == (14.0, True)
 
 
 def test_every_row_has_as_many_cells_as_the_header() -> None:

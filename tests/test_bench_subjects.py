@@ -10,10 +10,9 @@ from echostream.models.build import build_encoder
 from echostream.streaming import GROUP_FRAMES, GROUP_OUTPUTS, SAMPLE_RATE, state_nbytes
 from echostream.translator import StreamingTranslator
 from eval.bench.agent import long_recording, make_agent, overheads, timed_sessions
-from eval.bench.batch import count_flops
 from eval.bench.history import encode_again
 from eval.bench.sound import Babble, pseudo_text
-from eval.bench.streams import FeatureStream, SessionStream
+from eval.bench.streams import FeatureStream, SessionStream, count_flops
 from eval.bench.subjects import FULL, QUICK, make_distinct, opened
 
 

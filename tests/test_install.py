@@ -27,6 +27,11 @@ STREAMSPEECH = {
     "soundfile": "0.12.1",
     "PyYAML": "6.0.1",
 }
+NEEDS = {
+    ("simuleval", "1.1.0"): ["sacrebleu==2.3.1", "tqdm==4.64.1"],
+    ("simuleval", "1.1.4"): ["sacrebleu>=2.3.1"],
+    ("OmniSTEval", "0.1.10"): ["sacrebleu>=2.5.1"],
+}
 # What an index offers beside it.
 NEWEST = {
     "simuleval": "1.1.4",
@@ -42,11 +47,15 @@ NEWEST = {
     "safetensors": "0.8.0",
     "tensorboard": "2.21.0",
     "onnxruntime": "1.23.2",
+    "matplotlib": "3.10.9",
+    "simulstream": "1.0.0",
+    "OmniSTEval": "0.1.10",
 }
 
 
 def metadata(name: str, version: str) -> str:
-    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    needs = "".join(f"Requires-Dist: {one}\n" for one in NEEDS.get((name, version), []))
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
 
 
 def write_wheel(folder: Path, name: str, version: str) -> None:
@@ -104,10 +113,10 @@ def installed_by_pip(what: str, place: Path, links: Path, held: Mapping[str, str
     [
         ("echostream", {"echostream", "kaldi-native-fbank", "safetensors", "soxr"}),
         (
-            "echostream[train,onnx]",
+            "echostream[train,eval,onnx,simulstream]",
             {
                 *("echostream", "kaldi-native-fbank", "safetensors", "soxr"),
-                *("tensorboard", "onnxruntime"),
+                *("tensorboard", "matplotlib", "onnxruntime", "simulstream"),
             },
         ),
     ],

@@ -1,10 +1,13 @@
-"""simulstream 1.0.0's own programs drive the processor: inference to a log, and the server."""
+"""simulstream 1.0.0's own programs drive the processor: inference to a log, and the servers."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,7 +121,8 @@ def assert_schema(steps: list[dict[str, Any]]) -> None:
 def websocket_server(folder: Path, place: Path, pool_size: int) -> Iterator[str]:
     """simulstream's server in a process of its own; its address."""
     port = free_port()
-    server = {"hostname": "localhost", "port": port, "pool_size": pool_size, "acquire_timeout": 60}
+    server = yaml.safe_load((ROOT / "configs/simulstream/server.yaml").read_text())
+    server |= {"port": port, "pool_size": pool_size, "acquire_timeout": 60}
     server["metrics"] = {"enabled": True, "filename": str(place / "server.jsonl")}
     (place / "server.yaml").write_text(yaml.safe_dump(server))
     config = write_config(place / "config.yaml", folder)
@@ -181,3 +185,36 @@ def test_clients_of_the_server_at_once_and_in_turn_do_not_hear_each_other(
                 for chunk in client.chunks:
                     client.say(chunk)
                 assert client.end() == text_of(folder, wavs[2])
+
+
+def readme_command(program: str) -> list[str]:
+    """A command of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = re.findall(rf"^ {{4}}({program} .*)$", text, flags=re.MULTILINE)
+    return shlex.split(line)
+
+
+def test_the_page_server_hands_out_the_page_and_where_the_websocket_is(tmp_path: Path) -> None:
+    """The page is in simulstream's repository and not in its package; here it is one line."""
+    flags = readme_command("simulstream_demo_http_server")[1:]
+    page = tmp_path / "webdemo"
+    page.mkdir()
+    (page / "index.html").write_text("the page\n")
+    port = free_port()
+    config = ROOT / flags[flags.index("--config") + 1]
+    assert readme_command("simulstream_server")[2] == flags[flags.index("--config") + 1]
+    for flag, value in (("--config", config), ("--port", port), ("--directory", page)):
+        flags[flags.index(flag) + 1] = str(value)
+    command = [sys.executable, "-m", "simulstream.server.http_server", *flags]
+    with running(command, port, tmp_path / "page.log"):
+        found = {}
+        for path in ("/", "/config.yaml"):
+            with urllib.request.urlopen(f"http://localhost:{port}{path}", timeout=60) as answer:
+                found[path] = answer.read().decode()
+    assert found["/"] == "the page\n"
+    # What the page reads of it: the websocket's address and the languages to choose from.
+    known = yaml.safe_load(found["/config.yaml"])
+    assert (known["hostname"], known["port"], known["secure"]) == ("localhost", 8080, False)
+    processor = yaml.safe_load((ROOT / "configs/simulstream/fr-en-demo.yaml").read_text())
+    assert list(known["webui"]["src_supported_langs"][0]) == [processor["source_lang"]]
+    assert list(known["webui"]["tgt_supported_langs"][0]) == [processor["target_lang"]]

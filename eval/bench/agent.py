@@ -28,7 +28,9 @@ from eval.bench.subjects import Bench
 from eval.bench.timing import Times, take_turns
 from eval.provenance import ROOT
 
-MAX_MS = 1.0
+# Of making an array of the list of floats that SimulEval sends, which no agent is spared; the rest
+# of a call is bookkeeping of about the same size.
+MAX_OF_CONVERSION = 5
 EXAMPLES = ROOT / "examples" / "fr-en"
 _SEGMENT = STEP_MS * SAMPLE_RATE // 1000
 
@@ -41,6 +43,7 @@ def measure(bench: Bench) -> list[Figure]:
     last = min(60, seconds)
     against = "the list of floats to an array, by the fastest of two ways"
     floor = conversion_ms(samples)
+    target = at_most(MAX_OF_CONVERSION, "ratio")
     figures = []
     for way, call in (
         ("as SimulEval calls it", _pushpop(agent)),
@@ -54,7 +57,7 @@ def measure(bench: Bench) -> list[Figure]:
             f"last {last} s; first {last} s {np.median(overhead[:count]):.3f} ms, "
             f"longest of all {max(overhead):.1f} ms"
         )
-        figures.append(times.figure(name, "ms", 1, floor, against, at_most(MAX_MS), note))
+        figures.append(times.figure(name, "ms", 1, floor, against, target, note))
     return figures
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from eval.bench.figures import Figure, Unavailable, at_most, skipped
 from eval.bench.floors import Multiplier
 from eval.bench.step import WARM_S
-from eval.bench.streams import STEP_MS, FeatureStream
+from eval.bench.streams import STEP_MS, FeatureStream, count_flops
 from eval.bench.subjects import NAMES, Bench
 from eval.bench.timing import take_turns
 
@@ -36,7 +32,7 @@ def measure(bench: Bench) -> list[Figure]:
     times = take_turns(subjects, max(2, bench.scale.rounds // 3), bench.scale.in_a_row)
     flops = count_flops(bench.encoder, batch) / batch
     rate = multiplier.gflop_per_s(times["multiply"].median)
-    floor = flops / rate / 1e6
+    floor = multiplier.ms_of(flops, times["multiply"].median)
     figures = []
     target = at_most(MAX_OF_ARITHMETIC, "ratio")
     against = f"{flops / 1e9:.3f} GFLOP (products and convolutions) at the measured peak"
@@ -48,11 +44,3 @@ def measure(bench: Bench) -> list[Figure]:
         note = f"{rate:.0f} GFLOP/s at the same time"
         figures.append(times[backend].figure(name, "ms", 1 / batch, floor, against, target, note))
     return figures
-
-
-def count_flops(module: Any, batch: int, step_ms: int = STEP_MS) -> int:
-    """Floating-point operations of the products and convolutions of one step in PyTorch."""
-    stream = FeatureStream(module, step_ms, batch)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        stream.step()
-    return int(counter.get_total_flops())

@@ -63,3 +63,7 @@ class Multiplier:
     def gflop_per_s(self, ms: float) -> float:
         """The rate of a product that took `ms`."""
         return self.flops / ms / 1e6
+
+    def ms_of(self, flops: int, ms: float) -> float:
+        """What so many operations take at the rate of a product that took `ms`."""
+        return flops / self.gflop_per_s(ms) / 1e6

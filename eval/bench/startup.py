@@ -17,7 +17,8 @@ import numpy as np
 from eval.bench.child import answer, arguments, ask
 from eval.bench.figures import Figure, Unavailable, at_most, skipped
 
-MAX_IMPORT_S = 0.3
+# Of the import of PyTorch in the same processes: whoever waits for that does not notice the rest.
+MAX_OF_TORCH = 0.3
 # Libraries of training, evaluation, drawing and other back ends; a translation needs none of them.
 FOREIGN = (
     *("tensorboard", "matplotlib", "pandas", "simuleval", "simulstream", "sacrebleu"),
@@ -32,7 +33,7 @@ def measure(bench: Any) -> list[Figure]:
     figures = []
     for backend in ("torch", "onnx", "onnx-int8"):
         name = f"start-up, {NAMES[backend]}"
-        target = at_most(MAX_IMPORT_S) if backend == "torch" else None
+        target = at_most(MAX_OF_TORCH, "ratio") if backend == "torch" else None
         try:
             export(bench.model_folder, backend)
             found = [
@@ -51,10 +52,10 @@ def measure(bench: Any) -> list[Figure]:
         if backend == "torch":
             imports = "import of echostream, without PyTorch's own time"
             whole = "import of all that a session needs, without PyTorch's own time"
-            of_torch = "import torch"
+            of_torch, torch_s = "import torch", median("torch")
             figures += [
-                Figure(imports, median("echostream"), "s", target=target, note=note),
-                Figure(whole, median("session"), "s", median("torch"), of_torch, target, note=note),
+                Figure(imports, median("echostream"), "s", torch_s, of_torch, target, note=note),
+                Figure(whole, median("session"), "s", torch_s, of_torch, target, note=note),
                 Figure(
                     f"libraries that it does not need but imports, of {len(FOREIGN)}",
                     float(len(found[0]["foreign"])),

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from echostream.streaming import GROUP_FRAMES, GROUP_MS, SAMPLE_RATE, state_nbytes
 from echostream.translator import Output, StreamingTranslator
@@ -81,3 +82,11 @@ def noise_frames(seconds: float) -> Tensor:
     """Frames of noise (1, T, 80)."""
     generator = torch.Generator().manual_seed(_SEED)
     return torch.randn((1, round(100 * seconds), 80), generator=generator)
+
+
+def count_flops(module: Any, batch: int, step_ms: int = STEP_MS) -> int:
+    """Floating-point operations of the products and convolutions of one step in PyTorch."""
+    stream = FeatureStream(module, step_ms, batch)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        stream.step()
+    return int(counter.get_total_flops())
