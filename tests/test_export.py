@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from safetensors import safe_open
 from echostream.config import ModelConfig, load_config
 from echostream.export import export_model
 from echostream.export.check import ExportError, check_network
-from echostream.model_folder import load_model
+from echostream.model_folder import ModelFolderError, load_model
 from echostream.models import EchoStreamModel
 from echostream.onnx import METADATA, OnnxNetwork
 from echostream.onnx.digest import digest
@@ -184,3 +185,55 @@ def test_an_export_that_fails_keeps_the_graph_of_before(
         export_model(unexported)
     assert (unexported / "step.onnx").read_bytes() == b"before"
     assert not list(unexported.glob(".tmp*"))
+
+
+@pytest.mark.parametrize(("limit", "name"), [(10_000, "step.onnx"), (200_000, "step.int8.onnx")])
+def test_a_disk_that_is_full_is_said_with_the_file_and_keeps_the_graph_of_before(
+    unexported: Path, limit: int, name: str
+) -> None:
+    """A limit on the size of a file stands for the disk."""
+    (unexported / name).write_bytes(b"before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match=f"File too large: '{unexported / name}'"):
+            export_model(unexported, int8=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (unexported / name).read_bytes() == b"before"
+    assert not list(unexported.glob(".tmp*"))
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_long_part(
+    unexported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trace_step(*_: object) -> ModelProto:
+        assert len(list(unexported.glob(".tmp-*-step.onnx"))) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("echostream.export.model.trace_step", trace_step)
+    with pytest.raises(KeyboardInterrupt):
+        export_model(unexported)
+
+
+def test_each_stage_is_told_when_it_begins_goes_on_and_ends(
+    unexported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("echostream.export.progress.TICK_SECONDS", 1e-4)
+    export_model(unexported, int8=True, report=lines.append)
+    assert [line for line in lines if line.endswith(" ...")] == [
+        "[1/4] step.onnx: tracing the network ...",
+        "[2/4] step.onnx: comparing it with PyTorch ...",
+        "[3/4] step.int8.onnx: weights to 8 bits ...",
+        "[4/4] step.int8.onnx: trying it ...",
+    ]
+    ended = [line for line in lines if line.endswith(" s") and "..." not in line]
+    assert [line[:5] for line in ended] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+    assert any(line.startswith("[2/4]") and line.endswith("s so far") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["none", "config.yaml"])
+def test_what_is_no_model_folder_is_refused_as_it_is_when_loaded(exported: Path, name: str) -> None:
+    with pytest.raises(ModelFolderError, match=f"{exported / name} .*; a model is a folder with"):
+        export_model(exported / name)

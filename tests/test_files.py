@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -79,3 +80,30 @@ def test_the_lock_of_a_folder_that_was_removed_is_not_that_of_the_new_one(tmp_pa
         assert not holds_lock(folder, descriptor)
         with locked(folder) as another:
             assert holds_lock(folder, another) and not holds_lock(folder, descriptor)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EACCES, "Permission denied", "TEMPORARY"),
+    ],
+)
+def test_an_error_names_the_file_and_not_its_temporary_name(tmp_path: Path, error: OSError) -> None:
+    path = tmp_path / "scores.json"
+    with pytest.raises(OSError) as found, replacing(path) as temporary:
+        if error.filename:
+            error.filename = str(temporary)
+        raise error
+    assert (found.value.errno, found.value.filename) == (error.errno, str(path))
+    assert str(path) in str(found.value)
+
+
+def test_an_error_about_another_file_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"other\.txt"), replacing(tmp_path / "a.txt"):
+        (tmp_path / "other.txt").read_text()
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"'.*/none/scores\.json'"):
+        write_whole(tmp_path / "none" / "scores.json", "1")

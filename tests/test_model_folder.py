@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -285,3 +288,105 @@ def test_a_device_that_is_not_there_is_the_cpu_with_one_warning(
 def test_a_device_that_means_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="`device` must be cpu, cuda, cuda:N or gpu"):
         resolve_device(name)
+
+
+def test_a_name_on_a_hub_is_told_to_be_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelFolderError, match=r"does not exist; a model is a folder .*on a hub"):
+        load_model("some-organisation/some-model.v1")
+    with pytest.raises(ModelFolderError, match=r"does not exist; a model is a folder") as error:
+        load_model(tmp_path / "some-model")
+    assert "on a hub" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_what_stands_in_the_place_of_a_file_is_named(folder: Path, name: str) -> None:
+    path = folder / name
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ModelFolderError, match=f"{path} must be a file, but is a folder"):
+        load_model(folder)
+    path.rmdir()
+    path.symlink_to(path)
+    with pytest.raises(ModelFolderError, match=f"{path} must be a file, but is a link that leads"):
+        load_model(folder)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ModelFolderError, match=f"{path} must be a file, but is a device or a pipe"):
+        load_model(folder)
+
+
+def test_a_link_that_leads_to_itself_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "model").symlink_to(tmp_path / "model")
+    with pytest.raises(ModelFolderError, match="model is a link that leads nowhere; a model is"):
+        load_model(tmp_path / "model")
+
+
+def test_a_name_too_long_for_a_path_is_refused() -> None:
+    with pytest.raises(ModelFolderError, match="File name too long"):
+        load_model("x" * 5000)
+
+
+def test_a_vocabulary_of_gigabytes_is_not_read(folder: Path) -> None:
+    with (folder / "spm_src.model").open("ab") as file:
+        file.truncate(2**33)
+    with pytest.raises(ModelFolderError, match=r"spm_src.model must have at most \d+ bytes"):
+        load_model(folder)
+
+
+def test_a_vocabulary_with_a_piece_that_is_no_text_is_named(folder: Path) -> None:
+    path = folder / "spm_src.model"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\n\x03\xe2\x96\x81", b"\n\x03\xff\x96\x81"))
+    assert path.read_bytes() != content
+    with pytest.raises(ModelFolderError, match=f"{path}"):
+        load_model(folder)
+
+
+def test_a_network_too_large_for_any_machine_is_refused(folder: Path) -> None:
+    sizes = {"embed_dim": 8192, "ffn_dim": 65536, "num_layers_per_stack": 64}
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    edit_config(folder, encoder={**config["encoder"], **sizes})
+    with pytest.raises(ModelFolderError, match=r"too large for this machine|is not of the network"):
+        load_model(folder)
+
+
+def test_a_folder_without_its_description_loads(folder: Path) -> None:
+    for name in ("README.md", "main.yaml", "asr.yaml"):
+        (folder / name).unlink()
+    load_model(folder)
+
+
+SAVE = """
+import resource, signal, sys
+from pathlib import Path
+from echostream.model_folder import load_model, save_model
+
+folder = Path(sys.argv[1])
+model = load_model(folder)
+spm = folder / "spm_src.model", folder / "spm_tgt.model"
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in map(int, sys.argv[2:]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        save_model(folder, model.network, model.config, model.cmvn, *spm, "new" * 300)
+    except OSError as error:
+        sys.stderr.write(f"{error}\\n")
+"""
+
+
+def test_a_disk_that_is_full_is_said_with_the_file_and_leaves_the_old_one(folder: Path) -> None:
+    """A limit on the size of a file stands for the disk."""
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    names = {"100": "config.yaml", "600": "gcmvn.npz", "5000": "model.safetensors"}
+    command = [sys.executable, "-c", SAVE, str(folder), *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(names)
+    for name, line in zip(names.values(), lines, strict=True):
+        assert str(folder / name) in line and "File too large" in line and ".tmp" not in line
+    after = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {"README.md"}
+    assert after.keys() == before.keys()

@@ -141,8 +141,15 @@ def test_statistics_that_are_asked_for_must_be_there(model: Model, tmp_path: Pat
         apply_data_bin(model, arguments(folder, "data-bin"))
 
 
+BOMB = b"a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + b"".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n".encode() for n in range(1, 12)
+)
 DAMAGED = {
     YAML: (b"global_cmvn: [unclosed", "is not YAML"),
+    "bomb/" + YAML: (BOMB, "must hold at most 50000 values"),
+    "latin/" + YAML: ("# été\n".encode("latin-1"), "must be text in UTF-8"),
+    "deep/" + YAML: (b"[" * 10_000, "must not be nested deeper than 32 levels"),
+    "twice/" + YAML: (b"global_cmvn: a\nglobal_cmvn: b\n", "must not be given twice"),
     "empty/" + YAML: (b"", "`global_cmvn` must be a mapping"),
     "list/" + YAML: (b"global_cmvn:\n  - gcmvn.npz\n", "`global_cmvn` must be a mapping"),
     "gcmvn.npz": (b"PK\x03\x04 cut", "is not a file of CMVN statistics"),
