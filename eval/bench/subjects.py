@@ -201,12 +201,11 @@ def export(folder: Path, backend: str) -> None:
 
 def _quantise(fp32: Path, int8: Path) -> None:
     """What an export to int8 does with the graph; tracing it anew would take half a minute."""
-    import onnx
-
     from echostream.export.int8 import quantised
+    from echostream.onnx.digest import sealed
 
     with replacing(int8) as temporary:
-        onnx.save(quantised(fp32), temporary)
+        temporary.write_bytes(sealed(quantised(fp32).SerializeToString()))
 
 
 def make_distinct(module: torch.nn.Module) -> None:
