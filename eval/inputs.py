@@ -88,7 +88,7 @@ def read_test_set(source: Path, target: Path) -> TestSet:
 def _lines(path: Path) -> list[str]:
     """The lines of a list, stripped as SimulEval does, without blank ones at its end."""
     try:
-        lines = read_list(path, encoding="utf-8-sig")
+        lines = read_list(path, mark_allowed=True)
     except ListError as error:
         raise InputError(str(error)) from error
     if not any(lines):

@@ -269,7 +269,7 @@ BAD_INPUTS = {
     ),
     "UTF-16": (
         lambda c: c.target.write_bytes(c.target.read_text().encode("utf-16")),
-        "{target}, line 1: must be UTF-8, but is UTF-16",
+        "{target} is UTF-16 or UTF-32",
     ),
     "a pipe": (
         lambda c: (c.target.unlink(), os.mkfifo(c.target)),

@@ -14,11 +14,11 @@ class ListError(ValueError):
     """A list that is not text; the message names the file and the line."""
 
 
-def read_list(path: str | Path, encoding: str = "utf-8") -> list[str]:
+def read_list(path: str | Path, encoding: str = "utf-8", mark_allowed: bool = False) -> list[str]:
     """The lines of a list, stripped; lines may end as on Windows.
 
     Raises ListError for what is no file, for another encoding (a list that begins with a byte order
-    mark included, for SimulEval takes it for a part of the first path; not with "utf-8-sig") and
+    mark included, for SimulEval takes it for a part of the first path; unless `mark_allowed`) and
     for zero bytes.
     """
     path = Path(path)
@@ -33,14 +33,14 @@ def read_list(path: str | Path, encoding: str = "utf-8") -> list[str]:
         raise ListError(f"{path} is a recording; it must be a list with a path in each line.")
     if data.startswith(_WIDE):
         raise ListError(f"{path} is UTF-16 or UTF-32; save it as UTF-8.")
-    if data.startswith(codecs.BOM_UTF8) and encoding == "utf-8":
+    if data.startswith(codecs.BOM_UTF8) and not mark_allowed:
         raise ListError(
             f"{path}, line 1: begins with a byte order mark; save the list as UTF-8 without it."
         )
     if (zero := data.find(b"\0")) >= 0:
         raise ListError(f"{path}, line {_line(data, zero)}: holds a zero byte; it is no text.")
     try:
-        text = data.decode(encoding)
+        text = data.removeprefix(codecs.BOM_UTF8).decode(encoding)
     except UnicodeDecodeError as error:
         raise ListError(
             f"{path}, line {_line(data, error.start)}: byte 0x{data[error.start]:02x} is not "
