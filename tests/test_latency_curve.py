@@ -265,7 +265,7 @@ BAD_INPUTS = {
     "no list": (lambda c: c.source.unlink(), "{source}: cannot be read"),
     "Latin-1": (
         lambda c: c.target.write_bytes(b"one\ntwo\nd\xe9j\xe0\nfour\n"),
-        "{target}, line 3: must be UTF-8, but has the byte 0xe9 (Latin-1: \xe9).",
+        "{target}, line 3: byte 0xe9 is not UTF-8",
     ),
     "UTF-16": (
         lambda c: c.target.write_bytes(c.target.read_text().encode("utf-16")),

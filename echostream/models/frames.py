@@ -26,7 +26,9 @@ def check_frames(name: str, frames: Tensor, weight: Tensor, batch_size: int | No
             f"`{name}` must have shape ({', '.join(map(str, wanted))}), "
             f"but has shape {tuple(frames.shape)} instead."
         )
-    lenient = torch.is_autocast_enabled(frames.device.type) and frames.is_floating_point()
+    # Autocast exists on these devices alone; any other raises.
+    casts = frames.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(frames.device.type)
+    lenient = casts and frames.is_floating_point()
     if frames.dtype != weight.dtype and not lenient:
         raise ValueError(
             f"`{name}` must be of {weight.dtype}, as the weights are, "
