@@ -297,6 +297,8 @@ def test_a_list_of_another_encoding_is_named_with_its_line(
     lists[name] = (prefix + text[name]).encode(encoding)
     with pytest.raises(RecordingError, match=rf"\n  {tmp_path / name}.*{fault}"):
         check(*lists.values())
+    if "byte order mark" in fault:  # the curve writes such a list once more, without it
+        return
     with pytest.raises(InputError, match=rf"{tmp_path / name}.*{fault}"):
         read_test_set(tmp_path / "source.txt", tmp_path / "target.txt")
 
