@@ -7,11 +7,15 @@ import os
 import random
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+if TYPE_CHECKING:
+    from toy_char import Toy
 
 torch.set_num_threads(1)  # two test processes share two cores
 
@@ -63,6 +67,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
             export_model(unfinished, int8=True)
             unfinished.rename(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """A trained model of text without spaces, for reading only."""
+    from toy_char import make_toy
+
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # one process trains it for all
+    with (place / "toy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return make_toy(place / "toy")
 
 
 # A shell makes what it starts in the background deaf to SIGINT, which some tests send.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from echostream.config import ConfigError, EncoderConfig
+from echostream.config import ConfigError, EncoderConfig, check_emission_unit
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class NetworkConfig:
     decoder_window: int = 128
     max_future_frames: tuple[int, ...] = (0, 1, 2)  # L is drawn from these for each batch
     tail_ms: int = 640
+    source_emission_unit: str = "word"  # char for a language without spaces between words
+    target_emission_unit: str = "word"
+
+    def __post_init__(self) -> None:
+        check_emission_unit("network.source_emission_unit", self.source_emission_unit)
+        check_emission_unit("network.target_emission_unit", self.target_emission_unit)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.tokenizer import Tokenizer
-from echostream.training.align import WordAligner
+from echostream.training.align import WordAligner, split_text
 from echostream.training.config import NetworkConfig, TrainConfig
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.sources import Speech, draw_pairs, limit
@@ -21,6 +23,8 @@ from echostream.training.sources import Speech, draw_pairs, limit
 CMVN_UTTERANCES = 300
 ALIGN_SENTENCES = 4000
 NUM_SPECIAL_IDS = 2  # blank, unknown
+# How the Unicode names of letters begin whose scripts have no spaces between words.
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR")
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     if source_spm.exists() and target_spm.exists():
         count = min(count, ALIGN_SENTENCES)
     pairs = draw_pairs(train, count)
+    _check_spaces(network, [s for s, _ in pairs], [t for _, t in pairs])
     source_tokenizer = _tokenizer(
         source_spm, [s for s, _ in pairs], "source", network.source_vocab_size, network
     )
@@ -58,8 +63,17 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
         target_spm, [t for _, t in pairs], "target", network.target_vocab_size, network
     )
     cmvn = _statistics(folder / CMVN, train)
-    aligner = WordAligner([(s.split(), t.split()) for s, t in pairs[:ALIGN_SENTENCES]])
-    make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms)
+    units = network.source_emission_unit, network.target_emission_unit
+    aligner = WordAligner(
+        [
+            (
+                split_text(source, source_tokenizer, units[0])[0],
+                split_text(target, target_tokenizer, units[1])[0],
+            )
+            for source, target in pairs[:ALIGN_SENTENCES]
+        ]
+    )
+    make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms, *units)
     num_dev = limit(dev, config.data.dev_utterances)
     examples = [e for index in range(num_dev) if (e := make(dev.utterance(index))) is not None]
     if not examples:
@@ -90,6 +104,42 @@ def _tokenizer(
         raise ConfigError(f"the tokenizer of the {side} text (`network`): {error}") from error
 
 
+def _check_spaces(network: NetworkConfig, sources: list[str], targets: list[str]) -> None:
+    """Text without spaces needs pieces that are not words, and should be given out by the
+    character: the first is refused here, the second is warned of."""
+    for side, sentences, unit, vocab_size in (
+        ("source", sources, network.source_emission_unit, network.source_vocab_size),
+        ("target", targets, network.target_emission_unit, network.target_vocab_size),
+    ):
+        if not lacks_spaces(sentences):
+            continue
+        num_words = len({word for sentence in sentences for word in sentence.split()})
+        if network.tokenizer_type == "word" and num_words + NUM_SPECIAL_IDS > vocab_size:
+            raise ConfigError(
+                "`network.tokenizer_type` must be unigram or bpe where text has no spaces between "
+                f"words, but is 'word' instead: the {side} text has {num_words} different "
+                "stretches between spaces, most of them whole sentences."
+            )
+        if unit == "word":
+            logger.warning(
+                "the %s text has no spaces between words, but `network.%s_emission_unit` is word: "
+                "a session would hold each sentence back until its end. Set it to char.",
+                *(side, side),
+            )
+
+
+def lacks_spaces(sentences: Sequence[str]) -> bool:
+    """Whether text is mostly in scripts written without spaces between words, and has none.
+
+    Text that was cut into words is told by its spaces: one or more for every eight letters.
+    """
+    text = "".join(sentences[:ALIGN_SENTENCES])
+    letters = [letter for letter in text if letter.isalpha()]
+    unspaced = sum(unicodedata.name(letter, "").startswith(_UNSPACED) for letter in letters)
+    num_spaces = sum(len(sentence.split()) - 1 for sentence in sentences[:ALIGN_SENTENCES])
+    return 2 * unspaced > len(letters) and 8 * num_spaces < len(letters)
+
+
 def _statistics(path: Path, speech: Speech) -> GlobalCmvn:
     if not path.exists():
         count = limit(speech, CMVN_UTTERANCES)
@@ -112,4 +162,6 @@ def _model_config(network: NetworkConfig, source: Tokenizer, target: Tokenizer) 
         decoder_window=network.decoder_window,
         max_future_frames=network.max_future_frames,
         tail_ms=network.tail_ms,
+        source_emission_unit=network.source_emission_unit,
+        target_emission_unit=network.target_emission_unit,
     )
