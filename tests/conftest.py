@@ -7,15 +7,11 @@ import os
 import random
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-
-if TYPE_CHECKING:
-    from toy_char import Toy
 
 torch.set_num_threads(1)  # two test processes share two cores
 
@@ -70,16 +66,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """A trained model of text without spaces, for reading only."""
-    from toy_char import make_toy
+def unspaced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model folder of `toy_char`, for reading only; its recordings lie two folders up."""
+    from toy_char import train_unspaced
 
     place = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         place = place.parent  # one process trains it for all
-    with (place / "toy.lock").open("w") as lock:
+    model = place / "unspaced" / "run" / "model"
+    with (place / "unspaced.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return make_toy(place / "toy")
+        return model if model.exists() else train_unspaced(place / "unspaced")
 
 
 # A shell makes what it starts in the background deaf to SIGINT, which some tests send.

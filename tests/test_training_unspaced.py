@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_training import tiny_run, write_table
-from toy_char import LEXICON
 
 from echostream.config import ConfigError
 from echostream.data.utterance import Utterance
@@ -23,6 +22,16 @@ from echostream.training.imagine import ImaginedSpeech
 from echostream.training.loop import train
 from echostream.training.prepare import lacks_spaces
 
+LEXICON = {
+    "i": "僕は",
+    "you": "君は",
+    "cat": "猫",
+    "fish": "魚",
+    "book": "本",
+    "see": "見る",
+    "buy": "買う",
+    "here": "ここ",
+}
 WORDS = list(LEXICON)
 
 

@@ -41,13 +41,13 @@ def sentence(rng: random.Random, num_words: int = 4) -> tuple[str, str]:
     return " ".join(words), " ".join(LEXICON[word] for word in words)
 
 
-def speak(source: str, lexicon: dict[str, str] = LEXICON) -> NDArray[np.float32]:
+def speak(source: str) -> NDArray[np.float32]:
     """Each word as its own two tones, with a short gap after it, in a little noise."""
     time = np.arange(round((WORD_SECONDS - 0.05) * SAMPLE_RATE)) / SAMPLE_RATE
     gap = np.zeros(round(0.05 * SAMPLE_RATE))
     pieces = []
     for word in source.split():
-        rank = list(lexicon).index(word)
+        rank = list(LEXICON).index(word)
         tones = np.sin(2 * np.pi * (300 + 120 * rank) * time)
         tones += np.sin(2 * np.pi * (1500 + 350 * rank) * time)
         pieces += [0.2 * tones, gap]
