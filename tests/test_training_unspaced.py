@@ -16,11 +16,11 @@ from echostream.data.utterance import Utterance
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.tokenizer import Tokenizer
 from echostream.training.align import WordAligner, split_text
-from echostream.training.config import NetworkConfig, TrainConfig
+from echostream.training.config import TrainConfig
 from echostream.training.example import ExampleMaker
 from echostream.training.imagine import ImaginedSpeech
 from echostream.training.loop import train
-from echostream.training.prepare import lacks_spaces
+from echostream.training.unspaced import lacks_spaces
 
 LEXICON = {
     "i": "僕は",
@@ -154,10 +154,3 @@ def test_unspaced_text_by_the_word_is_warned_of(
         train(unspaced_run(tmp_path, target_vocab_size=20))
     assert "the target text has no spaces between words" in caplog.text
     assert "source text" not in caplog.text
-
-
-def test_another_emission_unit_is_refused_by_its_key() -> None:
-    with pytest.raises(
-        ConfigError, match=r"`network.source_emission_unit` must be one of word, ch"
-    ):
-        NetworkConfig(source_emission_unit="letter")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from echostream.config import ConfigError, EncoderConfig, check_emission_unit
+from echostream.config import ConfigError, EncoderConfig
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,6 @@ class NetworkConfig:
     tail_ms: int = 640
     source_emission_unit: str = "word"  # char for a language without spaces between words
     target_emission_unit: str = "word"
-
-    def __post_init__(self) -> None:
-        check_emission_unit("network.source_emission_unit", self.source_emission_unit)
-        check_emission_unit("network.target_emission_unit", self.target_emission_unit)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +17,11 @@ from echostream.training.align import WordAligner, split_text
 from echostream.training.config import NetworkConfig, TrainConfig
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.sources import Speech, draw_pairs, limit
+from echostream.training.unspaced import check_spaces
 
 CMVN_UTTERANCES = 300
 ALIGN_SENTENCES = 4000
 NUM_SPECIAL_IDS = 2  # blank, unknown
-# How the Unicode names of letters begin whose scripts have no spaces between words.
-_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR")
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +52,7 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     if source_spm.exists() and target_spm.exists():
         count = min(count, ALIGN_SENTENCES)
     pairs = draw_pairs(train, count)
-    _check_spaces(network, [s for s, _ in pairs], [t for _, t in pairs])
+    check_spaces(network, [s for s, _ in pairs], [t for _, t in pairs])
     source_tokenizer = _tokenizer(
         source_spm, [s for s, _ in pairs], "source", network.source_vocab_size, network
     )
@@ -102,42 +99,6 @@ def _tokenizer(
         return Tokenizer.train(sentences, vocab_size, path, model_type=network.tokenizer_type)
     except ValueError as error:
         raise ConfigError(f"the tokenizer of the {side} text (`network`): {error}") from error
-
-
-def _check_spaces(network: NetworkConfig, sources: list[str], targets: list[str]) -> None:
-    """Text without spaces needs pieces that are not words, and should be given out by the
-    character: the first is refused here, the second is warned of."""
-    for side, sentences, unit, vocab_size in (
-        ("source", sources, network.source_emission_unit, network.source_vocab_size),
-        ("target", targets, network.target_emission_unit, network.target_vocab_size),
-    ):
-        if not lacks_spaces(sentences):
-            continue
-        num_words = len({word for sentence in sentences for word in sentence.split()})
-        if network.tokenizer_type == "word" and num_words + NUM_SPECIAL_IDS > vocab_size:
-            raise ConfigError(
-                "`network.tokenizer_type` must be unigram or bpe where text has no spaces between "
-                f"words, but is 'word' instead: the {side} text has {num_words} different "
-                "stretches between spaces, most of them whole sentences."
-            )
-        if unit == "word":
-            logger.warning(
-                "the %s text has no spaces between words, but `network.%s_emission_unit` is word: "
-                "a session would hold each sentence back until its end. Set it to char.",
-                *(side, side),
-            )
-
-
-def lacks_spaces(sentences: Sequence[str]) -> bool:
-    """Whether text is mostly in scripts written without spaces between words, and has none.
-
-    Text that was cut into words is told by its spaces: one or more for every eight letters.
-    """
-    text = "".join(sentences[:ALIGN_SENTENCES])
-    letters = [letter for letter in text if letter.isalpha()]
-    unspaced = sum(unicodedata.name(letter, "").startswith(_UNSPACED) for letter in letters)
-    num_spaces = sum(len(sentence.split()) - 1 for sentence in sentences[:ALIGN_SENTENCES])
-    return 2 * unspaced > len(letters) and 8 * num_spaces < len(letters)
 
 
 def _statistics(path: Path, speech: Speech) -> GlobalCmvn:
