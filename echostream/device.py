@@ -1,12 +1,15 @@
-"""The name of a device, as users and SimulEval write it, to a `torch.device`."""
+"""What computes: a device, by the name that users and SimulEval give it; threads after a fork."""
 
 from __future__ import annotations
 
 import logging
+import os
 
 import torch
 
 logger = logging.getLogger(__name__)
+
+_computes_in: int | None = None  # the process in which models are loaded and run
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -26,3 +29,24 @@ def resolve_device(name: str | torch.device) -> torch.device:
         logger.warning("`device` is %s, but this machine has none: the CPU is used.", wanted)
         return torch.device("cpu")
     return device
+
+
+def adapt_to_fork() -> None:
+    """In a process that was forked after a model was loaded or run: one thread, and a warning.
+
+    PyTorch's threads (OpenMP) do not survive a fork, and a computation with more than one would
+    wait for them for ever. Called before anything large is computed; costs a microsecond.
+    """
+    global _computes_in
+    process = os.getpid()
+    if process == _computes_in:
+        return
+    was_forked, _computes_in = _computes_in is not None, process
+    if was_forked and (num_threads := torch.get_num_threads()) > 1:
+        torch.set_num_threads(1)
+        logger.warning(
+            "process %d was forked after a model was loaded, and PyTorch cannot use its %d threads "
+            "here: one thread computes. Start processes with multiprocessing's `spawn`, or call "
+            "`torch.set_num_threads(1)` before the fork.",
+            *(process, num_threads),
+        )

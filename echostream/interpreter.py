@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from echostream.config import EMISSION_UNITS
+from echostream.device import adapt_to_fork
 from echostream.model_folder import Model
 from echostream.models.echostream import ModelState
 from echostream.network import Network
@@ -29,6 +30,7 @@ class Interpreter:
         transcript: bool,
         emission_unit: str,
     ) -> None:
+        adapt_to_fork()
         for name, value, allowed in (
             ("task", task, TASKS),
             ("emission_unit", emission_unit, UNITS),

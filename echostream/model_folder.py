@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from echostream.config import ModelConfig, load_config, to_dict
-from echostream.device import resolve_device
+from echostream.device import adapt_to_fork, resolve_device
 from echostream.files import replacing, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
@@ -119,6 +119,10 @@ def load_model(
     `backend` is what computes the step: "torch", or on the CPU and after `echostream export` "onnx"
     or "onnx-int8".
 
+    A process that is forked after this call computes with one thread, with a warning: PyTorch's
+    others do not survive a fork. Start processes with multiprocessing's `spawn` and load the model
+    in each, or call `torch.set_num_threads(1)` before the fork.
+
     Raises:
         ValueError: if there is no such back end, or it does not run on this device.
         ModelFolderError: if the folder or one of its files is missing, if the weights are a pickle,
@@ -126,6 +130,7 @@ def load_model(
         OnnxError: if the graph of the back end is damaged or of another kind.
         ConfigError: if `config.yaml` is not YAML, or a key unknown, missing or not allowed.
     """
+    adapt_to_fork()
     if backend not in BACKENDS:
         raise ValueError(
             f"`backend` must be one of {', '.join(BACKENDS)}, but is {backend!r} instead."

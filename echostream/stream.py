@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from echostream.detokenizer import Assembler, join_text, make_assembler
+from echostream.device import adapt_to_fork
 from echostream.features import StreamFeatures, collate
 from echostream.interpreter import Interpreter
 from echostream.models.echostream import ModelState
@@ -40,6 +42,14 @@ def joined_source_text(outputs: Iterable[Output]) -> str:
     outputs = list(outputs)
     texts = (output.source_text for output in outputs)
     return join_text(texts, outputs[0].source_unit) if outputs else ""
+
+
+def refuse_to_copy(session: object) -> NoReturn:
+    """Raises the `TypeError` of a session that is to be pickled or copied."""
+    raise TypeError(
+        f"a {type(session).__name__} cannot be pickled or copied, because the resampler and the "
+        "filter bank of a stream cannot: make another one of the same `Model`, which can."
+    )
 
 
 class Stream:
@@ -100,6 +110,7 @@ def serve(
 
     Returns the states after it. If it raises, nothing has changed.
     """
+    adapt_to_fork()
     chunks = [stream.features.first(num_groups) for stream in streams]
     x, valid = collate(chunks, interpreter.network.device)
     output, state = interpreter.network.advance(x, valid, state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from echostream.interpreter import Interpreter
 from echostream.model_folder import Model
 from echostream.policy import Policy
-from echostream.stream import Output, Stream, serve
+from echostream.stream import Output, Stream, refuse_to_copy, serve
 from echostream.streaming import SAMPLE_RATE, map_state, put_rows, state_nbytes, take_rows
 from echostream.writer import writer_nbytes
 
@@ -33,7 +33,8 @@ class StreamBatch:
         for stream, outputs in batch.step().items(): ...
 
     The state of all streams is allocated once; a stream that has nothing to hear costs nothing.
-    Calls must not overlap: it is for one thread, or for several with a lock.
+    Calls must not overlap: it is for one thread, or for several with a lock. It can be neither
+    pickled nor copied (`TypeError`).
 
     Args:
         model: as `load_model` returns it.
@@ -73,6 +74,9 @@ class StreamBatch:
         with torch.inference_mode():
             # Cloned, because `put_rows` wants tensors that are nobody else's.
             self._state = map_state(torch.clone, self._interpreter.init_state(capacity))
+
+    def __reduce__(self) -> NoReturn:
+        refuse_to_copy(self)
 
     def __len__(self) -> int:
         """The streams that have joined and not left."""

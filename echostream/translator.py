@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from echostream.interpreter import Interpreter
 from echostream.model_folder import Model, load_model
 from echostream.policy import Policy
-from echostream.stream import Output, Stream, joined_source_text, joined_text, serve
+from echostream.stream import Output, Stream, joined_source_text, joined_text, refuse_to_copy, serve
 from echostream.streaming import SAMPLE_RATE, state_nbytes
 from echostream.writer import writer_nbytes
 
@@ -43,6 +43,9 @@ class StreamingTranslator:
             without spaces; "auto" is the model's, which its configuration says for the language
             written. The attribute of this name is one of the first two. `joined_text` of the
             outputs is the text either way.
+
+    A session can be neither pickled nor copied (`TypeError`); its model can, if PyTorch computes
+    it. For processes that are forked, see `load_model`.
 
     Raises:
         ValueError: if the model was not trained for this L or has no decoder though one is asked
@@ -70,6 +73,9 @@ class StreamingTranslator:
         self.max_future_frames = self._interpreter.max_future_frames
         self.emission_unit = self._interpreter.unit
         self.reset()
+
+    def __reduce__(self) -> NoReturn:
+        refuse_to_copy(self)
 
     @classmethod
     def load(

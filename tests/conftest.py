@@ -65,6 +65,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def unspaced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model folder of `toy_char`, for reading only; its recordings lie two folders up."""
+    from toy_char import train_unspaced
+
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # one process trains it for all
+    model = place / "unspaced" / "run" / "model"
+    with (place / "unspaced.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return model if model.exists() else train_unspaced(place / "unspaced")
+
+
 # A shell makes what it starts in the background deaf to SIGINT, which some tests send.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -83,6 +83,33 @@ def test_a_flag_that_was_added_to_the_system_is_obeyed(
     assert simuleval(tmp_path, lists, tmp_path / "other", "--system-dir", str(folder)) != expected
 
 
+def test_a_flag_on_the_command_line_is_refused_by_simuleval_and_the_help_says_what_to_do(
+    folder: Path, lists: Path, tmp_path: Path
+) -> None:
+    """If SimulEval takes it one day, the help is to be changed."""
+    command = [sys.executable, "-m", "simuleval.cli", "--system-dir", str(folder)]
+    command += ["--source", str(lists / "source.txt"), "--target", str(lists / "target.txt")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "1000"}
+
+    def run(*flags: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *flags],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    done = run("--lagging-k1", "2")
+    assert done.returncode == 2
+    assert "unrecognized arguments: --lagging-k1 2" in done.stderr
+    del command[3:5]
+    agent = ("--agent", str(ROOT / "agents" / "s2tt.py"), "--model-path", str(folder), "--help")
+    assert "takes none of them from the command line then" in run(*agent).stdout
+
+
 @pytest.mark.parametrize("name", sorted(SYSTEMS))
 def test_the_demo_model_ships_systems_that_simuleval_understands(name: str) -> None:
     system = yaml.safe_load((DEMO / name).read_text())

@@ -15,6 +15,12 @@ TEXT_OUTPUTS = ("auto", "word", "spm")
 CMVNS = ("model", "data-bin")
 BACKENDS = ("torch", "onnx", "onnx-int8")
 
+_SYSTEM_DIR = (
+    "SimulEval takes none of them from the command line then (it ends with `unrecognized "
+    "arguments`). Write them into the folder's main.yaml, one a line, as `lagging_k1: 2`, or into "
+    "a copy of it in the folder whose name goes to --system-config."
+)
+
 
 def add_args(parser: ArgumentParser) -> None:
     """Declares the flags. SimulEval calls it on several parsers in one run, so it does no more."""
@@ -51,6 +57,7 @@ def add_args(parser: ArgumentParser) -> None:
         help="folder, created if need be, to whose asr.txt (and st.txt, when translating) "
         "one line per utterance is appended",
     )
+    parser.add_argument_group("Flags of the agent with --system-dir", _SYSTEM_DIR)
     _add_streamspeech_args(parser)
 
 

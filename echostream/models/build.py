@@ -9,8 +9,8 @@ from echostream.models.text_decoder import TextDecoder
 from echostream.models.zipformer import ZipformerEncoder
 
 
-def build_encoder(config: EncoderConfig) -> ZipformerEncoder:
-    """The encoder that a configuration describes, with fresh weights."""
+def build_encoder(config: EncoderConfig, max_future_frames: int = 0) -> ZipformerEncoder:
+    """The encoder that a configuration describes, of this default L, with fresh weights."""
     return ZipformerEncoder(
         input_dim=config.input_dim,
         embed_dim=config.embed_dim,
@@ -18,6 +18,7 @@ def build_encoder(config: EncoderConfig) -> ZipformerEncoder:
         ffn_dim=config.ffn_dim,
         num_layers_per_stack=config.num_layers_per_stack,
         memory_size=config.memory_size,
+        max_future_frames=max_future_frames,
         conv_kernel=config.conv_kernel,
         left_context=config.left_context,
     )
@@ -41,7 +42,7 @@ def build_model(config: ModelConfig) -> EchoStreamModel:
     """The network that a configuration describes, with fresh weights."""
     dim = config.encoder.embed_dim
     return EchoStreamModel(
-        build_encoder(config.encoder),
+        build_encoder(config.encoder, min(config.max_future_frames)),
         AsrHead(dim, config.source_vocab_size),
         StHead(
             dim,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -43,6 +44,12 @@ class OnnxNetwork:
         with without_weights():
             self._blank = build_model(config)
         self._graph.check_state(config.encoder.input_dim, self.init_state(1))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a network in ONNX Runtime cannot be pickled or copied: call `load_model` again, in "
+            "the process that needs it."
+        )
 
     def to(self, device: str) -> OnnxNetwork:
         """Itself; it runs on the CPU only.

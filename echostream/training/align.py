@@ -1,11 +1,37 @@
-"""When the target words can be said: IBM model 1 on the text, word times from the speech."""
+"""When the target words can be said: IBM model 1 on the text, word times from the speech.
+
+In a text without spaces, the pieces of its tokenizer take the place of the words.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from echostream.tokenizer import Tokenizer
+
 Pairs = Sequence[tuple[list[str], list[str]]]
+
+
+def split_text(
+    text: str, tokenizer: Tokenizer, emission_unit: str
+) -> tuple[list[str], list[list[int]]]:
+    """What a text is aligned by, and the ids of each: its words, or without spaces its pieces."""
+    if emission_unit == "word":
+        words = text.split()
+        return words, [tokenizer.encode(word) for word in words]
+    texts: list[str] = []
+    pieces: list[list[int]] = [[]]
+    for index in tokenizer.encode(text):
+        pieces[-1].append(index)
+        if shown := tokenizer.surface(index).strip():
+            texts.append(shown)
+            pieces.append([])
+    # A word mark alone belongs to the piece after it, or at the end to the one before.
+    rest = pieces.pop()
+    if pieces:
+        pieces[-1] += rest
+    return texts, pieces
 
 
 class WordAligner:

@@ -12,7 +12,7 @@ from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.streaming.clock import HOP_LENGTH, OUTPUT_STRIDE, SAMPLE_RATE
 from echostream.tokenizer import Tokenizer
-from echostream.training.align import WordAligner, emission_times, place_pieces
+from echostream.training.align import WordAligner, emission_times, place_pieces, split_text
 
 OUTPUT_RATE = SAMPLE_RATE / HOP_LENGTH / OUTPUT_STRIDE  # 25 Hz
 NO_LABEL = -1
@@ -29,7 +29,10 @@ class Example(NamedTuple):
 
 
 class ExampleMaker:
-    """Makes examples of utterances; `tail_ms` of silence follow the speech, as in a session."""
+    """Makes examples of utterances; `tail_ms` of silence follow the speech, as in a session.
+
+    The units are the emission units of the two languages, by which their texts are aligned.
+    """
 
     def __init__(
         self,
@@ -38,19 +41,27 @@ class ExampleMaker:
         cmvn: GlobalCmvn,
         aligner: WordAligner | None,
         tail_ms: int,
+        source_unit: str = "word",
+        target_unit: str = "word",
     ) -> None:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.cmvn = cmvn
         self.aligner = aligner
+        self.source_unit = source_unit
+        self.target_unit = target_unit
         self.tail = np.zeros(tail_ms * SAMPLE_RATE // 1000, dtype=np.float32)
 
     def __call__(self, utterance: Utterance) -> Example | None:
         """The example, or None if the audio is too short for its own text."""
         frames = self.cmvn.apply(fbank(np.concatenate([utterance.samples, self.tail])))
         num_outputs = len(frames) // OUTPUT_STRIDE
-        source_pieces = [self.source_tokenizer.encode(w) for w in utterance.source.split()]
-        target_pieces = [self.target_tokenizer.encode(w) for w in utterance.target.split()]
+        source_words, source_pieces = split_text(
+            utterance.source, self.source_tokenizer, self.source_unit
+        )
+        target_words, target_pieces = split_text(
+            utterance.target, self.target_tokenizer, self.target_unit
+        )
         source = [piece for pieces in source_pieces for piece in pieces]
         target = [piece for pieces in target_pieces for piece in pieces]
         if num_outputs < 2 * max(len(source), len(target), 1):
@@ -58,7 +69,7 @@ class ExampleMaker:
         source_labels = target_labels = None
         if self.aligner is not None and len(utterance.word_ends) == len(source_pieces):
             ends = utterance.word_ends
-            alignment = self.aligner.align(utterance.source.split(), utterance.target.split())
+            alignment = self.aligner.align(source_words, target_words)
             source_labels = _labels(list(ends), source_pieces, num_outputs)
             target_labels = _labels(emission_times(alignment, ends), target_pieces, num_outputs)
         return Example(frames.astype(np.float16), source, target, source_labels, target_labels)

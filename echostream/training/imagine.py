@@ -13,7 +13,7 @@ from torch.nn import functional
 from echostream.models.ctc import BLANK_ID
 from echostream.streaming.clock import GROUP_OUTPUTS
 from echostream.tokenizer import Tokenizer
-from echostream.training.align import WordAligner, emission_times, place_pieces
+from echostream.training.align import WordAligner, emission_times, place_pieces, split_text
 from echostream.training.example import NO_LABEL, OUTPUT_RATE
 
 CERTAINTY = 12.0  # logit of a piece that is heard
@@ -53,11 +53,15 @@ class ImaginedSpeech:
         target_tokenizer: Tokenizer,
         aligner: WordAligner,
         tail_ms: int,
+        source_unit: str = "word",
+        target_unit: str = "word",
     ) -> None:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.aligner = aligner
         self.tail_ms = tail_ms
+        self.source_unit = source_unit
+        self.target_unit = target_unit
 
     def __call__(self, pairs: Sequence[tuple[str, str]], rng: random.Random) -> Imagined:
         """A batch of `(source, target)` sentences."""
@@ -81,16 +85,17 @@ class ImaginedSpeech:
         )
 
     def _imagine(self, source: str, target: str, rng: random.Random) -> _Sentence:
-        words = source.split()
+        words, word_pieces = split_text(source, self.source_tokenizer, self.source_unit)
+        target_words, target_pieces = split_text(target, self.target_tokenizer, self.target_unit)
         pace = rng.uniform(0.7, 1.3)
         ends, now = [], rng.uniform(0.05, 0.3)
         for word in words:
             now += pace * min(0.5, max(0.12, 0.06 * len(word) * rng.uniform(0.8, 1.2)))
             ends.append(now)
         length = int((now + rng.uniform(0.1, 0.4) + self.tail_ms / 1000) * OUTPUT_RATE)
-        times = emission_times(self.aligner.align(words, target.split()), ends)
-        heard = _spikes(self.source_tokenizer, words, ends)
-        due = _spikes(self.target_tokenizer, target.split(), times)
+        times = emission_times(self.aligner.align(words, target_words), ends)
+        heard = _spikes(word_pieces, ends)
+        due = _spikes(target_pieces, times)
         # A text may have no pieces at all: one of signs that the normalisation leaves out.
         length = max([length, *(frame + 1 for frame, _ in (*heard[-1:], *due[-1:]))])
         heard = [(frame, self._mishear(piece, rng)) for frame, piece in heard]
@@ -102,8 +107,7 @@ class ImaginedSpeech:
         return piece
 
 
-def _spikes(tokenizer: Tokenizer, words: Sequence[str], times: Sequence[float]) -> Spikes:
-    pieces = [tokenizer.encode(word) for word in words]
+def _spikes(pieces: Sequence[list[int]], times: Sequence[float]) -> Spikes:
     frames = place_pieces(times, [len(p) for p in pieces], NO_LIMIT, OUTPUT_RATE)
     assert frames is not None, times
     return list(zip(frames, [piece for word in pieces for piece in word], strict=True))

@@ -17,11 +17,12 @@ from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.tokenizer import Tokenizer
-from echostream.training.align import WordAligner
+from echostream.training.align import WordAligner, split_text
 from echostream.training.config import NetworkConfig, TrainConfig
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.sources import Speech, draw_pairs, limit
 from echostream.training.tally import Tally
+from echostream.training.unspaced import check_spaces
 
 CMVN_UTTERANCES = 300
 ALIGN_SENTENCES = 4000
@@ -57,6 +58,7 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     if source_spm.exists() and target_spm.exists():
         count = min(count, ALIGN_SENTENCES)
     pairs = draw_pairs(train, count)
+    check_spaces(network, [s for s, _ in pairs], [t for _, t in pairs])
     source_tokenizer = _tokenizer(
         source_spm, [s for s, _ in pairs], "source", network.source_vocab_size, network
     )
@@ -65,9 +67,16 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     )
     _warn_of_changes([t for _, t in pairs], target_tokenizer)
     cmvn = _statistics(folder / CMVN, train)
-    words = [(s.split(), t.split()) for s, t in pairs[:ALIGN_SENTENCES]]
+    units = network.source_emission_unit, network.target_emission_unit
+    words = [
+        (
+            split_text(source, source_tokenizer, units[0])[0],
+            split_text(target, target_tokenizer, units[1])[0],
+        )
+        for source, target in pairs[:ALIGN_SENTENCES]
+    ]
     aligner = WordAligner([(s, t) for s, t in words if len(s) * len(t) <= ALIGN_PRODUCT])
-    make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms)
+    make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms, *units)
     examples = _dev_set(dev, config.data.dev_utterances, make)
     logger.info(
         "vocabulary %d and %d, %d dev utterances",

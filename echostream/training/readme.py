@@ -28,7 +28,11 @@ def model_readme(
         f"| {s.exact:.0f} % |{_decoder_cells(s)}"
         for look_ahead, s in scores.items()
     )
-    header = "| look-ahead L | latency of the encoder | BLEU | WER | sentences without a mistake |"
+    network = config.network
+    bleu = "BLEU of characters" if network.target_emission_unit == "char" else "BLEU"
+    wer = "CER" if network.source_emission_unit == "char" else "WER"
+    header = f"| look-ahead L | latency of the encoder | {bleu} | {wer} "
+    header += "| sentences without a mistake |"
     if model.decoder is not None:
         header += " BLEU of the decoder | its sentences without a mistake |"
     return f"""\

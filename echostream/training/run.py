@@ -163,6 +163,8 @@ class Run:
                 prepared.target_tokenizer,
                 prepared.aligner,
                 config.network.tail_ms,
+                config.network.source_emission_unit,
+                config.network.target_emission_unit,
             ),
             config.warm_start,
             config.loss.align_blank_weight,
@@ -184,6 +186,8 @@ class Run:
                 prepared.target_tokenizer,
                 look_ahead,
                 self.trainer.device,
+                source_unit=prepared.model_config.source_emission_unit,
+                target_unit=prepared.model_config.target_emission_unit,
             )
             log.write(f"{kind}_L{look_ahead}", step, **scores[look_ahead].known())
         said = "; ".join(f"L={look_ahead} {score}" for look_ahead, score in scores.items())

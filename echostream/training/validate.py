@@ -48,8 +48,13 @@ def validate(
     max_future_frames: int,
     device: torch.device,
     batch_size: int = 24,
+    source_unit: str = "word",
+    target_unit: str = "word",
 ) -> Scores:
-    """Scores of whole recordings, decoded greedily."""
+    """Scores of whole recordings, decoded greedily.
+
+    Where the emission unit of a language is the character, so is what BLEU and WER count.
+    """
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].frames))
     sources: dict[int, str] = {}
     targets: dict[int, str] = {}
@@ -70,10 +75,15 @@ def validate(
                 decoded[index] = target_tokenizer.decode(_written(writer, output, row))
     source_refs = [source_tokenizer.decode(e.source) for e in examples]
     target_refs = [target_tokenizer.decode(e.target) for e in examples]
-    bleu, exact = _quality(targets, target_refs)
-    decoder_bleu, decoder_exact = _quality(decoded, target_refs) if decoded else (None, None)
+    bleu, exact = _quality(targets, target_refs, target_unit)
+    decoder_bleu, decoder_exact = (
+        _quality(decoded, target_refs, target_unit) if decoded else (None, None)
+    )
+    heard = [sources[i] for i in range(len(examples))]
+    if source_unit == "char":
+        source_refs, heard = (list(map(_spaced, texts)) for texts in (source_refs, heard))
     return Scores(
-        wer=word_error_rate(source_refs, [sources[i] for i in range(len(examples))]),
+        wer=word_error_rate(source_refs, heard),
         bleu=bleu,
         exact=exact,
         decoder_bleu=decoder_bleu,
@@ -81,11 +91,17 @@ def validate(
     )
 
 
-def _quality(said: dict[int, str], references: list[str]) -> tuple[float, float]:
+def _spaced(text: str) -> str:
+    """A text with each of its characters as a word."""
+    return " ".join(text.replace(" ", ""))
+
+
+def _quality(said: dict[int, str], references: list[str], unit: str) -> tuple[float, float]:
     """BLEU, and how many of 100 sentences are the reference."""
     hypotheses = [said[index] for index in range(len(references))]
     right = sum(h == r for h, r in zip(hypotheses, references, strict=True))
-    bleu = sacrebleu.corpus_bleu(hypotheses, [references]).score
+    tokenizer = "char" if unit == "char" else "13a"
+    bleu = sacrebleu.corpus_bleu(hypotheses, [references], tokenize=tokenizer).score
     return bleu, 100 * right / len(references)
 
 
