@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from echostream.data.utterance import Utterance
-from echostream.frontend.audio import AudioError, clean, read_audio
+from echostream.frontend.audio import AudioError, FaultyFiles, clean, read_audio
 from echostream.streaming.clock import SAMPLE_RATE
 
 COLUMNS = (
@@ -44,6 +44,7 @@ class Table(Sequence[Utterance]):
     def __init__(self, rows: Sequence[dict[str, str]], folder: Path) -> None:
         self._rows = tuple(rows)
         self._folder = folder
+        self._faulty = FaultyFiles()  # each pass would warn of each of them again
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -63,7 +64,7 @@ class Table(Sequence[Utterance]):
                 "of a zip of features. EchoStream makes its own features: write the recording's "
                 "path there."
             )
-        recorded, sample_rate = read_audio(self._folder / row["src_audio"])
+        recorded, sample_rate = read_audio(self._folder / row["src_audio"], self._faulty)
         samples, _ = clean(recorded)
         if sample_rate != SAMPLE_RATE:
             resampled = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
