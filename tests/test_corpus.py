@@ -259,3 +259,20 @@ def test_recordings_are_brought_to_16_khz_mono_and_columns_may_be_in_any_order(
     assert item.samples.shape == (16_000,)
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
     np.testing.assert_allclose(item.samples[500:-500], expected[500:-500], atol=1e-3)
+
+
+def test_recordings_with_the_same_fault_are_told_once_in_a_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """78 files of a public corpus have a wrong header: each pass warned of each of them."""
+    lines = [f"{n}\t{n}.wav\t1\tun\tone\t\t0\n" for n in range(3)]
+    for number in range(3):
+        path = tmp_path / f"{number}.wav"
+        sf.write(path, np.zeros(8000), 16_000)
+        path.write_bytes(path.read_bytes()[:8000])
+    (tmp_path / "x.tsv").write_text(HEADER + "".join(lines), encoding="utf-8")
+    table = read_tsv(tmp_path / "x.tsv")
+    for _ in range(2):
+        assert [len(utterance.samples) for utterance in table] == 3 * [3978]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{tmp_path / '0.wav'}: only the first 0.249 s")

@@ -15,7 +15,7 @@ import soxr
 from echostream.data.table_text import TableError as TableError
 from echostream.data.table_text import TextNotes, lines_of
 from echostream.data.utterance import Utterance
-from echostream.frontend.audio import AudioError, clean, read_audio
+from echostream.frontend.audio import AudioError, FaultyFiles, clean, read_audio
 from echostream.streaming.clock import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Table(Sequence[Utterance]):
     def __init__(self, rows: Sequence[Row], path: Path) -> None:
         self._rows = tuple(rows)
         self.path = path
+        self._faulty = FaultyFiles()  # each pass would warn of each of them again
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -112,7 +113,7 @@ class Table(Sequence[Utterance]):
         if fault := self._fault(row):
             raise AudioError(fault)
         path = self.path.parent / row.audio
-        recorded, sample_rate = read_audio(path)
+        recorded, sample_rate = read_audio(path, self._faulty)
         samples, num_unusable = clean(recorded)
         if num_unusable:
             logger.warning(
