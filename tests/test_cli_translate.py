@@ -188,16 +188,21 @@ def test_a_warning_names_its_recording(
 # Where words go.
 
 
-def broken_pipe() -> io.TextIOWrapper:
+def broken_pipe(buffered: bool = True) -> io.TextIOWrapper:
     reading, writing = os.pipe()
     os.close(reading)
-    return open(writing, "w", encoding="utf-8")
+    raw = io.FileIO(writing, "w")
+    if buffered:
+        return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8")
+    return io.TextIOWrapper(raw, encoding="utf-8", write_through=True)  # type: ignore[type-var]
 
 
+@pytest.mark.parametrize("buffered", [True, False])
 def test_a_reader_that_goes_away_is_no_error(
-    model: Path, good: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+    buffered: bool, model: Path, good: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
-    with broken_pipe() as pipe:
+    """With PYTHONUNBUFFERED nothing is kept that would fail a second time."""
+    with broken_pipe(buffered) as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
         assert main(["translate", str(model), str(good), str(good)]) == 0
     assert capfd.readouterr().err == ""

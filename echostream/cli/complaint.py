@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import logging
 import os
+import select
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 
 def complain(args: argparse.Namespace, message: str) -> None:
@@ -41,12 +42,24 @@ def silence_broken_outputs() -> list[str]:
     """
     broken = []
     for name, stream in (("standard output", sys.stdout), ("standard error", sys.stderr)):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
+        if stream is not None and _is_broken(stream):
             broken.append(name)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
     return broken
+
+
+def _is_broken(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # not a file: a notebook, a test
+        return False
+    # An unbuffered stream keeps nothing that could fail a second time.
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
