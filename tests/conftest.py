@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,22 +48,49 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from echostream.export import export_model
 
+    def make(folder: Path) -> None:
+        make_model_folder(folder, decoder_layers=1)
+        weights = load_file(folder / "model.safetensors")
+        generator = torch.Generator().manual_seed(0)
+        for name, value in weights.items():  # zero at the start, which would hide errors
+            if name.startswith("encoder.") and name.endswith("position_bias"):
+                value.normal_(generator=generator)
+        save_file(weights, folder / "model.safetensors")
+        export_model(folder, int8=True)
+
+    return made_once(tmp_path_factory, "exported", make)
+
+
+@pytest.fixture(scope="session")
+def exported_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the benchmark's tiny encoder in both back ends, for reading only."""
+    from eval.bench.subjects import QUICK, Bench
+
+    return made_once(
+        tmp_path_factory,
+        "exported_encoder",
+        lambda folder: Bench(QUICK, folder).encoder_file("onnx-int8"),
+    )
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """A folder that `make` fills; one process does it for all: to trace takes a while."""
     place = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        place = place.parent  # to trace takes half a minute: one process does it for all
-    folder = place / "exported"
-    with (place / "exported.lock").open("w") as lock:
+        place = place.parent
+    folder = place / name
+    with (place / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            unfinished = make_model_folder(place / "exported.unfinished", decoder_layers=1)
-            weights = load_file(unfinished / "model.safetensors")
-            generator = torch.Generator().manual_seed(0)
-            for name, value in weights.items():  # zero at the start, which would hide errors
-                if name.startswith("encoder.") and name.endswith("position_bias"):
-                    value.normal_(generator=generator)
-            save_file(weights, unfinished / "model.safetensors")
-            export_model(unfinished, int8=True)
+            unfinished = place / f"{name}.unfinished"
+            unfinished.mkdir()
+            make(unfinished)
             unfinished.rename(folder)
+            # The tracer leaves millions of objects behind, which every collection would look at.
+            gc.collect()
+            gc.freeze()
     return folder
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 
+from eval.bench import profile_step
 from eval.bench.profile_step import main
+from eval.bench.subjects import Bench
 
 
 @pytest.mark.slow
-def test_the_profile_counts_the_products_of_the_step(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_profile_counts_the_products_of_the_step(
+    exported_encoder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = lambda scale: nullcontext(Bench(scale, exported_encoder))  # noqa: E731
+    monkeypatch.setattr(profile_step, "opened", ready)
     assert main(["--quick"]) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "|" in line]
     counts = {row[0].strip("| "): int(row[1]) for row in rows[2:]}

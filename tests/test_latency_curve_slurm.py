@@ -39,7 +39,7 @@ def test_an_array_of_tasks_and_a_merge_score_as_a_direct_run(
     folder.mkdir()
     corpus = Corpus(folder, (1, 2, 3, 4, 5))
     array, merge = folder / "my curve.sbatch", folder / "my curve-merge.sbatch"
-    words = (*SWEEP, "--shards", 3, "--slurm-script", array)
+    words = (*SWEEP, "--shards", 2, "--slurm-script", array)
     options = ("--slurm-options", "partition=gpu", "time=1:00:00")
     assert corpus.sweep(*words, *options, "--", "--silent-word", "two words") == 0
     assert not corpus.output.exists(), "nothing is run"
@@ -53,18 +53,17 @@ def test_an_array_of_tasks_and_a_merge_score_as_a_direct_run(
             *sbatch_options(script)
         }
     (tasks,) = [word for word in sbatch_options(array) if word.startswith("--array=")]
-    assert tasks == "--array=0-2"
+    assert tasks == "--array=0-1"
     assert not any(word.startswith("--array") for word in sbatch_options(merge))
     (logs,) = [word for word in sbatch_options(array) if word.startswith("--output=")]
     assert Path(logs.removeprefix("--output=")).parent.is_dir()
 
-    for task in (2, 0):
-        done = bash(array, SLURM_ARRAY_TASK_ID=task)
-        assert done.returncode == 0, done.stderr
+    done = bash(array, SLURM_ARRAY_TASK_ID=1)
+    assert done.returncode == 0, done.stderr
     early = bash(merge)
     assert early.returncode == 1
     assert "L1_seg500_n1 failed: 3 of 5 utterances are finished" in early.stderr
-    assert bash(array, SLURM_ARRAY_TASK_ID=1).returncode == 0
+    assert bash(array, SLURM_ARRAY_TASK_ID=0).returncode == 0
     assert not list(corpus.output.glob("*/point.json")), "scores are left to the merge"
     late = bash(merge)
     assert late.returncode == 0, late.stderr

@@ -182,6 +182,6 @@ def test_the_shipped_agent_writes_with_both_whole_or_in_shards(tmp_path: Path) -
     assert said["L0_seg320_n1_decoder"] != said["L0_seg320_n1"]
 
     sharded = corpus.elsewhere()
-    assert sharded.sweep(*words, "--writers", "decoder", "--shards", 3) == 0
+    assert sharded.sweep(*words, "--writers", "decoder", "--shards", 2) == 0
     log = logged(sharded.output / "L0_seg320_n1_decoder")
     assert log == logged(corpus.output / "L0_seg320_n1_decoder")

@@ -275,20 +275,21 @@ ALL_ENTRY_FILES = [
 ]
 
 
-@pytest.mark.parametrize("path", ALL_ENTRY_FILES, ids=lambda path: path.name)
-def test_t8_t9_a_file_anywhere_brings_one_agent_and_the_library_none(
-    path: Path, tmp_path: Path
-) -> None:
+def test_t8_t9_a_file_anywhere_brings_one_agent_and_the_library_none(tmp_path: Path) -> None:
     """SimulEval's own way of loading: no module of that name is known, no folder on the path."""
-    copied = shutil.copy(path, tmp_path / "copied.agent.py")
+    copies = [
+        shutil.copy(path, tmp_path / f"copied{count}.agent.py")
+        for count, path in enumerate(ALL_ENTRY_FILES)
+    ]
     code = (
         "from simuleval.utils import agent; import echostream.agents; "
-        "before = len(agent.EVALUATION_SYSTEM_LIST); "
-        f"agent.import_file({str(copied)!r}); "
-        "import sys; print(before, len(agent.EVALUATION_SYSTEM_LIST), 'agents' in sys.modules)"
+        "found = [len(agent.EVALUATION_SYSTEM_LIST)]\n"
+        f"for path in {list(map(str, copies))!r}:\n"
+        "    agent.import_file(path); found.append(len(agent.EVALUATION_SYSTEM_LIST))\n"
+        "import sys; print(found, 'agents' in sys.modules)"
     )
     done = run([sys.executable, "-c", code], tmp_path)
-    assert done.stdout == "0 1 False\n"
+    assert done.stdout == f"{list(range(len(copies) + 1))} False\n"
 
 
 def test_a_missing_user_dir_fails_as_the_readme_says(tmp_path: Path) -> None:
