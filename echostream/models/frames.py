@@ -26,9 +26,7 @@ def check_frames(name: str, frames: Tensor, weight: Tensor, batch_size: int | No
             f"`{name}` must have shape ({', '.join(map(str, wanted))}), "
             f"but has shape {tuple(frames.shape)} instead."
         )
-    # Autocast exists on these devices alone; any other raises.
-    casts = frames.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(frames.device.type)
-    lenient = casts and frames.is_floating_point()
+    lenient = frames.is_floating_point() and _casts(frames.device.type)
     if frames.dtype != weight.dtype and not lenient:
         raise ValueError(
             f"`{name}` must be of {weight.dtype}, as the weights are, "
@@ -39,6 +37,17 @@ def check_frames(name: str, frames: Tensor, weight: Tensor, batch_size: int | No
             f"`{name}` must be on {weight.device}, as the weights are, "
             f"but is on {frames.device} instead."
         )
+
+
+def _casts(device_type: str) -> bool:
+    """Whether autocast is on for a device; only these have it."""
+    if device_type not in ("cpu", "cuda"):
+        return False
+    try:
+        return bool(torch.is_autocast_enabled(device_type))
+    except TypeError:  # PyTorch before 2.4: one function for each device
+        is_enabled = torch.is_autocast_cpu_enabled if device_type == "cpu" else None
+        return bool(is_enabled() if is_enabled else torch.is_autocast_enabled())
 
 
 def check_recordings(frames: Tensor, lengths: Tensor, weight: Tensor) -> None:
