@@ -29,7 +29,7 @@ from echostream.model_folder import BACKENDS, Model, load_model
 from echostream.scoring.quality import DEFAULT_TOKENIZER, make_bleu, quality
 from echostream.scoring.texts import characters, composed
 from echostream.streaming import SAMPLE_RATE
-from echostream.translator import StreamingTranslator
+from echostream.translator import StreamingTranslator, joined_text
 from eval.arguments import whole_from, writer_and_lagging
 from eval.inputs import InputError, check_single_references, read_test_set
 
@@ -94,17 +94,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table; 2 for bad arguments or inputs."""
     args = _parser().parse_args(argv)
     try:
-        test_set = read_test_set(args.source, args.target)
-        check_single_references(test_set)
-        make_bleu(args.sacrebleu_tokenizer)  # before the work
-        model = load_model(args.model_path, backend=args.backend)
-        writers = args.writers or (["ctc"] if model.network.decoder is None else ["ctc", "decoder"])
-        recordings = [load(path) for path in test_set.recordings]
+        inputs = read_inputs(args)
         results = [
             measure(
-                model,
-                recordings,
-                test_set.references,
+                inputs.model,
+                inputs.recordings,
+                inputs.references,
                 joined,
                 writer,
                 args.max_future_frames,
@@ -112,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args.sacrebleu_tokenizer,
             )
             for joined in args.joined
-            for writer in writers
+            for writer in inputs.writers
         ]
     except (InputError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -121,15 +116,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="long_form.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+@dataclass(frozen=True)
+class Inputs:
+    """What the flags of `add_input_flags` name."""
+
+    model: Model
+    writers: list[str]  # those asked for, or all of the model
+    recordings: list[NDArray[np.float32]]  # (S,) at 16 kHz
+    references: Sequence[str]
+
+
+def read_inputs(args: argparse.Namespace) -> Inputs:
+    """Reads them. Raises InputError, OSError or ValueError naming what cannot be used."""
+    test_set = read_test_set(args.source, args.target)
+    check_single_references(test_set)
+    make_bleu(args.sacrebleu_tokenizer)  # before the work
+    model = load_model(args.model_path, backend=args.backend)
+    writers = args.writers or (["ctc"] if model.network.decoder is None else ["ctc", "decoder"])
+    recordings = [load(path) for path in test_set.recordings]
+    return Inputs(model, writers, recordings, test_set.references)
+
+
+def add_input_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the model and the test set, by default the demo's, and the decoding methods."""
     add = parser.add_argument
     add("--model-path", type=Path, default=Path("models/fr-en-demo"))
+    add("--backend", choices=BACKENDS, default="torch")
     add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"))
     add("--target", type=Path, default=Path("examples/fr-en/target.txt"))
-    add("--joined", type=whole_from(1), nargs="+", default=[1, 4, 16], help="sentences in a stream")
     add(
         "--writers",
         type=writer_and_lagging,
@@ -137,10 +151,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME[:K]",
         help="as in latency_curve.py (default: all of the model)",
     )
-    add("--max-future-frames", type=whole_from(0), default=0)
-    add("--backend", choices=BACKENDS, default="torch")
     tokenizer = "of BLEU; with char, zh ... lengths count in characters"
     add("--sacrebleu-tokenizer", default=DEFAULT_TOKENIZER, help=tokenizer)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="long_form.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add_input_flags(parser)
+    add = parser.add_argument
+    add("--joined", type=whole_from(1), nargs="+", default=[1, 4, 16], help="sentences in a stream")
+    add("--max-future-frames", type=whole_from(0), default=0)
     add("--pause-ms", type=whole_from(0), default=400, help="silence between two sentences")
     return parser
 
@@ -163,7 +185,7 @@ def translate(session: StreamingTranslator, samples: NDArray[np.float32]) -> str
     outputs = []
     for start in range(0, len(samples), PUSH):
         outputs += session.push(samples[start : start + PUSH], SAMPLE_RATE)
-    return " ".join(output.text for output in outputs + session.finish())
+    return joined_text(outputs + session.finish())
 
 
 if __name__ == "__main__":

@@ -5,30 +5,33 @@
 
 The first table is BLEU when every recording is made louder or quieter by so many decibels, as 16
 bits hold it: what is too loud is clipped. The second is what the model writes when it is given the
-sounds of `eval/sounds.py`, 10 s each, of which it should write nothing.
+sounds of `eval/sounds.py`, 10 s each, of which it should write nothing. Rows are printed as they
+are measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import sacrebleu
 from numpy.typing import NDArray
 
 if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from echostream.model_folder import BACKENDS, load_model
+from echostream.scoring.quality import quality
+from echostream.scoring.texts import composed
 from echostream.translator import StreamingTranslator
-from eval.arguments import writer_and_lagging
-from eval.inputs import InputError, read_test_set
-from eval.long_form import load, open_session, translate
+from eval.arguments import whole_from
+from eval.inputs import InputError
+from eval.long_form import Inputs, add_input_flags, open_session, read_inputs, translate
 from eval.sounds import sounds
+
+Sessions = dict[str, StreamingTranslator]  # by the name of the column
 
 
 def at_level(samples: NDArray[np.float32], gain_db: float) -> NDArray[np.float32]:
@@ -37,67 +40,68 @@ def at_level(samples: NDArray[np.float32], gain_db: float) -> NDArray[np.float32
     return (np.clip(scaled, -(2**15), 2**15 - 1) / 2**15).astype(np.float32)
 
 
-def level_table(
-    sessions: dict[str, StreamingTranslator],
-    recordings: Sequence[NDArray[np.float32]],
-    references: Sequence[str],
-    gains: Sequence[float],
-) -> str:
-    """BLEU of each session at each gain, as a Markdown table."""
-    lines = ["| level | " + " | ".join(sessions) + " |", "|---:|" + "---:|" * len(sessions)]
+def level_rows(
+    sessions: Sessions, inputs: Inputs, gains: Sequence[int], tokenizer: str
+) -> Iterator[list[str]]:
+    """A level, and BLEU of each session at it."""
+    references = list(map(composed, inputs.references))
     for gain in gains:
-        cells = []
+        row = [f"{gain:+d} dB"]
         for session in sessions.values():
-            found = [translate(session, at_level(samples, gain)) for samples in recordings]
-            cells.append(f"{sacrebleu.corpus_bleu(found, [list(references)]).score:.1f}")
-        lines.append(f"| {gain:+g} dB | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            found = [translate(session, at_level(samples, gain)) for samples in inputs.recordings]
+            row.append(f"{quality(list(map(composed, found)), references, tokenizer).BLEU:.1f}")
+        yield row
 
 
-def sound_table(sessions: dict[str, StreamingTranslator], seconds: float) -> str:
-    """What each session writes of each sound, as a Markdown table."""
-    lines = ["| sound | " + " | ".join(sessions) + " |", "|---|" + "---|" * len(sessions)]
+def sound_rows(sessions: Sessions, seconds: int) -> Iterator[list[str]]:
+    """A sound, and what each session writes of it."""
     for name, samples in sounds(seconds).items():
-        found = [translate(session, samples) for session in sessions.values()]
-        lines.append(f"| {name} | " + " | ".join(text or "-" for text in found) + " |")
-    return "\n".join(lines)
+        yield [name, *(translate(session, samples) or "-" for session in sessions.values())]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints both tables; 2 for bad arguments or inputs."""
+    """Prints both tables in Markdown; 2 for bad arguments or inputs."""
     args = _parser().parse_args(argv)
     try:
-        test_set = read_test_set(args.source, args.target)
-        model = load_model(args.model_path, backend=args.backend)
-        writers = args.writers or (["ctc"] if model.network.decoder is None else ["ctc", "decoder"])
-        recordings = [load(path) for path in test_set.recordings]
+        inputs = read_inputs(args)
         sessions = {
-            f"{writer}, L={look_ahead}": open_session(model, writer, look_ahead)
+            f"{writer}, L={look_ahead}": open_session(inputs.model, writer, look_ahead)
             for look_ahead in args.max_future_frames
-            for writer in writers
+            for writer in inputs.writers
         }
     except (InputError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(level_table(sessions, recordings, test_set.references, args.gains))
+    rows = level_rows(sessions, inputs, args.gains, args.sacrebleu_tokenizer)
+    _print_table("level", sessions, rows)
     print()
-    print(sound_table(sessions, args.seconds))
+    _print_table("sound", sessions, sound_rows(sessions, args.seconds))
     return 0
+
+
+def _print_table(first: str, sessions: Sessions, rows: Iterator[list[str]]) -> None:
+    for row in ([first, *sessions], ["---"] * (1 + len(sessions))):
+        print(f"| {' | '.join(row)} |")
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def _gain(text: str) -> int:
+    gain = int(text)
+    if not -96 <= gain <= 48:
+        raise argparse.ArgumentTypeError(f"must be from -96 to 48 dB, but is {gain} instead.")
+    return gain
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="robustness.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    add_input_flags(parser)
     add = parser.add_argument
-    add("--model-path", type=Path, default=Path("models/fr-en-demo"))
-    add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"))
-    add("--target", type=Path, default=Path("examples/fr-en/target.txt"))
-    add("--gains", type=float, nargs="+", metavar="DB", default=[0, -10, -20, -30, -40, 12])
-    add("--seconds", type=float, default=10.0, help="length of a sound")
-    add("--writers", type=writer_and_lagging, nargs="+", metavar="NAME[:K]")
-    add("--max-future-frames", type=int, nargs="+", default=[0])
-    add("--backend", choices=BACKENDS, default="torch")
+    add("--gains", type=_gain, nargs="+", metavar="DB", default=[0, -10, -20, -30, -40, 12])
+    add("--seconds", type=whole_from(1), default=10, help="length of a sound")
+    add("--max-future-frames", type=whole_from(0), nargs="+", default=[0])
     return parser
 
 

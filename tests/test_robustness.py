@@ -79,9 +79,9 @@ def test_both_tables_have_a_column_for_each_writer(
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     model = ["--model-path", str(ROOT / "models" / "fr-en-demo")]
     lists = ["--source", str(tmp_path / "wav_list.txt"), "--target", str(tmp_path / "target.txt")]
-    assert main([*model, *lists, "--gains", "-3", "--seconds", "0.5"]) == 0
+    assert main([*model, *lists, "--gains", "-3", "--seconds", "1"]) == 0
     levels, found = capsys.readouterr().out.split("\n\n")
     header = "| level | ctc, L=0 | decoder, L=0 |"
     assert levels.splitlines()[0] == header
     assert levels.splitlines()[2].startswith("| -3 dB | ")
-    assert len(found.splitlines()) == 2 + len(sounds(0.5))
+    assert len(found.splitlines()) == 2 + len(sounds(1))

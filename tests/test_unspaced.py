@@ -17,6 +17,8 @@ from echostream.agents import SpeechToTextTranslationAgent
 from echostream.cli import main as echostream
 from echostream.stream import Output, joined_text
 from eval.latency_curve import main as latency_curve
+from eval.long_form import load
+from eval.long_form import translate as in_pushes
 
 TARGETS = [unspaced(utterance(index).target) for index in range(NUM_UTTERANCES)]
 CHAR = ("--eval-latency-unit", "char", "--sacrebleu-tokenizer", "char")
@@ -76,6 +78,13 @@ def test_a_batch_gives_out_what_a_session_does(model: Model, recordings: list[Pa
         for stream, outputs in batch.step().items():
             found[stream] += outputs
     assert [joined_text(outputs) for outputs in found.values()] == TARGETS
+
+
+def test_a_long_form_text_has_no_spaces_between_outputs(
+    model: Model, recordings: list[Path]
+) -> None:
+    session = StreamingTranslator(model)
+    assert [in_pushes(session, load(path)) for path in recordings] == TARGETS
 
 
 def test_the_source_keeps_its_own_unit(model: Model, recordings: list[Path]) -> None:
