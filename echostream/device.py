@@ -35,7 +35,7 @@ def adapt_to_fork() -> None:
     """In a process that was forked after a model was loaded or run: one thread, and a warning.
 
     PyTorch's threads (OpenMP) do not survive a fork, and a computation with more than one would
-    wait for them for ever. Called before anything large is computed; costs a microsecond.
+    wait for them for ever. Called before anything large is computed.
     """
     global _computes_in
     process = os.getpid()
