@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from echostream.scoring.texts import characters
 
@@ -15,7 +14,7 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     """Fewest insertions, deletions and substitutions that turn one into the other (Levenshtein).
 
     A column of the usual table is two whole numbers, whose bits are the steps up and down in it
-    (Myers 1999; Hyyrö 2003): an hour of speech takes a second.
+    (Myers 1999; Hyyrö 2003).
     """
     places: dict[str, int] = {}  # of each word in the reference, as bits
     for place, word in enumerate(reference):
@@ -42,7 +41,7 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
 def word_error_rate(
     references: Sequence[str | Sequence[str]],
     hypotheses: Sequence[str],
-    unit: Literal["word", "char"] = "word",
+    unit: str = "word",
 ) -> float:
     """WER, or with `char` CER, of a whole run in percent; case and punctuation count.
 

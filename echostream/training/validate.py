@@ -80,20 +80,13 @@ def validate(
         _quality(decoded, target_refs, target_unit) if decoded else (None, None)
     )
     heard = [sources[i] for i in range(len(examples))]
-    if source_unit == "char":
-        source_refs, heard = (list(map(_spaced, texts)) for texts in (source_refs, heard))
     return Scores(
-        wer=word_error_rate(source_refs, heard),
+        wer=word_error_rate(source_refs, heard, source_unit),
         bleu=bleu,
         exact=exact,
         decoder_bleu=decoder_bleu,
         decoder_exact=decoder_exact,
     )
-
-
-def _spaced(text: str) -> str:
-    """A text with each of its characters as a word."""
-    return " ".join(text.replace(" ", ""))
 
 
 def _quality(said: dict[int, str], references: list[str], unit: str) -> tuple[float, float]:
