@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,6 @@ from echostream.data.table_text import TextNotes, lines_of
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError, FaultyFiles, clean, read_audio
 from echostream.streaming.clock import SAMPLE_RATE
-
-logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "id",
@@ -116,10 +113,10 @@ class Table(Sequence[Utterance]):
         recorded, sample_rate = read_audio(path, self._faulty)
         samples, num_unusable = clean(recorded)
         if num_unusable:
-            logger.warning(
-                "%s: %d samples are NaN, infinite or far too large, and count as silence.",
-                path,
-                num_unusable,
+            self._faulty.add(
+                str(path),
+                "samples that are NaN, infinite or far too large",
+                f"{num_unusable} samples are NaN, infinite or far too large, and count as silence",
             )
         loudest = float(np.abs(samples).max(initial=0))
         if loudest > _LOUDEST:
