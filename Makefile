@@ -49,12 +49,12 @@ espeak:
 
 demo: export OMP_NUM_THREADS := 1
 demo: $(STAMP) ## the latency-quality curves of the shipped model, into out/demo
-	@$(BIN)/python eval/latency_curve.py --max-future-frames 0 1 \
+	@$(BIN)/echostream curve --max-future-frames 0 1 \
 		--segment-sizes 320 640 960 --writers ctc decoder:1 --jobs 2 --output out/demo
 
 bench: export OMP_NUM_THREADS := 1
 bench: $(STAMP) ## speed, memory and start-up against their targets, into out/bench (some minutes)
-	@$(BIN)/python eval/bench/run.py --output out/bench
+	@$(BIN)/python benchmarks/run.py --output out/bench
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check --output-format concise .

@@ -48,7 +48,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["echostream", "echostream.*"]),
-    package_data={"echostream": ["py.typed", "data/grammars/*.yaml"]},
+    package_data={"echostream": ["py.typed", "data/synthetic/grammars/*.yaml"]},
     install_requires=[
         "torch>=2.0.1,<2.14",
         "numpy>=1.23.5,<3",

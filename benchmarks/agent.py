@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.figures import Figure, at_most
+from benchmarks.streams import STEP_MS
+from benchmarks.subjects import Bench
+from benchmarks.timing import Times, take_turns
 from echostream.agents import SpeechToTextTranslationAgent
 from echostream.agents.states import SpeechSegment
+from echostream.evaluation.provenance import ROOT
 from echostream.frontend.audio import read_audio
+from echostream.session.translator import StreamingTranslator
 from echostream.streaming import SAMPLE_RATE
-from echostream.translator import StreamingTranslator
-from eval.bench.figures import Figure, at_most
-from eval.bench.streams import STEP_MS
-from eval.bench.subjects import Bench
-from eval.bench.timing import Times, take_turns
-from eval.provenance import ROOT
 
 # Of making an array of the list of floats that SimulEval sends, which no agent is spared; the rest
 # of a call is bookkeeping of about the same size.

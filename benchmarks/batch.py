@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eval.bench.figures import Figure, Unavailable, at_most, skipped
-from eval.bench.floors import Multiplier
-from eval.bench.step import WARM_S
-from eval.bench.streams import STEP_MS, FeatureStream, count_flops
-from eval.bench.subjects import NAMES, Bench
-from eval.bench.timing import take_turns
+from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.floors import Multiplier
+from benchmarks.step import WARM_S
+from benchmarks.streams import STEP_MS, FeatureStream, count_flops
+from benchmarks.subjects import NAMES, Bench
+from benchmarks.timing import take_turns
 
 MAX_OF_ARITHMETIC = 2.5
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eval.bench.figures import Unavailable
-from eval.provenance import ROOT
+from benchmarks.figures import Unavailable
+from echostream.evaluation.provenance import ROOT
 
 
 def ask(module: str, *arguments: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from eval.bench.timing import sample
+from benchmarks.timing import sample
 
 _SIZE = 512  # of the square matrices: 3 MiB, which stay in a cache near the core
 _TRIES = 8  # of each way to read, to choose the fastest

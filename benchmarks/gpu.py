@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.figures import Figure, skipped
+from benchmarks.streams import STEP_MS
+from benchmarks.subjects import Bench
 from echostream.streaming import GROUP_FRAMES, GROUP_MS, map_state
 from echostream.streaming.state import named_leaves
-from eval.bench.figures import Figure, skipped
-from eval.bench.streams import STEP_MS
-from eval.bench.subjects import Bench
 
 BATCHES = (1, 4, 16, 64, 128, 256, 512, 1024)
 _WARM_STEPS = 3  # before a capture; kernels are chosen in the first ones

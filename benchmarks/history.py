@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
+from benchmarks.figures import Figure, Target, Unavailable, at_least, skipped
+from benchmarks.streams import STEP_MS, FeatureStream, noise_frames
+from benchmarks.subjects import NAMES, Bench
+from benchmarks.timing import Times, sample_in_turn
 from echostream.streaming import GROUP_FRAMES
-from eval.bench.figures import Figure, Target, Unavailable, at_least, skipped
-from eval.bench.streams import STEP_MS, FeatureStream, noise_frames
-from eval.bench.subjects import NAMES, Bench
-from eval.bench.timing import Times, sample_in_turn
 
 MIN_TIMES_FASTER = {5: 5, 20: 20, 60: 100}
 _ROUNDS = {5: 8, 20: 5, 60: 3}  # the longer the history, the longer a sample

@@ -1,6 +1,6 @@
 """An hour of audio through one session: does it grow, does it slow down?
 
-    python -m eval.bench.hour torch MODEL 3600 60 100
+    python -m benchmarks.hour torch MODEL 3600 60 100
 
 is one such process: 3600 s of sound, synthesised as they are pushed; resident memory after second
 60 and at the end; then 100 pushes of this session and of one that is 10 s old, in turn.
@@ -16,16 +16,16 @@ from typing import Any
 
 import torch
 
+from benchmarks.child import answer, arguments, ask
+from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.memory import memory_mb
+from benchmarks.sound import Babble
+from benchmarks.streams import STEP_MS
+from benchmarks.subjects import BACKENDS, NAMES, Bench, export
+from benchmarks.timing import Times, sample
 from echostream.model_folder import load_model
+from echostream.session.translator import StreamingTranslator
 from echostream.streaming import SAMPLE_RATE
-from echostream.translator import StreamingTranslator
-from eval.bench.child import answer, arguments, ask
-from eval.bench.figures import Figure, Unavailable, at_most, skipped
-from eval.bench.memory import memory_mb
-from eval.bench.sound import Babble
-from eval.bench.streams import STEP_MS
-from eval.bench.subjects import BACKENDS, NAMES, Bench, export
-from eval.bench.timing import Times, sample
 
 MAX_GROWTH_MB = 10
 MAX_SLOWDOWN = 1.05
@@ -45,7 +45,7 @@ def measure(bench: Bench) -> list[Figure]:
         try:
             export(bench.demo_folder, backend)
             sizes = map(str, (scale.long_s, scale.early_s, window))
-            found = ask("eval.bench.hour", backend, str(bench.demo_folder), *sizes)
+            found = ask("benchmarks.hour", backend, str(bench.demo_folder), *sizes)
         except Unavailable as error:
             figures.append(skipped(growth, "MB", error, at_most(MAX_GROWTH_MB)))
             figures.append(skipped(step, "ms", error, at_most(MAX_SLOWDOWN, "ratio")))

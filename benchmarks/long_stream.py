@@ -1,7 +1,7 @@
 """Does a stream get slower or bigger with age? State bytes and step time, early and late.
 
-    python eval/bench/long_stream.py                                    # the default encoder
-    python eval/bench/long_stream.py --model-path models/fr-en-demo     # network and session
+    python benchmarks/long_stream.py                                    # the default encoder
+    python benchmarks/long_stream.py --model-path models/fr-en-demo     # network and session
 
 A step hears one segment (320 ms). One stream is brought to second 10, another to minute 30, and
 then both are stepped in turn, so that whatever else the machine does falls on both alike. Printed,
@@ -25,14 +25,14 @@ import torch
 
 if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from benchmarks.streams import FeatureStream, SessionStream, Stream
 from echostream import ZipformerEncoder
+from echostream.evaluation import provenance
 from echostream.model_folder import load_model
+from echostream.session.translator import StreamingTranslator
 from echostream.streaming import GROUP_MS
-from echostream.translator import StreamingTranslator
-from eval import provenance
-from eval.bench.streams import FeatureStream, SessionStream, Stream
 
 EARLY_SECONDS = 10
 _SEED = 0

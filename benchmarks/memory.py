@@ -1,6 +1,6 @@
 """Peak memory of a process that hears a stream of five minutes, and of nothing else.
 
-    python -m eval.bench.memory encoder onnx PATH 300
+    python -m benchmarks.memory encoder onnx PATH 300
 
 is that process: it prints its resident memory after the imports and after loading, and the highest
 that it had until loading was done and at the end, in MB of a million bytes (VmRSS and VmHWM).
@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
+from benchmarks.child import answer, arguments, ask
+from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.streams import STEP_MS, FeatureStream, SessionStream
+from benchmarks.subjects import NAMES, Bench, export, open_encoder
 from echostream.model_folder import load_model
-from echostream.translator import StreamingTranslator
-from eval.bench.child import answer, arguments, ask
-from eval.bench.figures import Figure, Unavailable, at_most, skipped
-from eval.bench.streams import STEP_MS, FeatureStream, SessionStream
-from eval.bench.subjects import NAMES, Bench, export, open_encoder
+from echostream.session.translator import StreamingTranslator
 
 MAX_MB = 500
 
@@ -39,7 +39,7 @@ def measure(bench: Bench) -> list[Figure]:
         target = at_most(MAX_MB) if backend == "onnx" else None
         try:
             found = ask(
-                "eval.bench.memory",
+                "benchmarks.memory",
                 subject,
                 backend,
                 str(_path(bench, subject, backend)),

@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
-from eval.bench.figures import Figure, skipped
-from eval.bench.streams import STEP_MS, FeatureStream, noise_frames
-from eval.bench.subjects import QUICK, Bench
-from eval.bench.timing import take_turns
+from benchmarks.figures import Figure, skipped
+from benchmarks.streams import STEP_MS, FeatureStream, noise_frames
+from benchmarks.subjects import QUICK, Bench
+from benchmarks.timing import take_turns
 
 _WARM_STEPS = 20  # 6.4 s: longer than the cache of the streaming peer
 _LAYERS, _WIDTH, _HIDDEN = 12, 384, 1536  # of the conformers: 42 to 45 M

@@ -1,7 +1,7 @@
 """Where the time of a step goes in ONNX Runtime, by kind of node, as its own profiler says.
 
-    python eval/bench/profile_step.py               # the default encoder, 320 ms, one thread
-    python eval/bench/profile_step.py --step-ms 640
+    python benchmarks/profile_step.py               # the default encoder, 320 ms, one thread
+    python benchmarks/profile_step.py --step-ms 640
 
 The profiler itself costs about a microsecond a node, which is in these figures and in no other.
 """
@@ -19,16 +19,16 @@ from pathlib import Path
 
 if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
     # Read once, by the libraries below.
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import onnxruntime
 import torch
 
+from benchmarks.subjects import FULL, QUICK, Scale, opened
+from echostream.evaluation import provenance
 from echostream.streaming import GROUP_FRAMES, GROUP_MS, named_leaves
-from eval import provenance
-from eval.bench.subjects import FULL, QUICK, Scale, opened
 
 _WARM, _STEPS = 10, 50
 

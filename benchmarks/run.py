@@ -1,8 +1,8 @@
 """All that is claimed of speed and memory, measured in one run: `make bench`.
 
-    python eval/bench/run.py                        # everything, about ten minutes
-    python eval/bench/run.py --only step session    # some groups of figures
-    python eval/bench/run.py --quick                # a tiny model: does everything run?
+    python benchmarks/run.py                        # everything, about ten minutes
+    python benchmarks/run.py --only step session    # some groups of figures
+    python benchmarks/run.py --quick                # a tiny model: does everything run?
 
 The table goes to the standard output; each figure also to bench.json in `--output`, with machine,
 versions and commit, as soon as its group has been measured. The process, and every process that
@@ -29,15 +29,13 @@ from typing import Any
 
 if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
     # Read once, by the libraries below.
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
-from echostream.files import write_whole
-from eval import provenance
-from eval.bench import (
+from benchmarks import (
     agent,
     batch,
     gpu,
@@ -51,8 +49,10 @@ from eval.bench import (
     step,
     table,
 )
-from eval.bench.figures import Figure
-from eval.bench.subjects import FULL, QUICK, Bench, opened
+from benchmarks.figures import Figure
+from benchmarks.subjects import FULL, QUICK, Bench, opened
+from echostream.evaluation import provenance
+from echostream.files import write_whole
 
 GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "step": step.measure,

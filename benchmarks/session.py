@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.step import WARM_S
+from benchmarks.streams import STEP_MS, FeatureStream, SessionStream
+from benchmarks.subjects import NAMES, Bench, open_model
+from benchmarks.timing import Times, take_turns
 from echostream.frontend.fbank import OnlineFbank
+from echostream.session.translator import StreamingTranslator
 from echostream.streaming import GROUP_FRAMES, GROUP_MS
-from echostream.translator import StreamingTranslator
-from eval.bench.figures import Figure, Unavailable, at_most, skipped
-from eval.bench.step import WARM_S
-from eval.bench.streams import STEP_MS, FeatureStream, SessionStream
-from eval.bench.subjects import NAMES, Bench, open_model
-from eval.bench.timing import Times, take_turns
 
 MAX_OF_ENCODER = 1.25
 

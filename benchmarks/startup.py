@@ -1,6 +1,6 @@
 """From nothing to the first word: imports, loading the model, the first step.
 
-    python -m eval.bench.startup torch PATH
+    python -m benchmarks.startup torch PATH
 
 is one such process. PyTorch is imported first, so that the rest is without its time.
 """
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.bench.child import answer, arguments, ask
-from eval.bench.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.child import answer, arguments, ask
+from benchmarks.figures import Figure, Unavailable, at_most, skipped
 
 # Of the import of PyTorch in the same processes: whoever waits for that does not notice the rest.
 MAX_OF_TORCH = 0.3
@@ -28,7 +28,7 @@ FOREIGN = (
 
 def measure(bench: Any) -> list[Figure]:
     """The figures of this group."""
-    from eval.bench.subjects import NAMES, export
+    from benchmarks.subjects import NAMES, export
 
     figures = []
     for backend in ("torch", "onnx", "onnx-int8"):
@@ -37,7 +37,7 @@ def measure(bench: Any) -> list[Figure]:
         try:
             export(bench.model_folder, backend)
             found = [
-                ask("eval.bench.startup", backend, str(bench.model_folder))
+                ask("benchmarks.startup", backend, str(bench.model_folder))
                 for _ in range(bench.scale.processes)
             ]
         except Unavailable as error:
@@ -103,7 +103,7 @@ def start(backend: str, path: str) -> dict[str, Any]:
     foreign = [name for name in FOREIGN if name in sys.modules]
 
     torch.set_num_threads(1)
-    from eval.bench.streams import SessionStream
+    from benchmarks.streams import SessionStream
 
     lap()
     session = session_class(echostream.load_model(path, backend=backend))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from echostream.translator import StreamingTranslator
-from eval.bench.figures import Figure, Unavailable, at_most, skipped
-from eval.bench.streams import FeatureStream, SessionStream
-from eval.bench.subjects import NAMES, Bench, open_model
+from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.streams import FeatureStream, SessionStream
+from benchmarks.subjects import NAMES, Bench, open_model
+from echostream.session.translator import StreamingTranslator
 
 MAX_MB = 4.0
 EARLY_S, LATE_S = 10, 40

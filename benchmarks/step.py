@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eval.bench.figures import Figure, Target, Unavailable, at_most, skipped
-from eval.bench.floors import Multiplier, Reader
-from eval.bench.products import products_alone
-from eval.bench.streams import STEP_MS, FeatureStream, count_flops
-from eval.bench.subjects import BACKENDS, NAMES, Bench
-from eval.bench.timing import Times, take_turns
+from benchmarks.figures import Figure, Target, Unavailable, at_most, skipped
+from benchmarks.floors import Multiplier, Reader
+from benchmarks.products import products_alone
+from benchmarks.streams import STEP_MS, FeatureStream, count_flops
+from benchmarks.subjects import BACKENDS, NAMES, Bench
+from benchmarks.timing import Times, take_turns
 
 WARM_S = 10  # of each stream, before it is timed
 # Of a step against its reading and arithmetic, one after the other. In a compiled graph all the

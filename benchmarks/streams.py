@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.sound import Babble
+from echostream.session.translator import Output, StreamingTranslator
 from echostream.streaming import GROUP_FRAMES, GROUP_MS, SAMPLE_RATE, state_nbytes
-from echostream.translator import Output, StreamingTranslator
-from eval.bench.sound import Babble
 
 STEP_MS = 320
 _SEED = 0

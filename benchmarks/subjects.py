@@ -19,8 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.figures import Unavailable
+from benchmarks.sound import Babble, pseudo_text
 from echostream import ZipformerEncoder
 from echostream.config import EncoderConfig, ModelConfig
+from echostream.evaluation.provenance import ROOT
 from echostream.files import replacing
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
@@ -28,10 +31,7 @@ from echostream.model_folder import Model, load_model, save_model
 from echostream.models import EchoStreamModel
 from echostream.models.build import build_encoder, build_model
 from echostream.streaming import SAMPLE_RATE
-from echostream.tokenizer import Tokenizer
-from eval.bench.figures import Unavailable
-from eval.bench.sound import Babble, pseudo_text
-from eval.provenance import ROOT
+from echostream.text.tokenizer import Tokenizer
 
 DEMO = ROOT / "models" / "fr-en-demo"
 BACKENDS = ("torch", "onnx", "onnx-int8")
@@ -116,7 +116,7 @@ class Bench:
         path = self._folder / f"{backend}.onnx"
         if not path.exists():
             with needed(backend):
-                from echostream.export import export_encoder
+                from echostream.backends.export import export_encoder
             if backend == "onnx":
                 export_encoder(self.encoder, path)
             else:
@@ -173,7 +173,7 @@ def needed(backend: str) -> Iterator[None]:
 def open_encoder(path: Path) -> Any:
     """An exported encoder, on one thread."""
     with needed("onnx"):
-        from echostream.onnx import OnnxEncoder
+        from echostream.backends.onnx import OnnxEncoder
     return OnnxEncoder(path, num_threads=1)
 
 
@@ -191,8 +191,8 @@ def export(folder: Path, backend: str) -> None:
     if backend == "torch":
         return
     with needed(backend):
-        from echostream.export import export_model
-        from echostream.onnx import INT8, STEP
+        from echostream.backends.export import export_model
+        from echostream.backends.onnx import INT8, STEP
     if not (folder / STEP).exists():
         export_model(folder)
     if backend == "onnx-int8" and not (folder / INT8).exists():
@@ -201,8 +201,8 @@ def export(folder: Path, backend: str) -> None:
 
 def _quantise(fp32: Path, int8: Path) -> None:
     """What an export to int8 does with the graph; tracing it anew would take half a minute."""
-    from echostream.export.int8 import quantised
-    from echostream.onnx.digest import sealed
+    from echostream.backends.export.int8 import quantised
+    from echostream.backends.onnx.digest import sealed
 
     with replacing(int8) as temporary:
         temporary.write_bytes(sealed(quantised(fp32).SerializeToString()))

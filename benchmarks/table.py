@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eval.bench.figures import Figure
+from benchmarks.figures import Figure
 
 HEADER = (
     "| ratio | against | figure | value | target | meets | note |\n|---:|---|---|---:|---|---|---|"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.bench.figures import Figure, Target
+from benchmarks.figures import Figure, Target
 
 MIN_CPU_SHARE = 0.95
 # With fewer samples left than this share, there are more rounds; after them, CPU time counts.

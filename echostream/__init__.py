@@ -14,8 +14,8 @@ from echostream._version import __version__
 if TYPE_CHECKING:
     from echostream.model_folder import Model, load_model
     from echostream.models import ZipformerEncoder
-    from echostream.stream_batch import StreamBatch
-    from echostream.translator import Output, StreamingTranslator, joined_text
+    from echostream.session.batch import StreamBatch
+    from echostream.session.translator import Output, StreamingTranslator, joined_text
 
 __all__ = [
     "Model",
@@ -30,11 +30,11 @@ __all__ = [
 
 _HOMES = {
     "Model": "echostream.model_folder",
-    "Output": "echostream.translator",
-    "StreamBatch": "echostream.stream_batch",
-    "StreamingTranslator": "echostream.translator",
+    "Output": "echostream.session.translator",
+    "StreamBatch": "echostream.session.batch",
+    "StreamingTranslator": "echostream.session.translator",
     "ZipformerEncoder": "echostream.models",
-    "joined_text": "echostream.translator",
+    "joined_text": "echostream.session.translator",
     "load_model": "echostream.model_folder",
 }
 

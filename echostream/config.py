@@ -15,7 +15,7 @@ from echostream.safe_yaml import YamlError, read_yaml
 
 Config = TypeVar("Config")
 
-EMISSION_UNITS = ("word", "char")  # what text is given out by: see echostream/detokenizer.py
+EMISSION_UNITS = ("word", "char")  # what text is given out by: see echostream/text/detokenizer.py
 
 
 class ConfigError(ValueError):

@@ -16,17 +16,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from echostream.backends.protocol import Network
 from echostream.config import ModelConfig, load_config, to_dict
 from echostream.device import adapt_to_fork, resolve_device
 from echostream.files import replacing, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
-from echostream.models.blank import without_weights
 from echostream.models.build import build_decoder
+from echostream.models.skip_init import without_weights
 from echostream.models.text_decoder import TextDecoder
-from echostream.network import Network
 from echostream.ranges import shown
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 
 CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
@@ -183,8 +183,8 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
     if device.type != "cpu":
         raise ValueError(f"`device` must be cpu for the back end {backend}, but is {device}.")
     try:
-        from echostream.onnx import INT8, STEP, OnnxNetwork
-        from echostream.onnx.digest import digest, read_seal
+        from echostream.backends.onnx import INT8, STEP, OnnxNetwork
+        from echostream.backends.onnx.digest import digest, read_seal
     except ImportError as error:
         raise ModelFolderError(
             f"the back end {backend} needs ONNX Runtime: pip install onnxruntime ({error})"

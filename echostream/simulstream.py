@@ -20,7 +20,7 @@ from simulstream.server.speech_processors.incremental_output import IncrementalO
 
 from echostream.config import ConfigError, check_emission_unit, from_dict
 from echostream.model_folder import Model, load_model
-from echostream.translator import Output, StreamingTranslator, joined_text
+from echostream.session.translator import Output, StreamingTranslator, joined_text
 
 logger = logging.getLogger(__name__)
 

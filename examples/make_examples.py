@@ -1,10 +1,10 @@
 """Makes `examples/fr-en/`: 64 test utterances with the lists that SimulEval reads.
 
-    python eval/make_examples.py
+    python examples/make_examples.py
 
 Half are in voices that the demo model was trained on and half in voices that it never heard; no
-sentence of theirs is ever in training (`echostream.data.synthetic.sentence_split`). Paths in the
-lists count from the top of the repository, where `simuleval` is run. Needs espeak-ng.
+sentence of theirs is ever in training (`echostream.data.synthetic.speech.sentence_split`). Paths in
+the lists count from the top of the repository, where `simuleval` is run. Needs espeak-ng.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from echostream.data.corpus import write_corpus
+from echostream.data.synthetic.corpus import write_corpus
 from echostream.data.table import read_tsv
 
 ROOT = Path(__file__).resolve().parent.parent

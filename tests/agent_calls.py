@@ -23,7 +23,7 @@ from tiny_model import SAMPLE_RATE, babble
 
 from echostream.agents import SpeechToTextTranslationAgent
 from echostream.model_folder import load_model
-from echostream.translator import StreamingTranslator
+from echostream.session.translator import StreamingTranslator
 
 ROOT = Path(__file__).resolve().parent.parent
 SEGMENT_MS = 320

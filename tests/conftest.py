@@ -46,7 +46,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model folder with a text decoder and both graphs of its step, for reading only."""
     from tiny_model import make_model_folder
 
-    from echostream.export import export_model
+    from echostream.backends.export import export_model
 
     def make(folder: Path) -> None:
         make_model_folder(folder, decoder_layers=1)
@@ -64,7 +64,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the benchmark's tiny encoder in both back ends, for reading only."""
-    from eval.bench.subjects import QUICK, Bench
+    from benchmarks.subjects import QUICK, Bench
 
     return made_once(
         tmp_path_factory,

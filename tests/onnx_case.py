@@ -9,7 +9,7 @@ import torch
 from contract import cut
 from torch import Tensor
 
-from echostream.network import Network
+from echostream.backends.protocol import Network
 from echostream.streaming import GROUP_FRAMES, named_leaves
 
 TOLERANCE = 1e-4  # float32, in two libraries

@@ -15,9 +15,9 @@ from agent_calls import REFERENCE, S2TT, by_session, run_command, run_here
 from tiny_model import SAMPLE_RATE, babble
 
 from echostream.agents.recordings import RecordingError, check_recordings
+from echostream.evaluation.test_set import InputError, read_test_set
 from echostream.frontend.audio import AudioError
 from echostream.frontend.audio_header import Header, read_headers
-from eval.inputs import InputError, read_test_set
 
 Check = Callable[..., None]
 

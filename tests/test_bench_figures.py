@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from eval.bench.figures import Figure, Target, at_least, at_most, skipped
-from eval.bench.step import Work, steps_of_320
-from eval.bench.subjects import BACKENDS, NAMES, QUICK, opened
-from eval.bench.table import HEADER, markdown, number
-from eval.bench.timing import Times
+from benchmarks.figures import Figure, Target, at_least, at_most, skipped
+from benchmarks.step import Work, steps_of_320
+from benchmarks.subjects import BACKENDS, NAMES, QUICK, opened
+from benchmarks.table import HEADER, markdown, number
+from benchmarks.timing import Times
 
 
 @pytest.mark.parametrize(

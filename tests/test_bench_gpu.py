@@ -9,11 +9,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.gpu import BATCHES, FixedStep, measure, table
+from benchmarks.streams import STEP_MS
+from benchmarks.subjects import QUICK, make_distinct, opened
 from echostream import ZipformerEncoder
 from echostream.streaming.state import named_leaves
-from eval.bench.gpu import BATCHES, FixedStep, measure, table
-from eval.bench.streams import STEP_MS
-from eval.bench.subjects import QUICK, make_distinct, opened
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eval.bench import profile_step
-from eval.bench.profile_step import main
-from eval.bench.subjects import Bench
+from benchmarks import profile_step
+from benchmarks.profile_step import main
+from benchmarks.subjects import Bench
 
 
 @pytest.mark.slow

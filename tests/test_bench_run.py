@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from eval.bench import run
-from eval.bench.figures import Figure
-from eval.bench.subjects import FULL, QUICK, Bench, Scale
+from benchmarks import run
+from benchmarks.figures import Figure
+from benchmarks.subjects import FULL, QUICK, Bench, Scale
 
 ISSUE_KEYS = {"name", "value", "unit", "floor", "ratio", "target", "meets"}
 # Without these, a figure may be skipped.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from benchmarks.agent import long_recording, make_agent, overheads, timed_sessions
+from benchmarks.history import encode_again
+from benchmarks.sound import Babble, pseudo_text
+from benchmarks.streams import FeatureStream, SessionStream, count_flops
+from benchmarks.subjects import FULL, QUICK, make_distinct, opened
 from echostream.model_folder import load_model
 from echostream.models.build import build_encoder
+from echostream.session.translator import StreamingTranslator
 from echostream.streaming import GROUP_FRAMES, GROUP_OUTPUTS, SAMPLE_RATE, state_nbytes
-from echostream.translator import StreamingTranslator
-from eval.bench.agent import long_recording, make_agent, overheads, timed_sessions
-from eval.bench.history import encode_again
-from eval.bench.sound import Babble, pseudo_text
-from eval.bench.streams import FeatureStream, SessionStream, count_flops
-from eval.bench.subjects import FULL, QUICK, make_distinct, opened
 
 
 def test_no_weight_is_zero_or_one_and_no_two_parts_are_equal() -> None:

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from eval.bench.floors import Multiplier, Reader
-from eval.bench.timing import Times, sample, take_turns
+from benchmarks.floors import Multiplier, Reader
+from benchmarks.timing import Times, sample, take_turns
 
 
 def test_a_sample_that_waited_for_the_processor_is_dropped() -> None:

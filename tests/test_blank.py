@@ -7,8 +7,8 @@ import torch
 from tiny_model import tiny_config
 from torch import nn
 
-from echostream.models.blank import without_weights
 from echostream.models.build import build_model
+from echostream.models.skip_init import without_weights
 
 CONFIG = tiny_config(12, 15, decoder_layers=1)
 

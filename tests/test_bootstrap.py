@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
 
-from eval.bootstrap import bleu_of, bleu_statistics, interval, paired_p_value, resample
+from echostream.evaluation.bootstrap import (
+    bleu_of,
+    bleu_statistics,
+    interval,
+    paired_p_value,
+    resample,
+)
 
 WORDS = ["the", "a", "small", "big", "cat", "dog", "house", "sleeps", "sees", "runs", "in", "near"]
 

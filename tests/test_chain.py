@@ -18,8 +18,8 @@ from tiny_model import SAMPLE_RATE, babble, make_model_folder
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import Model, load_model
 from echostream.models.ctc_decode import collapse, init_collapse
-from echostream.translator import StreamingTranslator
-from echostream.writer import Heard, WriterState, Written
+from echostream.session.decoding import Heard, WriterState, Written
+from echostream.session.translator import StreamingTranslator
 
 Samples = NDArray[np.float32]
 Sizes = Callable[[np.random.Generator], int]

@@ -30,7 +30,7 @@ from torch import Tensor
 from echostream.agents import SpeechToTextTranslationAgent, StreamingASRAgent
 from echostream.models import EchoStreamModel
 from echostream.models.echostream import ModelState
-from echostream.scoring.run_folder import Options, score_run
+from echostream.scoring.score import Options, score_run
 
 # The nine that StreamSpeech's scripts ask for.
 METRICS = ("AL", "AP", "DAL", "StartOffset", "EndOffset", "LAAL", "ATD", "NumChunks", "RTF")

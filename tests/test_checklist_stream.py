@@ -15,8 +15,8 @@ from tiny_model import SAMPLE_RATE, babble
 from echostream.agents import SpeechToTextTranslationAgent, StreamingASRAgent
 from echostream.frontend.audio import read_audio
 from echostream.model_folder import load_model
-from echostream.scoring.wer import word_error_rate
-from echostream.translator import StreamingTranslator
+from echostream.scoring.metrics.wer import word_error_rate
+from echostream.session.translator import StreamingTranslator
 
 EXAMPLES = ROOT / "examples" / "fr-en"
 

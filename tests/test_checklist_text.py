@@ -19,7 +19,7 @@ from echostream.agents.text_output import (
     joins_pieces,
     make_text_output,
 )
-from echostream.tokenizer import UNK_SURFACE, Tokenizer
+from echostream.text.tokenizer import UNK_SURFACE, Tokenizer
 
 # By hand: choice, SimulEval, latency unit, and how the words must be written.
 TABLE = (

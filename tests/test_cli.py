@@ -24,8 +24,8 @@ from echostream.cli import main
 from echostream.config import to_dict
 from echostream.data.table import read_tsv
 from echostream.frontend.audio import read_audio
+from echostream.session.translator import StreamingTranslator
 from echostream.training.log import RunLog
-from echostream.translator import StreamingTranslator
 
 LINE = re.compile(r" *(\d+\.\d\d) s  (\S.*)")
 Capture = pytest.CaptureFixture[str]

@@ -20,9 +20,9 @@ from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.cli import main, translate
 from echostream.frontend.audio import read_audio
-from echostream.session_options import add_session_options, session_arguments
-from echostream.translator import StreamingTranslator
-from echostream.writer import WRITERS
+from echostream.session.decoding import WRITERS
+from echostream.session.translator import StreamingTranslator
+from echostream.session_config import add_session_options, session_arguments
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import sentencepiece as spm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.detokenizer import CharAssembler, WordAssembler, assemble, join_text
-from echostream.tokenizer import BLANK_ID, UNK_ID, Tokenizer
+from echostream.text.detokenizer import CharAssembler, WordAssembler, assemble, join_text
+from echostream.text.tokenizer import BLANK_ID, UNK_ID, Tokenizer
 
 SENTENCES = [
     "le chat mange la souris",

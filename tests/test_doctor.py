@@ -15,15 +15,15 @@ from simuleval.evaluator.instance import SpeechOutputInstance, TextOutputInstanc
 from simuleval.evaluator.remote import RemoteEvaluator
 from simuleval.evaluator.scorers import get_scorer_class
 
-from echostream.agents import doctor
-from echostream.agents.build import SpeechProbe, TextProbe, evaluate, remote_error
-from echostream.agents.columns import (
+from echostream.doctor import report as doctor
+from echostream.doctor.columns import (
     TIMED,
     character_faults,
     log_faults,
     speech_columns,
     text_columns,
 )
+from echostream.doctor.probe import SpeechProbe, TextProbe, evaluate, remote_error
 
 ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]

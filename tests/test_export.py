@@ -14,13 +14,13 @@ import yaml
 from onnx import ModelProto, TensorProto
 from safetensors import safe_open
 
+from echostream.backends.export import export_model
+from echostream.backends.export.check import ExportError, check_network
+from echostream.backends.onnx import METADATA, OnnxNetwork
+from echostream.backends.onnx.digest import digest
 from echostream.config import ModelConfig, load_config
-from echostream.export import export_model
-from echostream.export.check import ExportError, check_network
 from echostream.model_folder import ModelFolderError, load_model
 from echostream.models import EchoStreamModel
-from echostream.onnx import METADATA, OnnxNetwork
-from echostream.onnx.digest import digest
 from echostream.streaming import named_leaves
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +54,7 @@ def unexported(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         proto.CopyFrom(traced)
         return proto
 
-    monkeypatch.setattr("echostream.export.model.trace_step", trace_step)
+    monkeypatch.setattr("echostream.backends.export.model.trace_step", trace_step)
     return folder
 
 
@@ -169,7 +169,7 @@ def test_an_export_that_is_interrupted_leaves_no_half_file(
         if exact == (fails_at == "step.onnx"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("echostream.export.model.check_network", check)
+    monkeypatch.setattr("echostream.backends.export.model.check_network", check)
     with pytest.raises(KeyboardInterrupt):
         export_model(unexported, int8=True)
     whole = set() if fails_at == "step.onnx" else {"step.onnx"}
@@ -180,7 +180,7 @@ def test_an_export_that_fails_keeps_the_graph_of_before(
     unexported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (unexported / "step.onnx").write_bytes(b"before")
-    monkeypatch.setattr("echostream.export.check.TOLERANCE", -1.0)
+    monkeypatch.setattr("echostream.backends.export.check.TOLERANCE", -1.0)
     with pytest.raises(ExportError):
         export_model(unexported)
     assert (unexported / "step.onnx").read_bytes() == b"before"
@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_long_part(
         assert len(list(unexported.glob(".tmp-*-step.onnx"))) == 1
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("echostream.export.model.trace_step", trace_step)
+    monkeypatch.setattr("echostream.backends.export.model.trace_step", trace_step)
     with pytest.raises(KeyboardInterrupt):
         export_model(unexported)
 
@@ -220,7 +220,7 @@ def test_each_stage_is_told_when_it_begins_goes_on_and_ends(
     unexported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
-    monkeypatch.setattr("echostream.export.progress.TICK_SECONDS", 1e-4)
+    monkeypatch.setattr("echostream.backends.export.progress.TICK_SECONDS", 1e-4)
     export_model(unexported, int8=True, report=lines.append)
     assert [line for line in lines if line.endswith(" ...")] == [
         "[1/4] step.onnx: tracing the network ...",

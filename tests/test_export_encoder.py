@@ -8,9 +8,9 @@ import pytest
 import torch
 from onnx_case import assert_same
 
+from benchmarks.subjects import QUICK, opened
 from echostream import ZipformerEncoder
-from echostream.onnx import OnnxEncoder
-from eval.bench.subjects import QUICK, opened
+from echostream.backends.onnx import OnnxEncoder
 
 pytestmark = pytest.mark.slow  # to trace
 

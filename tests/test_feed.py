@@ -16,10 +16,10 @@ import torch
 
 from echostream.data.utterance import Utterance
 from echostream.frontend.cmvn import GlobalCmvn
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.batch import Batch, Place
+from echostream.training.dataset import Feed
 from echostream.training.example import ExampleMaker
-from echostream.training.feed import Feed
 from echostream.training.loader import NICENESS, load_batches
 
 DIGITS = "zéro un deux trois quatre cinq six sept".split()  # noqa: SIM905

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from espeak_needed import needs_espeak
 
-from echostream.data.espeak import Espeak
-from echostream.data.grammar import Grammar, Pair
-from echostream.data.grammar_rules import GrammarError
+from echostream.data.synthetic.espeak import Espeak
+from echostream.data.synthetic.grammar import Grammar, Pair
+from echostream.data.synthetic.grammar_rules import GrammarError
 
 NUM_DRAWS = 50_000
 

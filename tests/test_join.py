@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from echostream.training.concat import join
 from echostream.training.example import Example
-from echostream.training.join import join
 
 
 def example(num_frames: int, due: dict[int, int], value: float) -> Example:

@@ -18,12 +18,12 @@ import soundfile
 from tiny_model import babble, make_model_folder
 from tiny_sweep import Corpus
 
+from echostream.evaluation.curve import main
+from echostream.evaluation.point import MARKER, Point, Setup, read_marker, write_marker
+from echostream.evaluation.provenance import ROOT
+from echostream.evaluation.report import TSV_COLUMNS, build_rows, table
+from echostream.evaluation.test_set import read_test_set
 from echostream.scoring.instances import LATENCY_METRICS
-from eval.inputs import read_test_set
-from eval.latency_curve import main
-from eval.point import MARKER, Point, Setup, read_marker, write_marker
-from eval.provenance import ROOT
-from eval.report import TSV_COLUMNS, build_rows, table
 
 HEADER = (
     "L segment_ms algorithmic_latency_ms BLEU BLEU_lo BLEU_hi chrF AL LAAL AP DAL "

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from tiny_sweep import Corpus
 
+from echostream.evaluation.point import INSTANCES, Point, Setup, read_marker, write_marker
+from echostream.evaluation.provenance import ROOT
+from echostream.evaluation.shards import Shard, part_from, read_progress, write_part
+from echostream.evaluation.test_set import read_test_set
 from echostream.scoring.instances import ScoringError, compare_with_simuleval, score
-from eval.inputs import read_test_set
-from eval.point import INSTANCES, Point, Setup, read_marker, write_marker
-from eval.provenance import ROOT
-from eval.shards import Shard, part_from, read_progress, write_part
 
 Capture = pytest.CaptureFixture[str]
 POINT = ("--max-future-frames", 0, "--segment-sizes", 500)

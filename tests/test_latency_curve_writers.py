@@ -11,10 +11,10 @@ from tiny_model import babble, make_model_folder
 from tiny_sweep import Corpus, logged
 
 from echostream.config import EncoderConfig, ModelConfig, to_dict
-from eval.arguments import parse
-from eval.latency_curve import main
-from eval.point import Point
-from eval.provenance import ROOT
+from echostream.evaluation.arguments import parse
+from echostream.evaluation.curve import main
+from echostream.evaluation.point import Point
+from echostream.evaluation.provenance import ROOT
 
 BOTH = ("--max-future-frames", 0, 1, "--segment-sizes", 500, "--writers", "ctc", "decoder")
 

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from tiny_model import SAMPLE_RATE, TARGET_TEXT, babble, make_model_folder
 
+from echostream.evaluation.long_form import main, measure
 from echostream.model_folder import load_model
-from echostream.translator import StreamingTranslator
-from eval.long_form import main, measure
+from echostream.session.translator import StreamingTranslator
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_model import make_model_folder
 
-from eval.bench.long_stream import main
+from benchmarks.long_stream import main
 
 
 def test_it_prints_equal_state_bytes_early_and_late(

@@ -19,8 +19,8 @@ from tiny_model import TARGET_TEXT, make_model_folder
 from echostream.config import ConfigError
 from echostream.device import resolve_device
 from echostream.model_folder import ModelFolderError, load_model, save_model
-from echostream.tokenizer import Tokenizer
-from echostream.translator import StreamingTranslator
+from echostream.session.translator import StreamingTranslator
+from echostream.text.tokenizer import Tokenizer
 
 FILES = {
     "config.yaml",

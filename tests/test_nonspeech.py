@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from echostream.config import ConfigError, from_dict
-from echostream.data.nonspeech import nonspeech
+from echostream.data.synthetic.nonspeech import nonspeech
 from echostream.data.utterance import Utterance
 from echostream.frontend.cmvn import GlobalCmvn
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.augment import change_volume
 from echostream.training.batch import Batch, Place
 from echostream.training.config import AugmentConfig, DataConfig
+from echostream.training.dataset import Feed
 from echostream.training.example import ExampleMaker
-from echostream.training.feed import Feed
 from echostream.training.loader import load_batches
 
 RATE = 16_000

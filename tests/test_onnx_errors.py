@@ -17,12 +17,12 @@ import yaml
 from onnx import ModelProto, StringStringEntryProto, numpy_helper
 from safetensors.torch import load_file, save_file
 
+from echostream.backends.onnx import METADATA, OnnxEncoder, OnnxError, OnnxNetwork
+from echostream.backends.onnx.digest import digest, sealed
 from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.model_folder import ModelFolderError, load_model
 from echostream.models import EchoStreamModel
-from echostream.onnx import METADATA, OnnxEncoder, OnnxError, OnnxNetwork
-from echostream.onnx.digest import digest, sealed
-from echostream.translator import StreamingTranslator
+from echostream.session.translator import StreamingTranslator
 
 
 @pytest.fixture
@@ -230,9 +230,9 @@ def test_a_look_ahead_that_was_not_trained_is_refused(exported: Path) -> None:
 def test_without_onnx_runtime_the_message_says_what_to_install(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("echostream.onnx")]:
+    for name in [name for name in sys.modules if name.startswith("echostream.backends.onnx")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("echostream.onnx")
+    monkeypatch.delattr("echostream.backends.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelFolderError, match="needs ONNX Runtime: pip install onnxruntime"):
         load_model(exported, backend="onnx")

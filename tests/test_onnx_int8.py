@@ -9,8 +9,8 @@ import pytest
 import torch
 from onnx_case import logits_of, noise
 
+from echostream.backends.protocol import Network
 from echostream.model_folder import load_model
-from echostream.network import Network
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from contract import Streaming, check_contract
 from onnx_case import advance, assert_same, logits_of, noise
 from torch import Tensor, nn
 
+from echostream.backends.protocol import Network
 from echostream.model_folder import load_model
-from echostream.network import Network
+from echostream.session.translator import MAX_GROUPS_PER_STEP
 from echostream.streaming import GROUP_FRAMES, named_leaves
-from echostream.translator import MAX_GROUPS_PER_STEP
 
 
 @pytest.fixture(scope="module")

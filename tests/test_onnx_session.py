@@ -15,7 +15,7 @@ from tiny_model import SAMPLE_RATE, babble
 from echostream.frontend.audio import read_audio
 from echostream.model_folder import Model, load_model
 from echostream.models.text_decoder import TextDecoder
-from echostream.translator import StreamingTranslator
+from echostream.session.translator import StreamingTranslator
 
 WRITERS = ("ctc", "decoder")
 

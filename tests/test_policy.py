@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from echostream.policy import Action, Counts, Policy, PolicyState, Read, Write, decide
+from echostream.session.policy import Action, Counts, Policy, PolicyState, Read, Write, decide
 
 R = Read()
 

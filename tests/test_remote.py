@@ -24,7 +24,7 @@ from servers import (
 )
 from tiny_model import babble, make_model_folder
 
-from eval.remote import main
+from echostream.evaluation.remote.client import main
 
 # name, seconds, rate, channels
 RECORDINGS = (

@@ -20,8 +20,8 @@ from servers import (
 )
 from tiny_model import SAMPLE_RATE, babble
 
-from eval.remote import main
-from eval.remote_utterance import MAX_CALLS_AFTER_END
+from echostream.evaluation.remote.client import main
+from echostream.evaluation.remote.utterance import MAX_CALLS_AFTER_END
 
 # An agent that writes how many segments it has heard, and misbehaves in the second utterance.
 AGENT = """

@@ -9,10 +9,10 @@ import pytest
 import sacrebleu
 
 from echostream import Model, StreamBatch, load_model
+from echostream.evaluation.long_form import load
+from echostream.evaluation.robustness import at_level, main
+from echostream.evaluation.sounds import PEAK, sounds
 from echostream.streaming import SAMPLE_RATE
-from eval.long_form import load
-from eval.robustness import at_level, main
-from eval.sounds import PEAK, sounds
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples" / "fr-en"
@@ -50,7 +50,7 @@ def test_nothing_is_written_where_nothing_is_spoken(
 
 @pytest.mark.parametrize("gain_db", [-30, -20, -10, 12])
 def test_the_recording_level_costs_few_words(model: Model, gain_db: float) -> None:
-    """Of 16 recordings; eval/robustness.py measures all 64."""
+    """Of 16 recordings; echostream/evaluation/robustness.py measures all 64."""
     paths = (EXAMPLES / "wav_list.txt").read_text(encoding="utf-8").splitlines()[::4]
     plain = texts(model, "ctc", 0, recordings := [load(ROOT / path) for path in paths])
     found = texts(model, "ctc", 0, [at_level(samples, gain_db) for samples in recordings])

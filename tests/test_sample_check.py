@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from tiny_model import SAMPLE_RATE, babble
 
-from echostream.features import StreamFeatures
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import NUM_MEL_BINS
+from echostream.frontend.online import StreamFeatures
 
 CMVN = GlobalCmvn(np.zeros(NUM_MEL_BINS, np.float32), np.ones(NUM_MEL_BINS, np.float32))
 

@@ -18,7 +18,7 @@ from simuleval.evaluator.scorers import get_scorer_class
 from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.cli import main
-from echostream.scoring.measures import NAMES
+from echostream.scoring.metrics.table import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = [name for name in NAMES if name != "YAAL"]

@@ -25,7 +25,7 @@ from echostream.scoring.instances import (
     score,
     signatures,
 )
-from echostream.scoring.latency import (
+from echostream.scoring.metrics.latency import (
     average_lagging,
     average_proportion,
     differentiable_average_lagging,

@@ -12,8 +12,8 @@ from run_logs import speech_line, text_line
 from simuleval.evaluator.instance import LogInstance
 from simuleval.evaluator.scorers import get_scorer_class
 
-from echostream.scoring.atd import speech_token_delay, text_token_delay
-from echostream.scoring.measures import heard
+from echostream.scoring.metrics.atd import speech_token_delay, text_token_delay
+from echostream.scoring.metrics.table import heard
 from echostream.scoring.offsets import end_offset, start_offset
 from echostream.scoring.timeline import Timeline
 

@@ -15,7 +15,7 @@ from simuleval.evaluator.scorers import get_scorer_class
 from echostream.cli import main
 from echostream.scoring.findings import findings
 from echostream.scoring.instances import ScoringError
-from echostream.scoring.run_folder import Options, RunScores, score_run
+from echostream.scoring.score import Options, RunScores, score_run
 
 Capture = pytest.CaptureFixture[str]
 METRICS = ("AL", "LAAL", "AP", "DAL")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from run_logs import speech_line, text_line, write_run
 
-from echostream.scoring.entries import read_log
 from echostream.scoring.findings import findings
 from echostream.scoring.instances import ScoringError
-from echostream.scoring.run_folder import Options, score_run
+from echostream.scoring.log import read_log
+from echostream.scoring.score import Options, score_run
 
 GOOD = [text_line(i, "the cat", [1000.0 + i, 2000.0]) for i in range(4)]
 

@@ -14,11 +14,11 @@ import pytest
 from run_logs import speech_line, text_line, write_run
 
 from echostream.cli import main
-from echostream.scoring.entries import read_log
 from echostream.scoring.instances import ScoringError
+from echostream.scoring.log import read_log
 from echostream.scoring.log_line import MOST_BYTES, MOST_CHARACTERS
-from echostream.scoring.run_folder import Options, score_run
-from echostream.scoring.wer import edit_distance
+from echostream.scoring.metrics.wer import edit_distance
+from echostream.scoring.score import Options, score_run
 
 GOOD = text_line(0, "the small cat", [1000.0, 2000.0, 3000.0])
 TIMES = "a list of numbers of ms from 0 to 1e+09"

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from run_logs import fork_line, speech_line, text_line, write_run
 
 from echostream.cli import main
+from echostream.evaluation.point import read_marker
+from echostream.evaluation.remote.log import RemoteLog, RemoteLogError
 from echostream.scoring.instances import ScoringError, compare_with_simuleval, score
 from echostream.scoring.instances import read_instances as read_own
 from echostream.scoring.report import markdown
-from echostream.scoring.run_folder import Options, score_run
+from echostream.scoring.score import Options, score_run
 from echostream.scoring.score_files import to_json, to_tsv
-from eval.point import read_marker
-from eval.remote_log import RemoteLog, RemoteLogError
 
 GOOD: dict[str, dict[str, Any]] = {
     "words": text_line(0, "the small cat", [1000.0, 2000.0, 4000.0]),

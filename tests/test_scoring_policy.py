@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from run_logs import text_line, write_run
 
-from echostream.scoring.degenerate import LIMIT, degeneracy
 from echostream.scoring.findings import findings
-from echostream.scoring.run_folder import Options, score_run
+from echostream.scoring.metrics.degenerate import LIMIT, degeneracy
+from echostream.scoring.metrics.yaal import find_omnisteval, mean_yaal
+from echostream.scoring.score import Options, score_run
 from echostream.scoring.timeline import Timeline
-from echostream.scoring.yaal import find_omnisteval, mean_yaal
 
 
 def timeline(delays: list[float], source_ms: float = 4000, words: int = 4) -> Timeline:

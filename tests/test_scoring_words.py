@@ -12,10 +12,10 @@ from run_logs import fork_line, speech_line, text_line, write_run
 from tiny_model import TARGET_TEXT
 
 from echostream.scoring.findings import findings
-from echostream.scoring.run_folder import Options, RunScores, score_run
-from echostream.scoring.wer import edit_distance, word_error_rate
+from echostream.scoring.metrics.wer import edit_distance, word_error_rate
+from echostream.scoring.score import Options, RunScores, score_run
 from echostream.scoring.words import load_pieces
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 
 PIECES = ["▁the", "▁sm", "all", "▁c", "a", "t", "▁sleeps"]
 DELAYS = [1000.0, 1000, 2000, 2000, 2000, 3000, 4000]

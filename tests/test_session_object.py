@@ -15,10 +15,10 @@ import yaml
 from agent_calls import ROOT
 from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
+from echostream.backends.onnx import OnnxNetwork
 from echostream.model_folder import Model, load_model
-from echostream.onnx import OnnxNetwork
-from echostream.stream_batch import StreamBatch
-from echostream.translator import StreamingTranslator, joined_text
+from echostream.session.batch import StreamBatch
+from echostream.session.translator import StreamingTranslator, joined_text
 
 
 @pytest.fixture(scope="module")

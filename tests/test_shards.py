@@ -14,10 +14,17 @@ from pathlib import Path
 import pytest
 from tiny_sweep import Corpus, assert_same
 
-from eval.inputs import read_test_set
-from eval.point import INSTANCES, Point, Setup
-from eval.provenance import ROOT
-from eval.shards import Shard, cut_shards, part_from, read_progress, write_lists, write_part
+from echostream.evaluation.point import INSTANCES, Point, Setup
+from echostream.evaluation.provenance import ROOT
+from echostream.evaluation.shards import (
+    Shard,
+    cut_shards,
+    part_from,
+    read_progress,
+    write_lists,
+    write_part,
+)
+from echostream.evaluation.test_set import read_test_set
 
 # Enough that SimulEval, which writes by 8 KB, has written some of a shard when it is killed.
 LENGTHS = tuple(1 + 7 * place % 6 for place in range(75))

@@ -18,8 +18,8 @@ from tiny_model import SAMPLE_RATE, babble
 
 from echostream.config import ConfigError
 from echostream.model_folder import ModelFolderError, load_model
+from echostream.session.translator import StreamingTranslator
 from echostream.simulstream import EchoStreamProcessor
-from echostream.translator import StreamingTranslator
 
 CHUNK = 5120  # samples: 320 ms
 

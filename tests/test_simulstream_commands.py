@@ -24,7 +24,7 @@ from tiny_model import SAMPLE_RATE
 from websockets.sync.client import ClientConnection, connect
 
 from echostream.model_folder import load_model
-from echostream.translator import Output, StreamingTranslator
+from echostream.session.translator import Output, StreamingTranslator
 
 EXAMPLES = ROOT / "examples" / "fr-en"
 CHUNK_MS = 320

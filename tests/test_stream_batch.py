@@ -19,8 +19,8 @@ from torch import Tensor
 from echostream.model_folder import Model, load_model
 from echostream.models import CtcOutput
 from echostream.models.echostream import ModelState
-from echostream.stream_batch import StreamBatch
-from echostream.translator import Output, StreamingTranslator
+from echostream.session.batch import StreamBatch
+from echostream.session.translator import Output, StreamingTranslator
 
 GROUP = 2560  # samples at 16 kHz
 

@@ -28,11 +28,11 @@ from echostream.model_folder import Model, load_model
 from echostream.models import EchoStreamModel
 from echostream.models.echostream import ModelState
 from echostream.models.text_decoder import TextDecoder
-from echostream.stream import Output, Stream
-from echostream.stream_batch import StreamBatch
+from echostream.session.batch import StreamBatch
+from echostream.session.decoding import WriterState
+from echostream.session.stream import Output, Stream
+from echostream.session.translator import StreamingTranslator
 from echostream.streaming import named_leaves, take_rows
-from echostream.translator import StreamingTranslator
-from echostream.writer import WriterState
 
 # Seconds, sample rate: about the groups of 160 ms, shorter than one, and long enough for a summary.
 RECORDINGS = [(0.05, 16_000), (1.6, 16_000), (2.0, 16_000), (1.03, 8_000), (1.3, 44_100)]

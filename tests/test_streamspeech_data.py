@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from tiny_model import SAMPLE_RATE, babble
 
-from echostream.agents.foreign import read_data_bin
+from echostream.agents.streamspeech_data import read_data_bin
 from echostream.data.table import TableError, read_tsv
 from echostream.frontend.audio import AudioError
 from echostream.frontend.cmvn import GlobalCmvn

@@ -11,11 +11,11 @@ import pytest
 import sentencepiece as spm
 from tiny_model import SOURCE_TEXT, TARGET_TEXT, babble, make_model_folder
 
-from echostream.agents.foreign import ForeignFolderError, apply_data_bin, read_data_bin
-from echostream.agents.foreign_vocabulary import VocabularyError, read_vocabulary
+from echostream.agents.streamspeech_data import ForeignFolderError, apply_data_bin, read_data_bin
+from echostream.agents.streamspeech_vocabulary import VocabularyError, read_vocabulary
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.model_folder import Model, load_model
-from echostream.translator import StreamingTranslator
+from echostream.session.translator import StreamingTranslator
 
 YAML = "config_gcmvn.yaml"
 

@@ -19,7 +19,7 @@ from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.cli import _parser
 from echostream.model_folder import load_model
-from echostream.translator import StreamingTranslator
+from echostream.session.translator import StreamingTranslator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOT = REPOSITORY / "eval" / "streamspeech"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from espeak_needed import needs_espeak
 
-from echostream.data.augment import TRAIN_VARIATION, Rendering, render
-from echostream.data.grammar import Grammar
-from echostream.data.synthetic import (
+from echostream.data.synthetic.augment import TRAIN_VARIATION, Rendering, render
+from echostream.data.synthetic.grammar import Grammar
+from echostream.data.synthetic.speech import (
     SPLITS,
     TRAIN_VOICES,
     UNSEEN_VOICES,

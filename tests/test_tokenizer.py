@@ -16,7 +16,7 @@ import sentencepiece as spm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.tokenizer import BLANK_ID, UNK_ID, Tokenizer
+from echostream.text.tokenizer import BLANK_ID, UNK_ID, Tokenizer
 
 TEXT = """
     le la les un une chat chien souris maison porte-monnaie l'été aujourd'hui mange dort voit
@@ -281,7 +281,7 @@ def test_a_model_whose_ids_mean_something_else_is_refused(
 
 
 def test_importing_the_tokenizer_costs_no_torch() -> None:
-    program = "import sys, echostream.tokenizer; sys.exit('torch' in sys.modules)"
+    program = "import sys, echostream.text.tokenizer; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1]).returncode
         == 0

@@ -13,7 +13,7 @@ from echostream.config import ConfigError, ModelConfig, from_dict
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.models import build_model
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner
 from echostream.training.batch import Batch, collate
 from echostream.training.config import (

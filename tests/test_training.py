@@ -22,6 +22,7 @@ from tiny_training import SAMPLE_RATE, tiny_network, tiny_run, utterance, write_
 from echostream.config import ConfigError, from_dict, load_config
 from echostream.frontend.audio import read_audio
 from echostream.model_folder import load_model
+from echostream.session.translator import StreamingTranslator
 from echostream.training.config import (
     AugmentConfig,
     DataConfig,
@@ -30,8 +31,7 @@ from echostream.training.config import (
     TrainConfig,
 )
 from echostream.training.log import RunLog
-from echostream.training.loop import train
-from echostream.translator import StreamingTranslator
+from echostream.training.train import train
 
 
 class Killed(BaseException):

@@ -22,7 +22,7 @@ from echostream.data.table import COLUMNS
 from echostream.model_folder import load_model
 from echostream.training.config import DataConfig, TrainConfig
 from echostream.training.log import RunLog
-from echostream.training.loop import train
+from echostream.training.train import train
 
 Capture = pytest.CaptureFixture[str]
 Log = pytest.LogCaptureFixture

@@ -27,7 +27,7 @@ from echostream.files import LOCK, locked
 from echostream.model_folder import load_model
 from echostream.training.config import TrainConfig
 from echostream.training.log import RunLog
-from echostream.training.loop import train
+from echostream.training.train import train
 
 Capture = pytest.CaptureFixture[str]
 

@@ -14,12 +14,12 @@ from tiny_training import tiny_run, write_table
 from echostream.config import ConfigError
 from echostream.data.utterance import Utterance
 from echostream.frontend.cmvn import GlobalCmvn
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner, split_text
 from echostream.training.config import TrainConfig
 from echostream.training.example import ExampleMaker
-from echostream.training.imagine import ImaginedSpeech
-from echostream.training.loop import train
+from echostream.training.pseudo_asr import ImaginedSpeech
+from echostream.training.train import train
 from echostream.training.unspaced import lacks_spaces
 
 LEXICON = {

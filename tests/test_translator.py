@@ -17,7 +17,7 @@ from echostream.frontend.fbank import fbank
 from echostream.frontend.resample import resample
 from echostream.model_folder import Model, load_model
 from echostream.models.ctc_decode import collapse, init_collapse
-from echostream.translator import Output, StreamingTranslator
+from echostream.session.translator import Output, StreamingTranslator
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from slow_reference import moved
 
 from echostream import ZipformerEncoder
-from echostream.modules.resample import Downsample, all_of_pairs, any_of_pairs, upsample
+from echostream.modules.frame_rate import Downsample, all_of_pairs, any_of_pairs, upsample
 
 RATES = (50, 25, 12.5, 6.25, 12.5, 25)  # Hz
 

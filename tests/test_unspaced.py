@@ -15,10 +15,10 @@ from toy_char import NUM_UTTERANCES, train_unspaced, unspaced
 from echostream import Model, StreamBatch, StreamingTranslator, load_model
 from echostream.agents import SpeechToTextTranslationAgent
 from echostream.cli import main as echostream
-from echostream.stream import Output, joined_text
-from eval.latency_curve import main as latency_curve
-from eval.long_form import load
-from eval.long_form import translate as in_pushes
+from echostream.evaluation.curve import main as latency_curve
+from echostream.evaluation.long_form import load
+from echostream.evaluation.long_form import translate as in_pushes
+from echostream.session.stream import Output, joined_text
 
 TARGETS = [unspaced(utterance(index).target) for index in range(NUM_UTTERANCES)]
 CHAR = ("--eval-latency-unit", "char", "--sacrebleu-tokenizer", "char")

@@ -17,8 +17,8 @@ from toy_char import unspaced as without_spaces
 
 from echostream.agents import SpeechToTextTranslationAgent
 from echostream.model_folder import load_model
+from echostream.session.translator import StreamingTranslator, joined_source_text, joined_text
 from echostream.simulstream import EchoStreamProcessor
-from echostream.translator import StreamingTranslator, joined_source_text, joined_text
 
 SOURCES = [utterance(index).source for index in range(NUM_UTTERANCES)]
 TARGETS = [without_spaces(utterance(index).target) for index in range(NUM_UTTERANCES)]

@@ -16,10 +16,10 @@ from torch.nn import functional
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import load_model
 from echostream.models.echostream import CtcOutput, EchoStreamModel
-from echostream.tokenizer import Tokenizer
+from echostream.session.translator import StreamingTranslator
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.example import Example
 from echostream.training.validate import Scores, validate
-from echostream.translator import StreamingTranslator
 
 WORDS = "le la chat chien dort mange ici là".split()  # noqa: SIM905
 

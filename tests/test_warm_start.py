@@ -11,12 +11,12 @@ from tiny_training import LEXICON, sentence
 
 from echostream.models.ctc import StHead
 from echostream.streaming.clock import GROUP_OUTPUTS
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner
 from echostream.training.config import WarmStartConfig
-from echostream.training.imagine import MISHEARD, Imagined, ImaginedSpeech
 from echostream.training.losses import ctc_loss
-from echostream.training.warm_start import warm_start
+from echostream.training.pseudo_asr import MISHEARD, Imagined, ImaginedSpeech
+from echostream.training.text_pretraining import warm_start
 
 TAIL_MS = 200
 

@@ -16,10 +16,10 @@ from echostream.model_folder import Model, load_model
 from echostream.models import CtcOutput
 from echostream.models.ctc_decode import collapse, init_collapse
 from echostream.models.text_decoder import BOUNDARY_ID
-from echostream.policy import Counts, Policy, PolicyState, decide
+from echostream.session.decoding import MAX_EXTRA_TOKENS, Writer, WriterState, writer_nbytes
+from echostream.session.policy import Counts, Policy, PolicyState, decide
+from echostream.session.translator import StreamingTranslator
 from echostream.streaming import state_nbytes
-from echostream.translator import StreamingTranslator
-from echostream.writer import MAX_EXTRA_TOKENS, Writer, WriterState, writer_nbytes
 
 PAUSE = 4  # groups: 640 ms
 SPOKEN = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed

@@ -13,7 +13,7 @@ from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import save_model
 from echostream.models import EchoStreamModel, build_model
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 
 SOURCE_TEXT = (
     "le chat noir dort dans la maison",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from eval.latency_curve import main
+from echostream.evaluation.curve import main
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tiny_training import LEXICON, tiny_run, utterance, write_table
 
 from echostream.training.config import AugmentConfig, LossConfig, OptimConfig
-from echostream.training.loop import train
+from echostream.training.train import train
 
 NUM_UTTERANCES = 4
 # A character for each word of the language of tones; the end of a sentence is not marked.

@@ -9,7 +9,7 @@ import os
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
-from echostream.session_options import add_session_options
+from echostream.session_config import add_session_options
 
 TEXT_OUTPUTS = ("auto", "word", "spm")
 CMVNS = ("model", "data-bin")

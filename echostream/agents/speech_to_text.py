@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 from simuleval.agents import Action, AgentStates, ReadAction, SpeechToTextAgent, WriteAction
 from simuleval.data.segments import Segment
 
-from echostream.agents.foreign import apply_data_bin
 from echostream.agents.options import add_args
 from echostream.agents.recordings import check_recordings
 from echostream.agents.states import StreamStates
+from echostream.agents.streamspeech_data import apply_data_bin
 from echostream.agents.text_output import make_text_output
 from echostream.agents.transcripts import Transcripts, finished_utterances
 from echostream.device import resolve_device
 from echostream.model_folder import load_model
-from echostream.session_options import session_arguments
-from echostream.translator import StreamingTranslator
+from echostream.session.translator import StreamingTranslator
+from echostream.session_config import session_arguments
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 from simuleval.agents import AgentStates
 from simuleval.data.segments import Segment, SpeechSegment
 
-from echostream.translator import (
+from echostream.session.translator import (
     Output,
     StreamingTranslator,
     joined_source_text,

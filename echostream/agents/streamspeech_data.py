@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from echostream.agents.foreign_vocabulary import ForeignVocabulary, read_vocabularies
+from echostream.agents.streamspeech_vocabulary import ForeignVocabulary, read_vocabularies
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.model_folder import Model
 from echostream.ranges import shown

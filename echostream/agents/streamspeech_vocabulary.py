@@ -13,7 +13,7 @@ from pathlib import Path
 import sentencepiece as spm
 
 from echostream.ranges import shown
-from echostream.tokenizer import UNK_ID, Tokenizer
+from echostream.text.tokenizer import UNK_ID, Tokenizer
 
 # fairseq gives these the first ids of every dictionary and leaves them out of its text file.
 SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")

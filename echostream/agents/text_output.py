@@ -13,9 +13,9 @@ from collections.abc import Callable
 from enum import Enum
 
 import sentencepiece as spm
-from simuleval.evaluator.instance import TextOutputInstance
 
-from echostream.tokenizer import WORD_START, Tokenizer
+from echostream.doctor.build import joins_pieces
+from echostream.text.tokenizer import WORD_START, Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +41,6 @@ AUTO = {
     ("spm", True): Form.PIECES,
 }
 CHOICES = {"auto": None, "word": Form.WORDS, "spm": Form.PIECES}
-
-
-def joins_pieces(latency_unit: str) -> bool:
-    """Whether the installed SimulEval joins tokens without spaces and makes spaces of "▁"."""
-    probe = TextOutputInstance.__new__(TextOutputInstance)
-    probe.latency_unit = latency_unit
-    probe.prediction_list = [WORD_START + "a", WORD_START + "b"]
-    return bool(probe.prediction.strip() == "a b")
 
 
 def choose_form(choice: str, latency_unit: str) -> Form:

@@ -1,4 +1,4 @@
-"""The command line: `echostream translate | score | doctor | train | corpus | export`.
+"""The command line: `echostream translate | curve | score | doctor | train | ...`.
 
 Each command is a module of this package with a line of `HELP`, its flags (`add_flags`) and what it
 does (`run`). Only `run` imports what the command needs: `echostream --help` loads no torch.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from echostream.cli import corpus, doctor, export, score, train, translate
 from echostream.cli.complaint import complain, silence_broken_outputs
+from echostream.cli.programs import PROGRAMS, run_program
 
 COMMANDS = {  # as `--help` lists them
     "translate": translate,
@@ -37,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.Namespace(command="")
     try:
         try:
-            args = _parser().parse_args(argv)
+            words = list(sys.argv[1:] if argv is None else argv)
+            if words and words[0] in PROGRAMS:
+                args.command = words[0]
+                return run_program(words[0], words[1:])
+            args = _parser().parse_args(words)
             return int(args.run(args))
         finally:
             if sys.stdout is not None:
@@ -64,4 +69,6 @@ def _parser() -> argparse.ArgumentParser:
         flags = commands.add_parser(name, help=command.HELP)
         command.add_flags(flags)
         flags.set_defaults(run=command.run)
+    for name, (_, text) in PROGRAMS.items():  # for the list of commands alone
+        commands.add_parser(name, help=text, add_help=False)
     return parser

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from echostream.cli.complaint import complain
 
 if TYPE_CHECKING:
-    from echostream.data.synthetic import Split
+    from echostream.data.synthetic.speech import Split
 
 HELP = "write the demo corpus as TSV and FLAC"
 
@@ -30,9 +30,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the corpus and prints what is in it."""
-    from echostream.data.corpus import write_corpus
-    from echostream.data.espeak import EspeakError
-    from echostream.data.grammar import Grammar
+    from echostream.data.synthetic.corpus import write_corpus
+    from echostream.data.synthetic.espeak import EspeakError
+    from echostream.data.synthetic.grammar import Grammar
 
     counts: dict[str, int] = {}
     for item in args.counts:

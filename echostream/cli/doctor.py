@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     script = (
         "import sys\n"
         f"sys.path[:] = [*filter(None, sys.path), {root!r}]\n"
-        "from echostream.agents.doctor import main\n"
+        "from echostream.doctor.report import main\n"
         "sys.exit(main())"
     )
     done = subprocess.run(

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     Where it stands is told on standard error.
     """
     try:
-        from echostream.export import ExportError, export_model
+        from echostream.backends.export import ExportError, export_model
     except ImportError as error:
         complain(args, f"needs onnx, onnxscript and onnxruntime: pip install .[export] ({error})")
         return 2

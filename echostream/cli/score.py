@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from echostream.cli.complaint import complain
 
 if TYPE_CHECKING:
-    from echostream.scoring.run_folder import Options
+    from echostream.scoring.score import Options
 
 HELP = "score runs of SimulEval from their instances.log"
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from echostream.files import write_whole
     from echostream.scoring.instances import ScoringError
     from echostream.scoring.report import markdown
-    from echostream.scoring.run_folder import RunScores, find_log, score_run
+    from echostream.scoring.score import RunScores, find_log, score_run
     from echostream.scoring.score_files import STEM, printable, to_tsv, write_scores
 
     options = _scoring_options(args)
@@ -85,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _scoring_options(args: argparse.Namespace) -> Options:
-    from echostream.scoring.quality import make_bleu
-    from echostream.scoring.run_folder import Options
+    from echostream.scoring.metrics.quality import make_bleu
+    from echostream.scoring.metrics.yaal import find_omnisteval
+    from echostream.scoring.score import Options
     from echostream.scoring.words import load_pieces
-    from echostream.scoring.yaal import find_omnisteval
 
     processor = None if args.target_spm is None else load_pieces(Path(args.target_spm))
     try:

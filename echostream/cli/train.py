@@ -25,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
 
     from echostream.config import load_config
-    from echostream.data.espeak import EspeakError
+    from echostream.data.synthetic.espeak import EspeakError
     from echostream.training.config import TrainConfig
     from echostream.training.loader import WorkerError
-    from echostream.training.loop import train
+    from echostream.training.train import train
 
     config = load_config(TrainConfig, args.config)
     if args.output is not None:

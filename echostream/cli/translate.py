@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from echostream.cli.complaint import complain, naming
-from echostream.session_options import TASKS, add_session_options, session_arguments
+from echostream.session_config import TASKS, add_session_options, session_arguments
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from echostream.translator import Output, StreamingTranslator
+    from echostream.session.translator import Output, StreamingTranslator
 
 HELP = "translate recordings, segment by segment"
 STANDARD_INPUT = "-"
@@ -51,7 +51,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Translates each file; 1 if one of them could not be."""
     from echostream.frontend.audio import show_path
-    from echostream.translator import StreamingTranslator
+    from echostream.session.translator import StreamingTranslator
 
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")

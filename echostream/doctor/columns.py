@@ -11,7 +11,7 @@ import operator
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from echostream.agents.build import (
+from echostream.doctor.probe import (
     REFERENCE,
     SPEECH_MS,
     UNSPACED,
@@ -22,10 +22,10 @@ from echostream.agents.build import (
     TextProbe,
     evaluate,
 )
-from echostream.scoring.atd import text_token_delay
 from echostream.scoring.instances import SIMULEVAL_TOLERANCE
-from echostream.scoring.measures import AWARE, heard, measure
-from echostream.scoring.quality import make_bleu, quality
+from echostream.scoring.metrics.atd import text_token_delay
+from echostream.scoring.metrics.quality import make_bleu, quality
+from echostream.scoring.metrics.table import AWARE, heard, measure
 from echostream.scoring.texts import characters
 from echostream.scoring.timeline import Timeline
 
@@ -118,7 +118,7 @@ def character_faults() -> list[str]:
             "the tokenizer that is the default, 13a, takes a sentence without spaces for one word: "
             f"BLEU {unspaced.scores[QUALITY]:.1f} for an output that is the reference. Give "
             "`--sacrebleu-tokenizer char`, zh or ja-mecab, too; `echostream score` and "
-            "eval/latency_curve.py take char of themselves"
+            "`echostream curve` take char of themselves"
         )
     missing = evaluate(CharacterProbe, CHARACTERS, False, (*unit, *_missing_tokenizer()), text)
     if _missing_tokenizer() and missing.error is None and QUALITY in missing.scores:

@@ -33,9 +33,9 @@ from simuleval.agents import (
 )
 from simuleval.data.segments import SpeechSegment
 
-from echostream.agents.text_output import joins_pieces
+from echostream.doctor.build import joins_pieces
 from echostream.streaming import SAMPLE_RATE
-from echostream.tokenizer import WORD_START
+from echostream.text.tokenizer import WORD_START
 
 REFERENCE = "the small black cat"  # a word less than is written, or AL and LAAL would be one
 SOURCE_MS = 1000

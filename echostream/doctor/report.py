@@ -23,9 +23,10 @@ from pathlib import Path
 import simuleval
 import torch
 
-import echostream
-from echostream.agents.build import remote_error
-from echostream.agents.columns import (
+from echostream._version import __version__
+from echostream.data.synthetic.espeak import Espeak, EspeakError
+from echostream.doctor.build import joins_pieces
+from echostream.doctor.columns import (
     QUALITY,
     STOPS,
     Column,
@@ -34,14 +35,13 @@ from echostream.agents.columns import (
     speech_columns,
     text_columns,
 )
-from echostream.agents.text_output import joins_pieces
-from echostream.data.espeak import Espeak, EspeakError
+from echostream.doctor.probe import remote_error
 
 # Distribution, module, what it is for.
 OPTIONAL = (
     ("OmniSTEval", "omnisteval", "YAAL in `echostream score`"),
     ("simulstream", "simulstream", "EchoStream in simulstream"),
-    ("matplotlib", "matplotlib", "the pictures of eval/"),
+    ("matplotlib", "matplotlib", "the pictures of `echostream curve`"),
     ("tensorboard", "tensorboard", "the curves of a training"),
 )
 RTF = (
@@ -155,8 +155,7 @@ def _remote() -> str:
     if error is None:
         return "the client of a remote evaluation (`simuleval --remote-eval`) comes up."
     return (
-        f"the client of a remote evaluation does not work ({error}): "
-        "use eval/remote.py of EchoStream's repository."
+        f"the client of a remote evaluation does not work ({error}): use `echostream remote`."
     )
 
 
@@ -173,7 +172,7 @@ def simuleval_on_path() -> tuple[str, bool]:
 
 def _installed() -> list[str]:
     lines = [
-        f"EchoStream {echostream.__version__} in {Path(echostream.__file__).parent}",
+        f"EchoStream {__version__} in {Path(__file__).resolve().parents[1]}",
         f"Python {platform.python_version()}, {sys.executable}",
         f"PyTorch {torch.__version__}, {_device()}",
         *_simuleval(),

@@ -9,17 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from echostream.config import ConfigError, ModelConfig, load_config
+from echostream.evaluation import bootstrap
+from echostream.evaluation.point import AGENT_CLASS, CTC, Point, Setup
+from echostream.evaluation.scoring_flags import read_scoring_flags
+from echostream.evaluation.slurm.scripts import check_option
+from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
 from echostream.model_folder import BACKENDS
-from echostream.writer import WRITERS
-from eval import bootstrap
-from eval.inputs import InputError, check_single_references, read_test_set
-from eval.point import CTC, Point, Setup
-from eval.scoring_flags import read_scoring_flags
-from eval.slurm.scripts import check_option
+from echostream.session.decoding import WRITERS
 
 # What a sweep says to the agent itself, so that nobody else may.
 _OURS = (
-    *("--agent", "--model-path", "--source", "--target", "--output", "--computation-aware"),
+    *(
+        "--agent",
+        "--agent-class",
+        "--model-path",
+        "--source",
+        "--target",
+        "--output",
+        "--computation-aware",
+    ),
     *("--max-future-frames", "--source-segment-size", "--stride-n", "--writer", "--backend"),
 )
 # What says how much of a sweep is done in this call, and not what the sweep is.
@@ -40,11 +48,11 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     words = list(sys.argv[1:] if argv is None else argv)
     split = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(
-        prog="latency_curve.py", description=description, formatter_class=_Help, allow_abbrev=False
+        prog="echostream curve", description=description, formatter_class=_Help, allow_abbrev=False
     )
     positive = whole_from(1)
     add = parser.add_argument
-    add("--agent", type=Path, default=Path("agents/s2tt.py"), help="agent file")
+    add("--agent", type=Path, help=f"agent file (default: the class {AGENT_CLASS})")
     add("--model-path", type=Path, default=Path("models/fr-en-demo"), help="model folder")
     add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"), help="wav list")
     add("--target", type=Path, default=Path("examples/fr-en/target.txt"), help="references")
@@ -92,7 +100,7 @@ def make_setup(args: argparse.Namespace) -> Setup:
 
     It also settles `args.writers`, which the model decides when it was not given.
     """
-    if not args.agent.is_file():
+    if args.agent is not None and not args.agent.is_file():
         raise InputError(f"`--agent` must be a file, but {args.agent} is none.")
     if not args.model_path.exists():
         raise InputError(
@@ -150,7 +158,7 @@ def words_of(args: argparse.Namespace) -> list[str]:
     """The arguments of the same sweep, without those after `--`."""
     words = []
     for name, value in vars(args).items():
-        if name in _OF_THE_CALL or value is False:
+        if name in _OF_THE_CALL or value is False or value is None:
             continue
         words.append(f"--{name.replace('_', '-')}")
         if value is not True:

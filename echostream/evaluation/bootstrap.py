@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 
-from echostream.scoring.quality import DEFAULT_TOKENIZER, make_bleu
+from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, make_bleu
 from echostream.scoring.texts import composed
 
 NUM_RESAMPLES = 1000

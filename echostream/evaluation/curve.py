@@ -1,9 +1,9 @@
 """Sweeps look-ahead, segment size and writer through SimulEval, and draws BLEU against latency.
 
-    python eval/latency_curve.py        # the demo model on the example recordings
-    python eval/latency_curve.py --segment-sizes 320 640 --jobs 2 --offline --output out/mine
-    python eval/latency_curve.py --output out/k2 -- --lagging-k1 2    # after --: for the agent
-    python eval/latency_curve.py --shards 8 --slurm-script out/curve.sbatch    # for a cluster
+    echostream curve        # the demo model on the example recordings
+    echostream curve --segment-sizes 320 640 --jobs 2 --offline --output out/mine
+    echostream curve --output out/k2 -- --lagging-k1 2    # after --: for the agent
+    echostream curve --shards 8 --slurm-script out/curve.sbatch    # for a cluster
 
 Each combination is a point: one run of the real `simuleval` command in a folder of its own.
 Finished points are not run again unless an input or an option of theirs changed. With --shards N
@@ -22,28 +22,22 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    # Run as a script: its own folder is first on the path, and must give way to the root.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
+from echostream.evaluation import arguments, bootstrap, provenance
+from echostream.evaluation.merge import finish_points
+from echostream.evaluation.plot import draw
+from echostream.evaluation.point import AGENT_CLASS, INSTANCES, Point, Setup
+from echostream.evaluation.report import Row, build_rows, table, write_json, write_tsv
+from echostream.evaluation.runner import Failure, run_tasks
+from echostream.evaluation.slurm.scripts import write_scripts
+from echostream.evaluation.tasks import Sweep, make_tasks
+from echostream.evaluation.test_set import InputError, with_plain_lists
 from echostream.scoring.instances import WORDS, ScoringError, read_instances, signatures
-from eval import arguments, bootstrap, provenance
-from eval.inputs import InputError, with_plain_lists
-from eval.merge import finish_points
-from eval.plot import draw
-from eval.point import INSTANCES, Point, Setup
-from eval.report import Row, build_rows, table, write_json, write_tsv
-from eval.simuleval_run import Failure, run_tasks
-from eval.slurm.scripts import write_scripts
-from eval.tasks import Sweep, make_tasks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +117,7 @@ def _where(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write_scripts(args: argparse.Namespace, num_tasks: int) -> int:
-    command = [sys.executable, str(Path(__file__).resolve()), *arguments.words_of(args)]
+    command = [sys.executable, "-m", "echostream", "curve", *arguments.words_of(args)]
     args.slurm_script.parent.mkdir(parents=True, exist_ok=True)
     lines = write_scripts(
         args.slurm_script, command, args.agent_args, args.slurm_options, num_tasks
@@ -146,10 +140,10 @@ def _write(
     log = setup.folder(rows[0].point) / INSTANCES
     utterances = read_instances(log, unit=counting.latency_unit)
     words = arguments.words_of(args) + (["--", *args.agent_args] if args.agent_args else [])
-    about = {
+    about: dict[str, Any] = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "eval/latency_curve.py", *words]),
-        "agent": str(setup.agent),
+        "command": shlex.join(["echostream", "curve", *words]),
+        "agent": str(setup.agent or AGENT_CLASS),
         "agent_args": list(setup.agent_args),
         "model_path": str(setup.model_path),
         "source": str(setup.test_set.source),
@@ -194,12 +188,3 @@ def _write(
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-if __name__ == "__main__":
-    # A name or a text that the terminal has no letters for must not end a run.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    # A terminated sweep must end its processes, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(main())

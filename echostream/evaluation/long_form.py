@@ -1,7 +1,7 @@
 """How well a model does when sentences follow each other in one stream.
 
-    python eval/long_form.py            # the demo model on the example recordings
-    python eval/long_form.py --model-path MODEL --source LIST --target LIST --joined 1 8 32
+    echostream long-form            # the demo model on the example recordings
+    echostream long-form --model-path MODEL --source LIST --target LIST --joined 1 8 32
 
 Consecutive recordings are joined with a pause between them and go through one session, 320 ms at a
 time, without a reset. Quality is BLEU over all streams, with as many sentences in each reference. A
@@ -19,19 +19,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-if __package__ in (None, ""):
-    # Run as a script: its own folder is first on the path, and must give way to the root.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
+from echostream.evaluation.arguments import whole_from, writer_and_lagging
+from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
 from echostream.frontend.audio import clean, read_audio
 from echostream.frontend.resample import resample
 from echostream.model_folder import BACKENDS, Model, load_model
-from echostream.scoring.quality import DEFAULT_TOKENIZER, make_bleu, quality
+from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, make_bleu, quality
 from echostream.scoring.texts import characters, composed
+from echostream.session.translator import StreamingTranslator, joined_text
 from echostream.streaming import SAMPLE_RATE
-from echostream.translator import StreamingTranslator, joined_text
-from eval.arguments import whole_from, writer_and_lagging
-from eval.inputs import InputError, check_single_references, read_test_set
 
 BY_WORD = ("13a", "intl", "none")  # tokenizers of sacrebleu for which spaces end words
 PUSH = SAMPLE_RATE * 320 // 1000  # samples
@@ -149,7 +145,7 @@ def add_input_flags(parser: argparse.ArgumentParser) -> None:
         type=writer_and_lagging,
         nargs="+",
         metavar="NAME[:K]",
-        help="as in latency_curve.py (default: all of the model)",
+        help="as for `echostream curve` (default: all of the model)",
     )
     tokenizer = "of BLEU; with char, zh ... lengths count in characters"
     add("--sacrebleu-tokenizer", default=DEFAULT_TOKENIZER, help=tokenizer)
@@ -157,7 +153,9 @@ def add_input_flags(parser: argparse.ArgumentParser) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="long_form.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="echostream long-form",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     add_input_flags(parser)
     add = parser.add_argument
@@ -186,10 +184,3 @@ def translate(session: StreamingTranslator, samples: NDArray[np.float32]) -> str
     for start in range(0, len(samples), PUSH):
         outputs += session.push(samples[start : start + PUSH], SAMPLE_RATE)
     return joined_text(outputs + session.finish())
-
-
-if __name__ == "__main__":
-    # A name or a text that the terminal has no letters for must not end a run.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(main())

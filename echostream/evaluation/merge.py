@@ -14,9 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from echostream.files import locked, write_whole
-from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
-from eval.point import (
+from echostream.evaluation.point import (
     INSTANCES,
     MARKER,
     RUN_LOG,
@@ -26,9 +24,11 @@ from eval.point import (
     find_simuleval,
     write_marker,
 )
-from eval.shards import Progress, Shard, cut_shards, read_progress
-from eval.simuleval_run import ENVIRONMENT, Failure
-from eval.tasks import SILENT, Ended, Sweep, last_words, now
+from echostream.evaluation.runner import ENVIRONMENT, Failure
+from echostream.evaluation.shards import Progress, Shard, cut_shards, read_progress
+from echostream.evaluation.tasks import SILENT, Ended, Sweep, last_words, now
+from echostream.files import locked, write_whole
+from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
 
 CONFIG = "config.yaml"  # which SimulEval writes for --score-only
 

@@ -16,9 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from echostream.evaluation.point import Point
+from echostream.evaluation.report import Row
 from echostream.files import replacing
-from eval.point import Point
-from eval.report import Row
 
 # Okabe and Ito's colours, told apart with any colour vision; the markers differ as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import echostream
+from echostream.evaluation.files import digest, digest_of_stats
+from echostream.evaluation.test_set import TestSet
 from echostream.files import write_whole
 from echostream.scoring.instances import LATENCY_METRICS, WORDS, Counting
 from echostream.streaming import GROUP_MS
-from eval.files import digest, digest_of_stats
-from eval.inputs import TestSet
 
 MARKER = "point.json"  # written last: a folder without it is not finished
 INSTANCES = "instances.log"
 SIMULEVAL_SCORES = "scores.tsv"
 RUN_LOG = "run.log"
 
+AGENT_CLASS = "echostream.agents.SpeechToTextTranslationAgent"
 CTC = "ctc"  # the writer that every model has, and the default of the agents
 
 SCORED = (
@@ -40,7 +40,7 @@ class Point:
     max_future_frames: int
     segment_ms: int | None
     stride_n: int
-    # One of echostream.writer.WRITERS; `decoder:2` is the decoder with --lagging-k1 2.
+    # One of echostream.session.decoding.WRITERS; `decoder:2` is the decoder with --lagging-k1 2.
     writer: str = CTC
 
     @property
@@ -76,7 +76,7 @@ class Part:
 class Setup:
     """What all points of a curve have in common."""
 
-    agent: Path
+    agent: Path | None  # None: AGENT_CLASS
     model_path: Path
     test_set: TestSet
     output: Path
@@ -94,9 +94,10 @@ class Setup:
         if part is None:
             part = Part(self.test_set.source, self.test_set.target, self.folder(point))
         segment = self.test_set.longest_ms if point.segment_ms is None else point.segment_ms
+        agent = ("--agent-class", AGENT_CLASS) if self.agent is None else ("--agent", self.agent)
         return [
             "simuleval",
-            *("--agent", str(self.agent)),
+            *map(str, agent),
             *("--model-path", str(self.model_path)),
             *("--source", str(part.source)),
             *("--target", str(part.target)),
@@ -119,8 +120,8 @@ class Setup:
         pieces = {} if self.pieces is None else {"pieces": digest(self.pieces)}
         return {
             # what trains a model is not run here
-            "code": digest(Path(echostream.__file__).parent, "*.py", but=("training", "data")),
-            "agent": digest(self.agent),
+            "code": digest(Path(__file__).resolve().parents[1], "*.py", but=("training", "data")),
+            "agent": AGENT_CLASS if self.agent is None else digest(self.agent),
             "model": digest(self.model_path),
             "source": digest(self.test_set.source),
             "target": digest(self.test_set.target),

@@ -8,7 +8,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("echostream", "agents", "eval")  # what runs in an evaluation; new files count, too
 _PACKAGES = (
     "simuleval",

@@ -12,6 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from echostream.evaluation.bootstrap import bleu_statistics, interval, paired_p_value, resample
+from echostream.evaluation.point import CTC, INSTANCES, Point, Setup
 from echostream.files import write_whole
 from echostream.scoring.instances import (
     LoggedUtterance,
@@ -20,8 +22,6 @@ from echostream.scoring.instances import (
     read_instances,
     score,
 )
-from eval.bootstrap import bleu_statistics, interval, paired_p_value, resample
-from eval.point import CTC, INSTANCES, Point, Setup
 
 TSV_COLUMNS = (
     *("L", "segment_ms", "algorithmic_latency_ms"),

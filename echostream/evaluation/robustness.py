@@ -1,12 +1,12 @@
 """What recording level and sounds without speech do to a model.
 
-    python eval/robustness.py           # the demo model on the example recordings
-    python eval/robustness.py --model-path MODEL --source LIST --target LIST --gains 0 -20
+    echostream robustness           # the demo model on the example recordings
+    echostream robustness --model-path MODEL --source LIST --target LIST --gains 0 -20
 
 The first table is BLEU when every recording is made louder or quieter by so many decibels, as 16
 bits hold it: what is too loud is clipped. The second is what the model writes when it is given the
-sounds of `eval/sounds.py`, 10 s each, of which it should write nothing. Rows are printed as they
-are measured.
+sounds of `echostream.evaluation.sounds`, 10 s each, of which it should write nothing. Rows are
+printed as they are measured.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-if __package__ in (None, ""):
-    # Run as a script: its own folder is first on the path, and must give way to the root.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
-from echostream.scoring.quality import quality
+from echostream.evaluation.arguments import whole_from
+from echostream.evaluation.long_form import (
+    Inputs,
+    add_input_flags,
+    open_session,
+    read_inputs,
+    translate,
+)
+from echostream.evaluation.sounds import sounds
+from echostream.evaluation.test_set import InputError
+from echostream.scoring.metrics.quality import quality
 from echostream.scoring.texts import composed
-from echostream.translator import StreamingTranslator
-from eval.arguments import whole_from
-from eval.inputs import InputError
-from eval.long_form import Inputs, add_input_flags, open_session, read_inputs, translate
-from eval.sounds import sounds
+from echostream.session.translator import StreamingTranslator
 
 Sessions = dict[str, StreamingTranslator]  # by the name of the column
 
@@ -95,7 +96,9 @@ def _gain(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="robustness.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="echostream robustness",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     add_input_flags(parser)
     add = parser.add_argument
@@ -103,7 +106,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=whole_from(1), default=10, help="length of a sound")
     add("--max-future-frames", type=whole_from(0), nargs="+", default=[0])
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

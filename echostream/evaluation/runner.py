@@ -8,20 +8,27 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sysconfig
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from echostream.evaluation.point import find_simuleval
+from echostream.evaluation.tasks import Ended, Task, now
 from echostream.files import locked
 from echostream.scoring.instances import ScoringError
-from eval.point import find_simuleval
-from eval.tasks import Ended, Task, now
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 # SimulEval reads lists and logs in the encoding of the locale; they are UTF-8.
 ENVIRONMENT = {**ONE_THREAD, "PYTHONUTF8": "1"}
+_HOME = Path(__file__).resolve().parents[2]
+if _HOME not in map(Path, (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))):
+    # Not installed, or from a checkout: `simuleval` must import the same code.
+    ENVIRONMENT["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(_HOME), os.environ.get("PYTHONPATH")))
+    )
 _POLL_SECONDS = 0.1
 # What a process is asked to end with, and how many seconds it is given after each. SimulEval keeps
 # the end of its log in memory; interrupted, it writes it, terminated it does not.

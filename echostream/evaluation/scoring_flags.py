@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from echostream.evaluation.test_set import InputError
 from echostream.scoring.instances import Counting
-from echostream.scoring.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER, make_bleu
+from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER, make_bleu
 from echostream.scoring.words import load_pieces
-from eval.inputs import InputError
 
 UNIT, TOKENIZER = "--eval-latency-unit", "--sacrebleu-tokenizer"
 PIECES, NO_REFERENCE = "--eval-latency-spm-model", "--no-use-ref-len"

@@ -18,11 +18,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from echostream.evaluation.point import INSTANCES, Part, Point, Setup
+from echostream.evaluation.test_set import TestSet
 from echostream.files import write_whole
 from echostream.scoring.instances import parse_utterance
 from echostream.scoring.log_line import parse_line
-from eval.inputs import TestSet
-from eval.point import INSTANCES, Part, Point, Setup
 
 PART = "part.json"  # written before the process of a part is started
 

@@ -1,6 +1,6 @@
 """Sounds without speech, of which nothing may be written: a test set, no part of training.
 
-`echostream/data/nonspeech.py` makes the sounds of the training by other formulas. Bells, plucked
+`echostream.data.synthetic.nonspeech` makes those of the training by other formulas. Bells, plucked
 strings, sirens, telephones, birds, surf and applause are of kinds that it does not make at all.
 """
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from echostream.streaming import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
+Wave = NDArray[np.float64]
 
 PEAK = 0.5
 C_MAJOR = (261.6, 329.6, 392.0)
@@ -23,7 +24,7 @@ PROGRESSION = (C_MAJOR, (220.0, 261.6, 329.6), (174.6, 220.0, 261.6), (196.0, 24
 def sounds(seconds: float) -> dict[str, Samples]:
     """Every sound by its name, (S,) at 16 kHz, with its peak at 0.5 unless it is silence."""
     count = int(seconds * SAMPLE_RATE)
-    made = {}
+    made: dict[str, Samples] = {}
     for name, make in _SOUNDS.items():
         sound = make(np.arange(count) / SAMPLE_RATE, np.random.default_rng(len(made)))
         peak = float(np.abs(sound).max())
@@ -31,25 +32,21 @@ def sounds(seconds: float) -> dict[str, Samples]:
     return made
 
 
-def _every(
-    time: NDArray[np.float64], period: float, note: Callable[[int, NDArray[np.float64]], object]
-) -> NDArray[np.float64]:
+def _every(time: Wave, period: float, note: Callable[[int, Wave], Wave]) -> Wave:
     """Note i of a function of (i, seconds since it began), one each `period`."""
     index = np.floor(time / period).astype(int)
     parts = [note(i, time[index == i] - i * period) for i in range(index[-1] + 1)]
     return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
 
 
-def _chord(pitches: tuple[float, ...], time: NDArray[np.float64], harmonics: int) -> object:
-    return sum(
-        np.sin(2 * np.pi * pitch * n * time) / n
-        for pitch in pitches
-        for n in range(1, harmonics + 1)
-    )
+def _chord(pitches: tuple[float, ...], time: Wave, harmonics: int) -> Wave:
+    tones = [np.sin(2 * np.pi * p * n * time) / n for p in pitches for n in range(1, harmonics + 1)]
+    total: Wave = np.sum(tones, axis=0, dtype=np.float64)
+    return total
 
 
-def _chords(period: float, harmonics: int, decay: float = 0.0) -> Callable[..., object]:
-    def make(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _chords(period: float, harmonics: int, decay: float = 0.0) -> Callable[..., Wave]:
+    def make(time: Wave, rng: np.random.Generator) -> Wave:
         return _every(
             time,
             period,
@@ -59,7 +56,7 @@ def _chords(period: float, harmonics: int, decay: float = 0.0) -> Callable[..., 
     return make
 
 
-def _scale(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _scale(time: Wave, rng: np.random.Generator) -> Wave:
     steps = (0, 2, 4, 5, 7, 9, 11, 12, 11, 9, 7, 5, 4, 2)
     return _every(
         time,
@@ -68,13 +65,13 @@ def _scale(time: NDArray[np.float64], rng: np.random.Generator) -> object:
     )
 
 
-def _plucked(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _plucked(time: Wave, rng: np.random.Generator) -> Wave:
     """Karplus and Strong 1983: noise that goes round a delay line and is averaged each time."""
 
-    def note(i: int, t: NDArray[np.float64]) -> object:
+    def note(i: int, t: Wave) -> Wave:
         size = round(SAMPLE_RATE / PROGRESSION[i // 3 % 4][i % 3])
-        line, out = rng.uniform(-1, 1, size), []
-        while sum(map(len, out)) < len(t):
+        line, out = rng.uniform(-1, 1, size), list[Wave]()
+        while sum(len(part) for part in out) < len(t):
             out.append(line)
             line = 0.498 * (line + np.roll(line, 1))
         return np.concatenate(out)[: len(t)]
@@ -82,23 +79,24 @@ def _plucked(time: NDArray[np.float64], rng: np.random.Generator) -> object:
     return _every(time, 0.3, note)
 
 
-def _bells(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _bells(time: Wave, rng: np.random.Generator) -> Wave:
     """Frequency modulation with a ratio that is not whole (Chowning 1973)."""
 
-    def note(i: int, t: NDArray[np.float64]) -> object:
+    def note(i: int, t: Wave) -> Wave:
         pitch = (523.3, 659.3, 392.0, 587.3)[i % 4]
         swing = 6 * np.exp(-2 * t) * np.sin(2 * np.pi * pitch * 1.4 * t)
-        return np.exp(-1.5 * t) * np.sin(2 * np.pi * pitch * t + swing)
+        wave: Wave = np.exp(-1.5 * t) * np.sin(2 * np.pi * pitch * t + swing)
+        return wave
 
     return _every(time, 0.9, note)
 
 
-def _siren(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _siren(time: Wave, rng: np.random.Generator) -> Wave:
     pitch = 800 + 400 * np.sin(2 * np.pi * 0.5 * time)
     return np.sin(2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE)
 
 
-def _telephone(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _telephone(time: Wave, rng: np.random.Generator) -> Wave:
     rows, columns = (697, 770, 852, 941), (1209, 1336, 1477)
     return _every(
         time,
@@ -107,8 +105,8 @@ def _telephone(time: NDArray[np.float64], rng: np.random.Generator) -> object:
     )
 
 
-def _drums(time: NDArray[np.float64], rng: np.random.Generator) -> object:
-    def hit(i: int, t: NDArray[np.float64]) -> object:
+def _drums(time: Wave, rng: np.random.Generator) -> Wave:
+    def hit(i: int, t: Wave) -> Wave:
         if i % 4 == 0:
             return np.sin(2 * np.pi * 60 * (1 - np.exp(-20 * t)) / 0.4) * np.exp(-12 * t)
         noise = rng.standard_normal(len(t))
@@ -117,36 +115,37 @@ def _drums(time: NDArray[np.float64], rng: np.random.Generator) -> object:
     return _every(time, 0.15, hit)
 
 
-def _birds(time: NDArray[np.float64], rng: np.random.Generator) -> object:
-    def chirp(i: int, t: NDArray[np.float64]) -> object:
+def _birds(time: Wave, rng: np.random.Generator) -> Wave:
+    def chirp(i: int, t: Wave) -> Wave:
         pitch = rng.uniform(2500, 4500) * (1 + 0.3 * np.sin(2 * np.pi * rng.uniform(8, 25) * t))
         return np.sin(2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE) * (t < 0.2) * (i % 3 != 2)
 
     return _every(time, 0.3, chirp)
 
 
-def _surf(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _surf(time: Wave, rng: np.random.Generator) -> Wave:
     noise = np.cumsum(rng.standard_normal(len(time)))
     return np.diff(noise, prepend=0.0) * (0.1 + np.sin(2 * np.pi * 0.2 * time) ** 2)
 
 
-def _applause(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _applause(time: Wave, rng: np.random.Generator) -> Wave:
     claps = (rng.random(len(time)) < 200 / SAMPLE_RATE) * rng.uniform(0.2, 1, len(time))
     ring = np.exp(-np.arange(400) / 80) * rng.standard_normal(400)
     return np.convolve(claps, ring)[: len(time)]
 
 
-def _pink(time: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _pink(time: Wave, rng: np.random.Generator) -> Wave:
     spectrum = np.fft.rfft(rng.standard_normal(len(time)))
     return np.fft.irfft(spectrum / np.sqrt(np.maximum(1, np.arange(len(spectrum)))), len(time))
 
 
-def _song(time: NDArray[np.float64], rng: np.random.Generator) -> object:
+def _song(time: Wave, rng: np.random.Generator) -> Wave:
     parts = [_chords(1.0, 4)(time, rng), _scale(time, rng), _drums(time, rng)]
-    return sum(np.asarray(part) / np.abs(np.asarray(part)).max() for part in parts)
+    mixed: Wave = np.sum([part / np.abs(part).max() for part in parts], axis=0)
+    return mixed
 
 
-_SOUNDS: dict[str, Callable[[NDArray[np.float64], np.random.Generator], NDArray[np.float64]]] = {
+_SOUNDS: dict[str, Callable[[Wave, np.random.Generator], Wave]] = {
     name: lambda time, rng, make=make: np.asarray(make(time, rng), dtype=np.float64)  # type: ignore[misc]
     for name, make in {
         "silence": lambda time, rng: 0 * time,

@@ -10,14 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from echostream.scoring.instances import (
-    LoggedUtterance,
-    ScoringError,
-    compare_with_simuleval,
-    read_instances,
-    score,
-)
-from eval.point import (
+from echostream.evaluation.point import (
     INSTANCES,
     MARKER,
     RUN_LOG,
@@ -27,7 +20,7 @@ from eval.point import (
     read_marker,
     write_marker,
 )
-from eval.shards import (
+from echostream.evaluation.shards import (
     Progress,
     Shard,
     cut_shards,
@@ -36,6 +29,13 @@ from eval.shards import (
     read_progress,
     write_lists,
     write_part,
+)
+from echostream.scoring.instances import (
+    LoggedUtterance,
+    ScoringError,
+    compare_with_simuleval,
+    read_instances,
+    score,
 )
 
 SILENT = "the agent wrote nothing for any utterance, which SimulEval cannot score"

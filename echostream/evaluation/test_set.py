@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from echostream.files import write_whole
 from echostream.frontend.audio import AudioError
@@ -120,7 +121,7 @@ def with_plain_lists(test_set: TestSet, folder: Path) -> TestSet:
     SimulEval takes a byte order mark for a part of the first line and a blank line at the end for
     an utterance; such a list is written once more, into `folder`. Raises OSError.
     """
-    plain = {}
+    plain: dict[str, Any] = {}
     for name, path, lines in (
         ("source", test_set.source, test_set.sources),
         ("target", test_set.target, test_set.references),

@@ -13,9 +13,9 @@ from echostream.config import EncoderConfig
 from echostream.models.frames import check_frames, check_recordings
 from echostream.models.zipformer_block import BlockState, ZipformerStack
 from echostream.modules.conv import ConvEmbed, ConvState
+from echostream.modules.frame_rate import Downsample, all_of_pairs, any_of_pairs, upsample
 from echostream.modules.masks import length_mask
 from echostream.modules.memory_bank import MemoryBank, MemoryBankState
-from echostream.modules.resample import Downsample, all_of_pairs, any_of_pairs, upsample
 from echostream.ranges import check_size, shown
 from echostream.streaming.clock import (
     GROUP_FRAMES,

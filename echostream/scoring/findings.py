@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import mean
 
-from echostream.scoring.atd import text_token_delay
-from echostream.scoring.degenerate import LIMIT
-from echostream.scoring.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER
-from echostream.scoring.run_folder import Counted, RunScores
+from echostream.scoring.metrics.atd import text_token_delay
+from echostream.scoring.metrics.degenerate import LIMIT
+from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER
+from echostream.scoring.score import Counted, RunScores
 from echostream.scoring.texts import references_of
 from echostream.scoring.words import text_of
 

@@ -16,7 +16,6 @@ from statistics import mean
 
 import sentencepiece
 
-from echostream.scoring.latency import LATENCY_METRICS
 from echostream.scoring.log_line import (
     MOST_BYTES,
     MOST_MS,
@@ -28,7 +27,8 @@ from echostream.scoring.log_line import (
     texts_of_field,
     times_of_field,
 )
-from echostream.scoring.quality import DEFAULT_TOKENIZER, Quality, quality
+from echostream.scoring.metrics.latency import LATENCY_METRICS
+from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, Quality, quality
 from echostream.scoring.texts import composed, is_composed
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from echostream.scoring.findings import findings
-from echostream.scoring.measures import AWARE, NAMES
-from echostream.scoring.run_folder import Counted, RunScores
+from echostream.scoring.metrics.table import AWARE, NAMES
+from echostream.scoring.score import Counted, RunScores
 
 WORDS = "words"
 CHARACTERS = "characters"

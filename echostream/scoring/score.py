@@ -10,14 +10,19 @@ from typing import Literal, NamedTuple
 
 import sentencepiece
 
-from echostream.scoring.degenerate import Degeneracy, degeneracy
-from echostream.scoring.entries import Entry, Log, read_log
 from echostream.scoring.instances import ScoringError
-from echostream.scoring.measures import compute_rtf, measure
-from echostream.scoring.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER, Quality, quality
+from echostream.scoring.log import Entry, Log, read_log
+from echostream.scoring.metrics.degenerate import Degeneracy, degeneracy
+from echostream.scoring.metrics.quality import (
+    DEFAULT_TOKENIZER,
+    UNSPACED_TOKENIZER,
+    Quality,
+    quality,
+)
+from echostream.scoring.metrics.table import compute_rtf, measure
+from echostream.scoring.metrics.wer import word_error_rate
 from echostream.scoring.texts import characters, composed, is_composed, references_of
 from echostream.scoring.timeline import Timeline
-from echostream.scoring.wer import word_error_rate
 from echostream.scoring.words import Unit, characters_of, text_of, unit_of, word_ends
 
 LOG_NAME = "instances.log"

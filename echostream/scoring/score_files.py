@@ -10,9 +10,9 @@ from typing import Any
 
 from echostream.files import write_whole
 from echostream.scoring.findings import findings
-from echostream.scoring.measures import AWARE, NAMES
+from echostream.scoring.metrics.table import AWARE, NAMES
 from echostream.scoring.report import ERROR_RATES, countings, error_rate
-from echostream.scoring.run_folder import Counted, RunScores
+from echostream.scoring.score import Counted, RunScores
 
 STEM = "echostream_scores"
 COLUMNS = (

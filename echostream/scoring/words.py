@@ -20,7 +20,7 @@ from typing import Literal
 
 import sentencepiece
 
-from echostream.scoring.entries import Entry
+from echostream.scoring.log import Entry
 from echostream.scoring.texts import characters, characters_with_times
 
 WORD_START = "▁"

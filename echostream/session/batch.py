@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echostream.interpreter import Interpreter
 from echostream.model_folder import Model
-from echostream.policy import Policy
-from echostream.stream import Output, Stream, refuse_to_copy, serve
+from echostream.session.decoding import writer_nbytes
+from echostream.session.policy import Policy
+from echostream.session.settings import Interpreter
+from echostream.session.stream import Output, Stream, refuse_to_copy, serve
 from echostream.streaming import SAMPLE_RATE, map_state, put_rows, state_nbytes, take_rows
-from echostream.writer import writer_nbytes
 
 MAX_GROUPS_PER_STEP = 8  # 1.28 s: who has sent a whole recording holds up nobody for longer
 

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from echostream.backends.protocol import Decoder, Network
 from echostream.models import BLANK_ID, CtcOutput
 from echostream.models.ctc_decode import best_ids, merge
 from echostream.models.text_decoder import BOUNDARY_ID, DecoderState
-from echostream.network import Decoder, Network
-from echostream.policy import Counts, Policy, PolicyState, Write, decide
+from echostream.session.policy import Counts, Policy, PolicyState, Write, decide
 from echostream.streaming import GROUP_OUTPUTS, state_nbytes
 
 WRITERS = ("ctc", "decoder")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from echostream.backends.protocol import Network
 from echostream.config import EMISSION_UNITS
 from echostream.device import adapt_to_fork
 from echostream.model_folder import Model
 from echostream.models.echostream import ModelState
-from echostream.network import Network
-from echostream.policy import Policy
-from echostream.writer import Writer
+from echostream.session.decoding import Writer
+from echostream.session.policy import Policy
 
 TASKS = ("st", "asr")
 UNITS = ("auto", *EMISSION_UNITS)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from echostream.detokenizer import Assembler, join_text, make_assembler
 from echostream.device import adapt_to_fork
-from echostream.features import StreamFeatures, collate
-from echostream.interpreter import Interpreter
+from echostream.frontend.online import StreamFeatures, collate
 from echostream.models.echostream import ModelState
-from echostream.writer import WriterState, Written, read_heard
+from echostream.session.decoding import WriterState, Written, read_heard
+from echostream.session.settings import Interpreter
+from echostream.text.detokenizer import Assembler, join_text, make_assembler
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echostream.interpreter import Interpreter
 from echostream.model_folder import Model, load_model
-from echostream.policy import Policy
-from echostream.stream import Output, Stream, joined_source_text, joined_text, refuse_to_copy, serve
+from echostream.session.decoding import writer_nbytes
+from echostream.session.policy import Policy
+from echostream.session.settings import Interpreter
+from echostream.session.stream import (
+    Output,
+    Stream,
+    joined_source_text,
+    joined_text,
+    refuse_to_copy,
+    serve,
+)
 from echostream.streaming import SAMPLE_RATE, state_nbytes
-from echostream.writer import writer_nbytes
 
 __all__ = ["Output", "StreamingTranslator", "joined_source_text", "joined_text"]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from echostream.config import EMISSION_UNITS
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 
 SEPARATORS = {"word": " ", "char": ""}  # between one piece of text and the next
 assert tuple(SEPARATORS) == EMISSION_UNITS

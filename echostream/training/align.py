@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 
 Pairs = Sequence[tuple[list[str], list[str]]]
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from echostream.config import ConfigError, EncoderConfig, check_network
-from echostream.tokenizer import MODEL_TYPES, NORMALIZATIONS
+from echostream.text.tokenizer import MODEL_TYPES, NORMALIZATIONS
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Protocol
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from echostream.data.nonspeech import nonspeech
+from echostream.data.synthetic.nonspeech import nonspeech
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 from echostream.training.augment import change_volume
 from echostream.training.batch import Batch, Place, collate
+from echostream.training.concat import join
 from echostream.training.example import Example, ExampleMaker
-from echostream.training.join import join
 from echostream.training.tally import Tally
 
 

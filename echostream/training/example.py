@@ -11,7 +11,7 @@ from echostream.data.utterance import Utterance
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.streaming.clock import HOP_LENGTH, OUTPUT_STRIDE, SAMPLE_RATE
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner, emission_times, place_pieces, split_text
 
 OUTPUT_RATE = SAMPLE_RATE / HOP_LENGTH / OUTPUT_STRIDE  # 25 Hz

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from echostream.files import holds_lock, locked, write_whole
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
-from echostream.training.claim import CONFIG, claim
 from echostream.training.config import TrainConfig
 from echostream.training.prepare import Prepared
+from echostream.training.run_config import CONFIG, claim
 
 CHECKPOINTS = "checkpoints"
 

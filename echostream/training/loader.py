@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from echostream.data.espeak import EspeakError
+from echostream.data.synthetic.espeak import EspeakError
 from echostream.training.batch import Batch
-from echostream.training.feed import Feed
+from echostream.training.dataset import Feed
 
 NICENESS = 10
 _NEWS_SECONDS = 1.0

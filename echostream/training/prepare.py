@@ -16,7 +16,7 @@ from echostream.frontend.audio import AudioError
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner, split_text
 from echostream.training.config import NetworkConfig, TrainConfig
 from echostream.training.example import Example, ExampleMaker

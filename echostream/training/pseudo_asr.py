@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from echostream.models.ctc import BLANK_ID
 from echostream.streaming.clock import GROUP_OUTPUTS
-from echostream.tokenizer import Tokenizer
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner, emission_times, place_pieces, split_text
 from echostream.training.example import NO_LABEL, OUTPUT_RATE
 

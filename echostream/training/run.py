@@ -18,18 +18,18 @@ from echostream.training.batch import Batch, Place
 from echostream.training.checkpoint import Checkpoints
 from echostream.training.checkpoint_file import CheckpointError, check_like, reason_of
 from echostream.training.config import TrainConfig
-from echostream.training.feed import Feed
+from echostream.training.dataset import Feed
 from echostream.training.folder import RunFolder
-from echostream.training.imagine import ImaginedSpeech
 from echostream.training.loader import explained, load_batches
 from echostream.training.log import RunLog
+from echostream.training.model_card import model_readme
 from echostream.training.prepare import Prepared
-from echostream.training.readme import model_readme
+from echostream.training.pseudo_asr import ImaginedSpeech
 from echostream.training.schedule import learning_rate
 from echostream.training.sources import Speech, random_pair
+from echostream.training.text_pretraining import warm_start
 from echostream.training.trainer import StepReport, Trainer
 from echostream.training.validate import Scores, validate
-from echostream.training.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
 

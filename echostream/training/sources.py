@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 from echostream.config import ConfigError
-from echostream.data.grammar import Grammar
-from echostream.data.synthetic import TRAIN_VOICES, SyntheticSpeech
+from echostream.data.synthetic.grammar import Grammar
+from echostream.data.synthetic.speech import TRAIN_VOICES, SyntheticSpeech
 from echostream.data.table import read_tsv
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError

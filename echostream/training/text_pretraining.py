@@ -10,8 +10,8 @@ from tqdm import trange
 
 from echostream.models.ctc import StHead
 from echostream.training.config import WarmStartConfig
-from echostream.training.imagine import ImaginedSpeech
 from echostream.training.losses import alignment_loss, ctc_loss
+from echostream.training.pseudo_asr import ImaginedSpeech
 
 
 class Text(Protocol):

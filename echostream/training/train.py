@@ -10,14 +10,14 @@ import torch
 from echostream.config import ConfigError
 from echostream.device import resolve_device
 from echostream.files import locked
-from echostream.models.blank import without_weights
 from echostream.models.build import build_model
+from echostream.models.skip_init import without_weights
 from echostream.training.checkpoint import Checkpoints
-from echostream.training.claim import claim
 from echostream.training.config import TrainConfig
 from echostream.training.folder import CHECKPOINTS, RunFolder
 from echostream.training.prepare import model_config_of, prepare
 from echostream.training.run import Run
+from echostream.training.run_config import claim
 from echostream.training.sources import open_sources
 from echostream.training.trainer import Trainer
 

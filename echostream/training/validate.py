@@ -11,12 +11,12 @@ from torch import Tensor
 
 from echostream.models.ctc import BLANK_ID
 from echostream.models.echostream import CtcOutput, EchoStreamModel
-from echostream.policy import Policy
-from echostream.scoring.wer import word_error_rate
-from echostream.tokenizer import Tokenizer
+from echostream.scoring.metrics.wer import word_error_rate
+from echostream.session.decoding import Writer
+from echostream.session.policy import Policy
+from echostream.text.tokenizer import Tokenizer
 from echostream.training.batch import collate
 from echostream.training.example import Example
-from echostream.writer import Writer
 
 
 class Scores(NamedTuple):

@@ -26,10 +26,10 @@ if __package__ in (None, ""):
     # Run as a script: its own folder is first on the path, and must give way to the root.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from echostream.evaluation.test_set import InputError, read_test_set
 from echostream.files import write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.model_folder import CMVN
-from eval.inputs import InputError, read_test_set
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples" / "fr-en"

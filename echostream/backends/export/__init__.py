@@ -3,7 +3,7 @@
 Needs the extra `export` (onnx, onnxscript, onnxruntime).
 """
 
-from echostream.export.check import ExportError
-from echostream.export.model import export_encoder, export_model
+from echostream.backends.export.check import ExportError
+from echostream.backends.export.model import export_encoder, export_model
 
 __all__ = ["ExportError", "export_encoder", "export_model"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from echostream.backends.onnx import OnnxEncoder, OnnxNetwork
 from echostream.models import EchoStreamModel, ZipformerEncoder
-from echostream.onnx import OnnxEncoder, OnnxNetwork
 from echostream.streaming import GROUP_FRAMES, named_leaves
 
 TOLERANCE = 1e-4

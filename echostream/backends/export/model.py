@@ -13,19 +13,19 @@ import torch
 from onnx import ModelProto
 
 from echostream._version import __version__
+from echostream.backends.export.check import check_encoder, check_network
+from echostream.backends.export.int8 import quantised
+from echostream.backends.export.progress import Report, Stages, silent
+from echostream.backends.export.trace import trace_step
+from echostream.backends.export.weights import refer_to
+from echostream.backends.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
+from echostream.backends.onnx.digest import UNSEALED, digest, sealed
 from echostream.config import EncoderConfig, to_dict
-from echostream.export.check import check_encoder, check_network
-from echostream.export.int8 import quantised
-from echostream.export.progress import Report, Stages, silent
-from echostream.export.trace import trace_step
-from echostream.export.weights import refer_to
 from echostream.files import replacing
 from echostream.model_folder import WEIGHTS, load_network, open_folder, save_weights
 from echostream.models import EchoStreamModel, ZipformerEncoder
 from echostream.models.echostream import CtcOutput
 from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
-from echostream.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
-from echostream.onnx.digest import UNSEALED, digest, sealed
 
 _STAGES, _INT8_STAGES = 2, 2
 

@@ -18,7 +18,7 @@ from torch._dynamo import config as dynamo_config
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
-from echostream.export.quiet import quiet
+from echostream.backends.export.quiet import quiet
 from echostream.streaming import GROUP_FRAMES, named_leaves
 
 OPSET = 18

@@ -3,7 +3,7 @@
 Needs onnxruntime, which `pip install echostream[onnx]` brings, and a graph of `echostream export`.
 """
 
-from echostream.onnx.graph import METADATA, OnnxError
-from echostream.onnx.network import INT8, STEP, OnnxEncoder, OnnxNetwork
+from echostream.backends.onnx.graph import METADATA, OnnxError
+from echostream.backends.onnx.network import INT8, STEP, OnnxEncoder, OnnxNetwork
 
 __all__ = ["INT8", "METADATA", "STEP", "OnnxEncoder", "OnnxError", "OnnxNetwork"]

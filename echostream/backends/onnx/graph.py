@@ -12,7 +12,7 @@ import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from torch import Tensor
 
-from echostream.onnx.digest import read_seal
+from echostream.backends.onnx.digest import read_seal
 from echostream.ranges import check_size, shown
 from echostream.streaming import leaves, map_state, named_leaves
 

@@ -8,14 +8,14 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from echostream.backends.onnx.graph import StepGraph
 from echostream.config import EncoderConfig, ModelConfig, from_dict
 from echostream.models import CtcOutput
-from echostream.models.blank import without_weights
 from echostream.models.build import build_encoder, build_model
 from echostream.models.echostream import ModelState
+from echostream.models.skip_init import without_weights
 from echostream.models.text_decoder import TextDecoder
 from echostream.models.zipformer import EncoderState, check_chunk
-from echostream.onnx.graph import StepGraph
 
 STEP, INT8 = "step.onnx", "step.int8.onnx"  # in a model folder
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import soundfile as sf
 
-from echostream.data.corpus_report import CorpusReport, report_corpus
-from echostream.data.grammar import Grammar, Pair
-from echostream.data.synthetic import (
+from echostream.data.synthetic.corpus_report import CorpusReport, report_corpus
+from echostream.data.synthetic.grammar import Grammar, Pair
+from echostream.data.synthetic.speech import (
     SPLITS,
     TRAIN_VOICES,
     UNSEEN_VOICES,

@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from echostream.data.grammar import Pair
+from echostream.data.synthetic.grammar import Pair
 
 NGRAM_ORDERS = (1, 2, 3, 4, 5)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.data import espeak_server
+from echostream.data.synthetic import espeak_server
 
 
 class EspeakError(RuntimeError):

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from echostream.data.grammar_rules import (
+from echostream.data.synthetic.grammar_rules import (
     Alternative,
     Choice,
     GrammarError,
@@ -88,7 +88,7 @@ class Grammar:
         Raises `GrammarError` that names the file and the rule, `FileNotFoundError` without a file.
         """
         if path is None:
-            source = resources.files("echostream.data") / "grammars" / "fr-en.yaml"
+            source = resources.files("echostream.data.synthetic") / "grammars" / "fr-en.yaml"
             name, text = "fr-en.yaml", source.read_text(encoding="utf-8")
         else:
             name = str(path)

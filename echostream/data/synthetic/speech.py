@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from echostream.data.augment import (
+from echostream.data.synthetic.augment import (
     TEST_VARIATION,
     TRAIN_VARIATION,
     Rendering,
@@ -19,9 +19,9 @@ from echostream.data.augment import (
     draw_rendering,
     render,
 )
-from echostream.data.espeak import Espeak
-from echostream.data.grammar import Grammar, Pair
-from echostream.data.grammar_rules import GrammarError
+from echostream.data.synthetic.espeak import Espeak
+from echostream.data.synthetic.grammar import Grammar, Pair
+from echostream.data.synthetic.grammar_rules import GrammarError
 from echostream.data.utterance import Utterance
 from echostream.streaming.clock import SAMPLE_RATE
 

@@ -1,7 +1,7 @@
 """Evaluates an agent that runs elsewhere, in a server of SimulEval; writes its instances.log.
 
     simuleval --standalone --remote-port 12321 --agent agents/s2tt.py --model-path models/fr-en-demo
-    python eval/remote.py --source examples/fr-en/wav_list.txt --target examples/fr-en/target.txt \\
+    echostream remote --source examples/fr-en/wav_list.txt --target examples/fr-en/target.txt \\
         --source-segment-size 320 --output out/remote --url http://localhost:12321
 
 The first line is for the machine with the agent, the second for the one with the recordings. The
@@ -16,22 +16,16 @@ or an output folder of another run.
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-if __package__ in (None, ""):
-    # Run as a script: its own folder is first on the path, and must give way to the root.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
-from eval.files import digest, digest_of_stats
-from eval.inputs import InputError, TestSet, read_test_set
-from eval.remote_agent import RemoteAgent, RemoteError
-from eval.remote_log import RemoteLog, RemoteLogError
-from eval.remote_utterance import evaluate
+from echostream.evaluation.files import digest, digest_of_stats
+from echostream.evaluation.remote.agent import RemoteAgent, RemoteError
+from echostream.evaluation.remote.log import RemoteLog, RemoteLogError
+from echostream.evaluation.remote.utterance import evaluate
+from echostream.evaluation.test_set import InputError, TestSet, read_test_set
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,7 +104,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="remote.py", description=__doc__, formatter_class=_Help, allow_abbrev=False
+        prog="echostream remote", description=__doc__, formatter_class=_Help, allow_abbrev=False
     )
     add = parser.add_argument
     add("--source", type=Path, required=True, help="wav list")
@@ -137,13 +131,3 @@ def _seconds(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be above 0 seconds, but is {value} instead")
     return value
-
-
-if __name__ == "__main__":
-    # A name or a text that the terminal has no letters for must not end a run.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    # A terminated run must say what is done, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())

@@ -10,7 +10,7 @@ from typing import Any
 
 import soundfile
 
-from eval.remote_agent import RemoteAgent, RemoteError, Reply
+from echostream.evaluation.remote.agent import RemoteAgent, RemoteError, Reply
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from statistics import mean
 from types import ModuleType
 
-from echostream.scoring.atd import speech_token_delay, text_token_delay
-from echostream.scoring.latency import LATENCY_METRICS
+from echostream.scoring.metrics.atd import speech_token_delay, text_token_delay
+from echostream.scoring.metrics.latency import LATENCY_METRICS
+from echostream.scoring.metrics.yaal import mean_yaal
 from echostream.scoring.offsets import end_offset, start_offset
 from echostream.scoring.timeline import Timeline
-from echostream.scoring.yaal import mean_yaal
 
 # In the order of the tables. YAAL is there only where OmniSTEval is.
 NAMES = ("AL", "LAAL", "YAAL", "AP", "DAL", "ATD", "StartOffset", "EndOffset")

@@ -1,0 +1,1 @@
+"""What computes the network: PyTorch, or ONNX Runtime with a graph that is exported from it."""

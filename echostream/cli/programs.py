@@ -1,0 +1,29 @@
+"""Commands that read their own flags: the evaluations, `echostream curve`, `long-form` and others.
+
+They take everything after their name, also what stands after `--`, which is for SimulEval.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# Name, the module with its `main`, and its line in `echostream --help`.
+PROGRAMS = {
+    "curve": ("echostream.evaluation.curve", "latency-quality curves through SimulEval"),
+    "long-form": ("echostream.evaluation.long_form", "BLEU when sentences follow each other"),
+    "robustness": (
+        "echostream.evaluation.robustness",
+        "BLEU at other levels, and sounds",
+    ),
+    "remote": ("echostream.evaluation.remote.client", "evaluate an agent on another machine"),
+}
+
+
+def run_program(name: str, words: Sequence[str]) -> int:
+    """Runs a program; its exit status."""
+    # A terminated sweep ends its processes, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    return int(import_module(PROGRAMS[name][0]).main(words))

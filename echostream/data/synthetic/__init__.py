@@ -1,0 +1,1 @@
+"""Synthetic speech: sentences of a grammar, spoken by espeak-ng."""

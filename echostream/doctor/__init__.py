@@ -1,0 +1,1 @@
+"""`echostream doctor`: which SimulEval is installed, and which of its columns are right."""

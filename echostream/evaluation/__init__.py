@@ -1,0 +1,1 @@
+"""Evaluation with SimulEval: latency-quality curves, long streams, recording levels, remote."""

@@ -1,0 +1,1 @@
+"""An evaluation whose agent runs on another machine, in a server of SimulEval."""

@@ -1,0 +1,1 @@
+"""The session: samples in, words out. Policy, decoding method, one stream or a batch of many."""

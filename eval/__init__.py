@@ -1,1 +1,0 @@
-"""Evaluation: latency-quality curves through SimulEval, and benchmarks of cost."""
