@@ -39,7 +39,8 @@ def test_make_targets_exist() -> None:
 
 
 def test_paths_named_in_the_texts_exist() -> None:
-    pattern = r"[`( ]((?:echostream|agents|eval|tests|configs|models|examples|benchmarks)/[\w./-]*[\w/])[`), ]"
+    tops = "echostream|agents|eval|tests|configs|models|examples|benchmarks"
+    pattern = rf"[`( ]((?:{tops})/[\w./-]*[\w/])[`), ]"
     for path in TEXTS:
         for name in re.findall(pattern, path.read_text(encoding="utf-8")):
             assert (ROOT / name).exists(), f"{path.name} names {name}"
