@@ -32,7 +32,7 @@ def measure(bench: Bench) -> list[Figure]:
         while session.delay_ms < 1000 * seconds:
             young.step()
         sizes.append(session.state_nbytes)
-    return [*figures, *_two("state of one session, network and writer, PyTorch", *sizes)]
+    return [*figures, *_two("state of one session, network and decoding, PyTorch", *sizes)]
 
 
 def _two(name: str, early: int, late: int) -> list[Figure]:

@@ -1,72 +1,134 @@
-"""The command line options of a session, for every command and agent that makes one.
-
-An option has the name and the default of the argument of `StreamingTranslator`.
-"""
+"""The options of a session, declared once for Python, the agents, the commands, simulstream."""
 
 from __future__ import annotations
 
+import dataclasses
 from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-WRITERS = ("ctc", "decoder")
-TASKS = ("st", "asr")
-EMISSION_CHOICES = ("auto", "word", "char")
+from echostream.config import EMISSION_UNITS, ConfigError
 
-# Argument, its values, its default, and what it is for; a type stands for all of its values.
-_OPTIONS: tuple[tuple[str, type | tuple[str, ...], object, str], ...] = (
-    (
-        "max_future_frames",
-        int,
+DECODING_METHODS = ("ctc", "decoder")
+
+
+def _option(
+    default: Any,
+    text: str,
+    choices: tuple[Any, ...] = (),
+    least: int | None = None,
+    old_name: str | None = None,
+) -> Any:
+    """A field with what is allowed, its line of help, and a name that is understood as well."""
+    about = {"help": text, "choices": choices, "least": least, "old_name": old_name}
+    return dataclasses.field(default=default, metadata=about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionConfig:
+    """How a session translates. A new option is a new field here and what makes use of it.
+
+    Raises `ConfigError`, a ValueError, naming the option if a value is not allowed.
+    """
+
+    max_future_frames: int | None = _option(
         None,
-        "look-ahead of the encoder in bottleneck frames of 160 ms each "
+        "look-ahead L of the encoder in bottleneck frames of 160 ms each "
         "(default: the smallest that the model was trained for)",
-    ),
-    (
-        "lagging_k1",
-        int,
-        0,
-        "target tokens to stay behind what the translation CTC head has found (default: 0)",
-    ),
-    (
-        "lagging_k2",
-        int,
-        0,
-        "source tokens to hear before anything is written (default: 0)",
-    ),
-    (
-        "stride_n",
-        int,
+    )
+    lagging_k1: int = _option(
+        0, "target tokens to stay behind what the translation CTC head has found", least=0
+    )
+    lagging_k2: int = _option(
+        0, "source tokens to wait for before the first target token is written", least=0
+    )
+    stride_n: int = _option(
         1,
-        "tokens by which both CTC heads must grow before a WRITE, "
-        "and of which a WRITE is a multiple (default: 1)",
-    ),
-    (
-        "writer",
-        WRITERS,
+        "tokens by which both CTC heads must grow before a WRITE, and of which a WRITE is a "
+        "multiple",
+        least=1,
+    )
+    task: str = _option(
+        "st", "st writes the translation, asr each source word that is complete", ("st", "asr")
+    )
+    transcript: bool = _option(False, "also give out the source words", (False, True))
+    decoding_method: str = _option(
         "ctc",
-        "what says which words are written: the translation CTC head, or the text decoder of "
-        "a model that has one (default: ctc)",
-    ),
-    (
-        "emission_unit",
-        EMISSION_CHOICES,
+        "what chooses the target tokens: the translation CTC head, or the text decoder of a model "
+        "that has one",
+        DECODING_METHODS,
+        old_name="writer",
+    )
+    emission_unit: str = _option(
         "auto",
         "give text out by the word, or by the character for a language without spaces, for which "
-        "SimulEval needs --eval-latency-unit char; auto is what the model says (default: auto)",
-    ),
-)
+        "SimulEval needs --eval-latency-unit char; auto is what the model's configuration says",
+        ("auto", *EMISSION_UNITS),
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(SessionConfig):
+            value = getattr(self, field.name)
+            choices, least = field.metadata["choices"], field.metadata["least"]
+            if choices and value not in choices:
+                allowed = f"one of {', '.join(map(str, choices))}"
+            elif least is not None and (type(value) is not int or value < least):
+                allowed = f"an integer >= {least}"
+            else:
+                continue
+            raise ConfigError(f"`{field.name}` must be {allowed}, but is {value!r} instead.")
+
+    @classmethod
+    def of(cls, config: SessionConfig | None, options: Mapping[str, Any]) -> SessionConfig:
+        """`config`, or one made of single options; for functions that take either.
+
+        Raises:
+            TypeError: for both at once, a `config` of another type, or an unknown option.
+        """
+        if config is None:
+            return cls(**new_names(options))
+        if not isinstance(config, SessionConfig):
+            raise TypeError(
+                f"`config` must be a SessionConfig, but is {config!r} instead. Options are given "
+                "by name, as in max_future_frames=1."
+            )
+        if options:
+            raise TypeError(f"`{next(iter(options))}` must be set in `config` if that is given.")
+        return config
 
 
-def add_session_options(parser: ArgumentParser) -> None:
-    """Declares the options, except for those that an agent has by what it is: task, transcript."""
-    for name, values, default, text in _OPTIONS:
-        flag = "--" + name.replace("_", "-")
-        if isinstance(values, tuple):
-            parser.add_argument(flag, choices=values, default=default, help=text)
+def new_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in which a name of an earlier release is the one of now."""
+    now = {f.metadata["old_name"]: f.name for f in dataclasses.fields(SessionConfig)}
+    return {now.get(name, name): value for name, value in options.items()}
+
+
+def add_session_flags(parser: ArgumentParser, but: Collection[str] = ()) -> None:
+    """Declares a flag for each option, except for those named in `but`."""
+    for field in dataclasses.fields(SessionConfig):
+        if field.name in but:
+            continue
+        names = [
+            f"--{name.replace('_', '-')}"
+            for name in (field.name, field.metadata["old_name"])
+            if name
+        ]
+        text, choices = field.metadata["help"], field.metadata["choices"]
+        if field.default is not None:
+            text = f"{text} (default: {field.default})"
+        if isinstance(field.default, bool):
+            parser.add_argument(names[0], action="store_true", help=field.metadata["help"])
+        elif choices:
+            parser.add_argument(
+                *names, dest=field.name, choices=choices, default=field.default, help=text
+            )
         else:
-            parser.add_argument(flag, type=values, default=default, help=text)
+            parser.add_argument(names[0], type=int, default=field.default, help=text)
 
 
-def session_arguments(args: Namespace) -> dict[str, Any]:
-    """The arguments of `StreamingTranslator` that `args` holds for these options."""
-    return {name: getattr(args, name) for name, *_ in _OPTIONS}
+def session_config(args: Namespace, **settled: Any) -> SessionConfig:
+    """The options that `args` holds, with those that are `settled` by who asks."""
+    names = {field.name for field in dataclasses.fields(SessionConfig)}
+    given = {name: value for name, value in new_names(vars(args)).items() if name in names}
+    return SessionConfig(**{**given, **settled})

@@ -20,7 +20,8 @@ from simulstream.server.speech_processors.incremental_output import IncrementalO
 
 from echostream.config import ConfigError, check_emission_unit, from_dict
 from echostream.model_folder import Model, load_model
-from echostream.session.translator import Output, StreamingTranslator, joined_text
+from echostream.session.translator import Output, StreamingTranslator
+from echostream.session_config import SessionConfig, new_names
 
 logger = logging.getLogger(__name__)
 
@@ -28,28 +29,25 @@ logger = logging.getLogger(__name__)
 _OF_THE_VAD = ("vad_", "base_speech_processor_class", "min_speech_size")
 
 
-@dataclass(frozen=True)
-class ProcessorConfig:
-    """What a speech processor is told; simulstream's scorers read the same file."""
+@dataclass(frozen=True, kw_only=True)
+class ProcessorConfig(SessionConfig):
+    """The keys of a processor: those here, and each option of a session.
+
+    simulstream's scorers read the same file.
+    """
 
     type: str  # the class, for simulstream
     speech_chunk_size: float  # seconds
     model_path: str  # relative to the working directory
     device: str = "cpu"
     backend: str = "torch"
-    task: str = "st"
-    writer: str = "ctc"
-    max_future_frames: int | None = None  # None: the smallest of the model
-    lagging_k1: int = 0
-    lagging_k2: int = 0
-    stride_n: int = 1
     source_lang: str | None = None  # the pair of the model, which does not know it itself
     target_lang: str | None = None
-    emission_unit: str = "auto"  # the model's, or word, or char
     detokenizer_type: str = "simuleval"  # for the scorers: the tokens of the log are words,
     latency_unit: str = "word"  # or characters
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.speech_chunk_size > 0:
             raise ConfigError(
                 "`speech_chunk_size` must be a positive number of seconds, "
@@ -126,9 +124,8 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
         _check_language("target_lang", self.settings.target_lang, language)
 
     def _incremental(self, outputs: Sequence[Output]) -> IncrementalOutput:
-        text = joined_text(outputs)
         # A space between characters is a token, too: simulstream's scorers put nothing between.
-        tokens = list(text) if self._session.emission_unit == "char" else text.split()
+        tokens = [word for output in outputs for word in output.words]
         return IncrementalOutput(
             new_tokens=tokens,
             new_string=self.tokens_to_string(tokens),
@@ -139,20 +136,11 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
 
 def _read(config: SimpleNamespace) -> ProcessorConfig:
     values = {k: v for k, v in vars(config).items() if not k.startswith(_OF_THE_VAD)}
-    return from_dict(ProcessorConfig, values, "simulstream's configuration")
+    return from_dict(ProcessorConfig, new_names(values), "simulstream's configuration")
 
 
 def _make_session(model: Model, settings: ProcessorConfig) -> StreamingTranslator:
-    session = StreamingTranslator(
-        model,
-        max_future_frames=settings.max_future_frames,
-        lagging_k1=settings.lagging_k1,
-        lagging_k2=settings.lagging_k2,
-        stride_n=settings.stride_n,
-        task=settings.task,
-        writer=settings.writer,
-        emission_unit=settings.emission_unit,
-    )
+    session = StreamingTranslator(model, settings)
     if session.emission_unit != settings.latency_unit:
         raise ConfigError(
             f"`latency_unit` must be {session.emission_unit!r}, by which the session gives out "

@@ -68,7 +68,7 @@ def agent_flags(look_ahead: int, method: str) -> list[str]:
     name, _, lagging = method.partition(":")
     return [
         f"--max-future-frames={look_ahead}",
-        f"--writer={name}",
+        f"--decoding-method={name}",
         f"--lagging-k1={lagging or 0}",
     ]
 
@@ -80,7 +80,10 @@ def session_words(paths: Iterable[Path], look_ahead: int, method: str) -> list[s
 
     name, _, lagging = method.partition(":")
     session = StreamingTranslator(
-        load_model(MODEL), look_ahead, writer=name, lagging_k1=int(lagging or 0)
+        load_model(MODEL),
+        max_future_frames=look_ahead,
+        decoding_method=name,
+        lagging_k1=int(lagging or 0),
     )
     lines = []
     for path in paths:
@@ -111,9 +114,8 @@ def simuleval_words(look_ahead: int, method: str) -> list[str]:
 
 def export_tiny_model(folder: Path) -> Path:
     """A tiny model folder with its graphs."""
-    from tiny_model import make_model_folder
-
     from echostream.export import export_model
+    from tiny_model import make_model_folder
 
     make_model_folder(folder, decoder_layers=1)
     export_model(folder, int8=True)

@@ -116,8 +116,8 @@ def test_flags_are_passed_to_the_session(folder: Path) -> None:
 
 
 def test_the_decoder_is_asked_of_the_model_when_translating_alone(folder: Path) -> None:
-    decoder = ("--writer", "decoder")
-    with pytest.raises(ValueError, match="writer"):  # this model has none
+    decoder = ("--decoding-method", "decoder")
+    with pytest.raises(ValueError, match="method"):  # this model has none
         SpeechToTextTranslationAgent.from_args(arguments(folder, *decoder))
     StreamingASRAgent.from_args(arguments(folder, *decoder))  # there is nothing that it could write
 

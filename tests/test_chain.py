@@ -17,8 +17,9 @@ from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import Model, load_model
+from echostream.models import CtcOutput
 from echostream.models.ctc_decode import collapse, init_collapse
-from echostream.session.decoding import Heard, WriterState, Written
+from echostream.session.decoding import DecodingState, NewTokens
 from echostream.session.translator import StreamingTranslator
 
 Samples = NDArray[np.float32]
@@ -47,22 +48,23 @@ class Listener:
     """A session, and every token that it hears with the delay at which it does."""
 
     def __init__(self, model: Model, look_ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.session = StreamingTranslator(model, look_ahead)
+        self.session = StreamingTranslator(model, max_future_frames=look_ahead)
         self.tokens = Tokens([], [])
         self.delays = Tokens([], [])
-        writer = self.session._interpreter.writer
-        write = writer.write
+        method = self.session._settings.method
+        step = method.step
 
-        def listen(heard: Heard, state: WriterState) -> tuple[Written, WriterState]:
-            written, after = write(heard, state)
-            found = [*written.target, *after.held][len(state.held) :]
-            new = Tokens(written.source, found)
-            for tokens, delays, head in zip(self.tokens, self.delays, new, strict=True):
+        def listen(
+            output: CtcOutput, state: DecodingState
+        ) -> tuple[list[NewTokens], DecodingState]:
+            (new,), after = step(output, state)
+            found = Tokens(new.source, new.target)
+            for tokens, delays, head in zip(self.tokens, self.delays, found, strict=True):
                 tokens.extend(head)
                 delays.extend([round(self.session.delay_ms)] * len(head))
-            return written, after
+            return [new], after
 
-        monkeypatch.setattr(writer, "write", listen)
+        monkeypatch.setattr(method, "step", listen)
 
     def run(self, pieces: Iterable[Samples]) -> None:
         for piece in pieces:

@@ -163,7 +163,7 @@ def test_t15_one_segment_of_the_whole_says_what_offline_translation_says(
     flags = ("--max-future-frames", str(look_ahead))
     agent = SpeechToTextTranslationAgent.from_args(arguments(folder, *flags))
     samples = babble(3.3, 64)
-    session = StreamingTranslator(load_model(folder), look_ahead)
+    session = StreamingTranslator(load_model(folder), max_future_frames=look_ahead)
     offline = [*session.push(samples, SAMPLE_RATE), *session.finish()]
     whole = SpeechSegment(
         content=samples.tolist(), sample_rate=SAMPLE_RATE, finished=True, tgt_lang=None

@@ -50,11 +50,11 @@ def spoken(
     segment_ms: int = 320,
     look_ahead: int = 0,
     task: str = "st",
-    writer: str = "ctc",
+    decoding_method: str = "ctc",
 ) -> list[tuple[float, str]]:
     """What a session says to a file: seconds heard and words, without the command line."""
     session = StreamingTranslator.load(
-        model, max_future_frames=look_ahead, task=task, writer=writer
+        model, max_future_frames=look_ahead, task=task, decoding_method=decoding_method
     )
     samples, rate = read_audio(audio)
     size = segment_ms * rate // 1000
@@ -102,8 +102,8 @@ def test_the_flags_reach_the_session(model: Path, good: Path, capsys: Capture) -
 
 
 def test_the_decoder_writes_if_it_is_asked_to(model: Path, good: Path, capsys: Capture) -> None:
-    assert main(["translate", str(model), str(good), "--writer", "decoder"]) == 0
-    expected = spoken(model, good, writer="decoder")
+    assert main(["translate", str(model), str(good), "--decoding-method", "decoder"]) == 0
+    expected = spoken(model, good, decoding_method="decoder")
     assert expected != spoken(model, good)
     assert_shown(capsys.readouterr().out, {good: expected})
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import subprocess
 import sys
 import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,13 @@ from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.cli import main, translate
 from echostream.frontend.audio import read_audio
-from echostream.session.decoding import WRITERS
 from echostream.session.translator import StreamingTranslator
-from echostream.session_config import add_session_options, session_arguments
+from echostream.session_config import (
+    DECODING_METHODS,
+    SessionConfig,
+    add_session_flags,
+    session_config,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,27 +45,41 @@ def good(tmp_path: Path) -> Path:
 # Options.
 
 
-def test_every_argument_of_a_session_is_an_option_with_its_default() -> None:
+def test_every_option_of_a_session_is_a_flag_with_its_default() -> None:
     parser = ArgumentParser()
-    add_session_options(parser)
-    found = session_arguments(parser.parse_args([]))
-    arguments = inspect.signature(StreamingTranslator).parameters.values()
-    expected = {
-        argument.name: argument.default
-        for argument in arguments
-        if argument.name not in ("model", "task", "transcript")  # an agent has them by what it is
-    }
-    assert found == expected
-    assert [parser.parse_args(["--writer", name]).writer for name in WRITERS] == list(WRITERS)
+    add_session_flags(parser)
+    assert session_config(parser.parse_args([])) == SessionConfig()
+    for name in DECODING_METHODS:
+        for flag in ("--decoding-method", "--writer"):  # the old name is understood, too
+            args = parser.parse_args([flag, name])
+            assert session_config(args) == SessionConfig(decoding_method=name)
 
 
-def test_the_command_has_every_argument_of_a_session() -> None:
+def test_the_command_has_every_option_of_a_session() -> None:
     parser = ArgumentParser()
     translate.add_flags(parser)
     args = vars(parser.parse_args(["m", "a.wav"]))
-    for argument in inspect.signature(StreamingTranslator).parameters.values():
-        assert argument.name in args
-        assert argument.name == "model" or args[argument.name] == argument.default
+    for field in fields(SessionConfig):
+        assert args[field.name] == field.default
+
+
+def test_old_names_of_options_are_understood_in_python_and_yaml() -> None:
+    wanted = SessionConfig(decoding_method="decoder")
+    assert SessionConfig.of(None, {"writer": "decoder"}) == wanted
+    assert session_config(Namespace(writer="decoder")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "message"),
+    [
+        (1, {}, "`config` must be a SessionConfig, but is 1 instead"),
+        (SessionConfig(), {"stride_n": 2}, "`stride_n` must be set in `config`"),
+        (None, {"beams": 2}, "beams"),
+    ],
+)
+def test_options_that_are_none_are_refused(config: Any, options: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        SessionConfig.of(config, options)
 
 
 def test_the_policy_can_be_chosen(model: Path, good: Path, capsys: Capture) -> None:

@@ -42,7 +42,7 @@ def translate(session: StreamingTranslator, path: Path, segment_ms: int | None) 
 def test_unseen_sentences_are_translated(
     model: Model, voices: str, floor: float, look_ahead: int
 ) -> None:
-    session = StreamingTranslator(model, look_ahead)
+    session = StreamingTranslator(model, max_future_frames=look_ahead)
     split = [(path, target) for path, target in recordings() if path.name.startswith(f"{voices}-")]
     assert len(split) == 32
     found = [translate(session, path, None) for path, _ in split]
@@ -51,7 +51,7 @@ def test_unseen_sentences_are_translated(
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
 def test_the_text_does_not_depend_on_the_segment_size(model: Model, look_ahead: int) -> None:
-    session = StreamingTranslator(model, look_ahead)
+    session = StreamingTranslator(model, max_future_frames=look_ahead)
     for path, _ in recordings()[::8]:
         whole = translate(session, path, None)
         assert [translate(session, path, ms) for ms in (10, 320, 960)] == [whole] * 3

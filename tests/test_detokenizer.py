@@ -51,8 +51,8 @@ def ids_of(tokenizer: Tokenizer, *pieces: str) -> list[int]:
 
 def words_of(tokenizer: Tokenizer, parts: list[list[int]]) -> list[str]:
     assembler = WordAssembler(tokenizer)
-    words = [word for part in parts for word in assembler.push(part).split()]
-    return words + assembler.finish().split()
+    words = [word for part in parts for word in assembler.push(part)]
+    return words + assembler.finish()
 
 
 @pytest.mark.parametrize("model", ["tokenizer", "spaced_unknown"])
@@ -75,11 +75,11 @@ def test_sentences_one_id_at_a_time_give_their_words(tokenizer: Tokenizer) -> No
 def test_a_word_is_out_as_soon_as_the_next_begins_and_not_before(tokenizer: Tokenizer) -> None:
     assembler = WordAssembler(tokenizer)
     first, second = tokenizer.encode("chat"), tokenizer.encode("dort")
-    assert assembler.push(first) == ""
-    assert assembler.push([]) == ""
-    assert assembler.push(second[:1]) == "chat"
-    assert assembler.push(second[1:]) == ""
-    assert assembler.finish() == "dort"
+    assert assembler.push(first) == []
+    assert assembler.push([]) == []
+    assert assembler.push(second[:1]) == ["chat"]
+    assert assembler.push(second[1:]) == []
+    assert assembler.finish() == ["dort"]
 
 
 def test_what_was_given_out_is_never_taken_back(tokenizer: Tokenizer) -> None:
@@ -100,12 +100,12 @@ def test_a_first_piece_without_a_word_mark_is_a_word(tokenizer: Tokenizer) -> No
 def test_a_lone_word_mark_ends_a_word_and_is_none_itself(tokenizer: Tokenizer) -> None:
     mark = ids_of(tokenizer, "▁")
     assembler = WordAssembler(tokenizer)
-    assert assembler.push(mark) == ""
-    assert assembler.push(tokenizer.encode("le")) == ""
-    assert assembler.push(mark) == "le"
-    assert assembler.push(mark) == ""
-    assert assembler.push(ids_of(tokenizer, "e")) == ""
-    assert assembler.finish() == "e"
+    assert assembler.push(mark) == []
+    assert assembler.push(tokenizer.encode("le")) == []
+    assert assembler.push(mark) == ["le"]
+    assert assembler.push(mark) == []
+    assert assembler.push(ids_of(tokenizer, "e")) == []
+    assert assembler.finish() == ["e"]
 
 
 def test_an_unknown_piece_joins_the_word_it_stands_in(tokenizer: Tokenizer) -> None:
@@ -127,17 +127,17 @@ def test_nothing_gives_nothing(tokenizer: Tokenizer) -> None:
 def test_finish_leaves_a_fresh_assembler(tokenizer: Tokenizer) -> None:
     assembler = WordAssembler(tokenizer)
     assembler.push(tokenizer.encode("chat"))
-    assert assembler.finish() == "chat"
-    assert assembler.finish() == ""
+    assert assembler.finish() == ["chat"]
+    assert assembler.finish() == []
     assembler.push(tokenizer.encode("dort"))
-    assert assembler.finish() == "dort"
+    assert assembler.finish() == ["dort"]
 
 
 def test_two_streams_do_not_mix(tokenizer: Tokenizer) -> None:
     one, two = WordAssembler(tokenizer), WordAssembler(tokenizer)
     one.push(tokenizer.encode("chat"))
     two.push(tokenizer.encode("dort"))
-    assert (one.finish(), two.finish()) == ("chat", "dort")
+    assert (one.finish(), two.finish()) == (["chat"], ["dort"])
 
 
 def test_where_every_piece_is_a_word_none_is_held_back(tmp_path: Path) -> None:
@@ -145,15 +145,15 @@ def test_where_every_piece_is_a_word_none_is_held_back(tmp_path: Path) -> None:
     assert words.has_only_words
     assembler = WordAssembler(words)
     ids = words.encode("le zèbre dort")
-    assert [assembler.push([index]) for index in ids] == ["le", "⁇", "dort"]
-    assert assembler.finish() == ""
+    assert [assembler.push([index]) for index in ids] == [["le"], ["⁇"], ["dort"]]
+    assert assembler.finish() == []
 
 
 def test_where_a_piece_can_grow_a_word_the_last_word_is_held_back(tokenizer: Tokenizer) -> None:
     assert not tokenizer.has_only_words
     assembler = WordAssembler(tokenizer)
-    assert assembler.push(tokenizer.encode("le chat")) == "le"
-    assert assembler.finish() == "chat"
+    assert assembler.push(tokenizer.encode("le chat")) == ["le"]
+    assert assembler.finish() == ["chat"]
 
 
 # By the character
@@ -172,7 +172,8 @@ def unspaced(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def pushed(assembler: CharAssembler, parts: list[list[int]]) -> list[str]:
-    return [*map(assembler.push, parts), assembler.finish()]
+    """The characters of each push and of the end, put together."""
+    return ["".join(out) for out in (*map(assembler.push, parts), assembler.finish())]
 
 
 @pytest.mark.parametrize("model", ["unspaced", "spaced_unknown"])
@@ -194,7 +195,7 @@ def test_every_character_is_out_with_its_piece(unspaced: Tokenizer) -> None:
         ids = unspaced.encode(sentence)
         assembler, said = CharAssembler(unspaced), ""
         for size, index in enumerate(ids, start=1):
-            said += assembler.push([index])
+            said += "".join(assembler.push([index]))
             assert said == unspaced.decode(ids[:size]).strip()
         assert said == sentence
 
@@ -216,6 +217,6 @@ def test_a_combining_mark_follows_its_character(unspaced: Tokenizer) -> None:
 
 
 def test_texts_are_joined_by_their_unit() -> None:
-    assert join_text(["the cat", "", "sleeps"], "word") == "the cat sleeps"
-    assert join_text(["東京", "", "に", " go"], "char") == "東京に go"
-    assert join_text([], "word") == join_text(["", ""], "char") == ""
+    assert join_text(["the", "cat", "sleeps"], "word") == "the cat sleeps"
+    assert join_text(list("東京に go"), "char") == "東京に go"
+    assert join_text([], "word") == join_text([], "char") == ""

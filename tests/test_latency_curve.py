@@ -27,7 +27,7 @@ from echostream.scoring.instances import LATENCY_METRICS
 
 HEADER = (
     "L segment_ms algorithmic_latency_ms BLEU BLEU_lo BLEU_hi chrF AL LAAL AP DAL "
-    "AL_CA LAAL_CA AP_CA DAL_CA compute_rtf p_vs_L0 writer p_vs_ctc"
+    "AL_CA LAAL_CA AP_CA DAL_CA compute_rtf p_vs_L0 method p_vs_ctc"
 )
 
 

@@ -16,7 +16,7 @@ from echostream.session.translator import StreamingTranslator
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with both writers, and two lists of five recordings."""
+    """A model with both methods, and two lists of five recordings."""
     path = make_model_folder(tmp_path_factory.mktemp("model"), decoder_layers=1)
     for index in range(5):
         soundfile.write(path / f"{index}.wav", babble(1.5, seed=index), SAMPLE_RATE)
@@ -31,7 +31,7 @@ def test_a_stream_is_its_recordings_with_pauses_between(folder: Path, joined: in
     model = load_model(folder)
     recordings = [babble(1.5, seed=index) for index in range(5)]
     result = measure(model, recordings, TARGET_TEXT, joined, "ctc", 1, pause_ms=250)
-    session, num_words = StreamingTranslator(model, 1), 0
+    session, num_words = StreamingTranslator(model, max_future_frames=1), 0
     for start in range(0, 5, joined):
         session.reset()
         parts: list[np.ndarray] = []
@@ -43,7 +43,7 @@ def test_a_stream_is_its_recordings_with_pauses_between(folder: Path, joined: in
     assert result.length_ratio == num_words / sum(len(text.split()) for text in TARGET_TEXT)
 
 
-def test_the_table_has_a_row_for_each_writer_and_length(
+def test_the_table_has_a_row_for_each_method_and_length(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists = ["--source", str(folder / "wav_list.txt"), "--target", str(folder / "target.txt")]
@@ -87,10 +87,10 @@ def test_bad_arguments_are_named(
     assert status == 2 and message in capsys.readouterr().err
 
 
-def test_a_writer_that_the_model_lacks_is_named(
+def test_a_method_that_the_model_lacks_is_named(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = make_model_folder(tmp_path / "plain")
     lists = ["--source", str(folder / "wav_list.txt"), "--target", str(folder / "target.txt")]
-    assert main(["--model-path", str(plain), *lists, "--writers", "decoder"]) == 2
+    assert main(["--model-path", str(plain), *lists, "--decoding-methods", "decoder"]) == 2
     assert "no text decoder" in capsys.readouterr().err

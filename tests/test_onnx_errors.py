@@ -224,7 +224,7 @@ def test_a_back_end_that_does_not_exist_is_refused(exported: Path) -> None:
 def test_a_look_ahead_that_was_not_trained_is_refused(exported: Path) -> None:
     model = load_model(exported, backend="onnx")
     with pytest.raises(ValueError, match="max_future_frames"):
-        StreamingTranslator(model, 3)
+        StreamingTranslator(model, max_future_frames=3)
 
 
 def test_without_onnx_runtime_the_message_says_what_to_install(

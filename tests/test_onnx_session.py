@@ -17,7 +17,7 @@ from echostream.model_folder import Model, load_model
 from echostream.models.text_decoder import TextDecoder
 from echostream.session.translator import StreamingTranslator
 
-WRITERS = ("ctc", "decoder")
+METHODS = ("ctc", "decoder")
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +58,12 @@ def words(outputs: list[tuple[str, float]]) -> list[str]:
     return [word for text, _ in outputs for word in text.split()]
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
 def test_a_session_in_onnx_runtime_says_what_one_in_pytorch_says(
-    models: dict[str, Model], recordings: list[Path], writer: str, look_ahead: int
+    models: dict[str, Model], recordings: list[Path], method: str, look_ahead: int
 ) -> None:
-    session = {"writer": writer, "max_future_frames": look_ahead}
+    session = {"decoding_method": method, "max_future_frames": look_ahead}
     total = 0
     for path in recordings:
         samples, rate = read_audio(path)
@@ -74,27 +74,27 @@ def test_a_session_in_onnx_runtime_says_what_one_in_pytorch_says(
     assert total > 10
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("method", METHODS)
 def test_how_the_audio_is_cut_does_not_change_the_text(
-    models: dict[str, Model], writer: str
+    models: dict[str, Model], method: str
 ) -> None:
     model, samples = models["onnx"], babble(3, seed=2)
-    whole = words(said(model, [samples], writer=writer))
+    whole = words(said(model, [samples], decoding_method=method))
     assert len(whole) > 4
     for cut in (pieces(samples, 160), pieces(samples, 5120), random_pieces(samples)):
-        assert words(said(model, cut, writer=writer)) == whole
+        assert words(said(model, cut, decoding_method=method)) == whole
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("method", METHODS)
 def test_in_int8_too_how_a_group_is_cut_does_not_change_the_text(
-    models: dict[str, Model], writer: str
+    models: dict[str, Model], method: str
 ) -> None:
     """More than a group at once may round otherwise, which `test_onnx_int8.py` bounds."""
     model, samples = models["onnx-int8"], babble(3, seed=2)
-    whole = words(said(model, pieces(samples, 2560), writer=writer))
+    whole = words(said(model, pieces(samples, 2560), decoding_method=method))
     assert len(whole) > 4
     for size in (160, 1111):
-        assert words(said(model, pieces(samples, size), writer=writer)) == whole
+        assert words(said(model, pieces(samples, size), decoding_method=method)) == whole
 
 
 @pytest.mark.parametrize("backend", ["onnx", "onnx-int8"])

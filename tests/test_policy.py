@@ -6,7 +6,15 @@ import random
 
 import pytest
 
-from echostream.session.policy import Action, Counts, Policy, PolicyState, Read, Write, decide
+from echostream.session.policy import (
+    Action,
+    Counts,
+    PolicyState,
+    Read,
+    Write,
+    decide,
+)
+from echostream.session_config import SessionConfig
 
 R = Read()
 
@@ -15,7 +23,7 @@ def W(num_tokens: int) -> Write:
     return Write(num_tokens)
 
 
-def actions(policy: Policy, rows: list[tuple[int, int]]) -> list[Action]:
+def actions(policy: SessionConfig, rows: list[tuple[int, int]]) -> list[Action]:
     """What the policy does at each row of (ASR count, ST count), one stream."""
     state, out = PolicyState(), []
     for num_asr, num_st in rows:
@@ -27,41 +35,49 @@ def actions(policy: Policy, rows: list[tuple[int, int]]) -> list[Action]:
 @pytest.mark.parametrize(
     ("policy", "rows", "expected"),
     [
-        pytest.param(Policy(), [(0, 0)], [R], id="nothing heard"),
-        pytest.param(Policy(), [(1, 0), (1, 1)], [R, W(1)], id="both heads must speak"),
-        pytest.param(Policy(), [(0, 1), (1, 1)], [R, W(1)], id="target alone is not enough"),
-        pytest.param(Policy(), [(1, 1), (1, 2), (2, 2)], [W(1), R, W(1)], id="both must grow"),
-        pytest.param(Policy(), [(1, 1), (1, 1)], [W(1), R], id="no growth, no write"),
-        pytest.param(Policy(), [(3, 5)], [W(5)], id="all that is known at once"),
+        pytest.param(SessionConfig(), [(0, 0)], [R], id="nothing heard"),
+        pytest.param(SessionConfig(), [(1, 0), (1, 1)], [R, W(1)], id="both heads must speak"),
+        pytest.param(SessionConfig(), [(0, 1), (1, 1)], [R, W(1)], id="target alone is not enough"),
         pytest.param(
-            Policy(lagging_k1=2), [(1, 1), (2, 2), (3, 3), (4, 5)], [R, R, W(1), W(2)], id="k1 = 2"
+            SessionConfig(), [(1, 1), (1, 2), (2, 2)], [W(1), R, W(1)],
+            id="both must grow",
+        ),
+        pytest.param(SessionConfig(), [(1, 1), (1, 1)], [W(1), R], id="no growth, no write"),
+        pytest.param(SessionConfig(), [(3, 5)], [W(5)], id="all that is known at once"),
+        pytest.param(
+            SessionConfig(lagging_k1=2), [(1, 1), (2, 2), (3, 3), (4, 5)], [R, R, W(1), W(2)],
+            id="k1 = 2",
         ),
         pytest.param(
-            Policy(lagging_k1=2), [(9, 2), (9, 3)], [R, W(1)], id="a failed gate does not move on"
+            SessionConfig(lagging_k1=2), [(9, 2), (9, 3)], [R, W(1)],
+            id="a failed gate does not move on",
         ),
         pytest.param(
-            Policy(lagging_k2=2), [(1, 4), (2, 4), (3, 4), (4, 5)], [R, R, W(4), W(1)], id="k2 = 2"
+            SessionConfig(lagging_k2=2), [(1, 4), (2, 4), (3, 4), (4, 5)], [R, R, W(4), W(1)],
+            id="k2 = 2",
         ),
         pytest.param(
-            Policy(lagging_k1=1, lagging_k2=1), [(1, 2), (2, 2)], [R, W(1)], id="k1 = k2 = 1"
+            SessionConfig(lagging_k1=1, lagging_k2=1), [(1, 2), (2, 2)], [R, W(1)], id="k1 = k2 = 1"
         ),
         pytest.param(
-            Policy(stride_n=2), [(1, 2), (2, 2), (3, 3), (4, 4)], [R, W(2), R, W(2)], id="n = 2"
+            SessionConfig(stride_n=2), [(1, 2), (2, 2), (3, 3), (4, 4)], [R, W(2), R, W(2)],
+            id="n = 2",
         ),
         pytest.param(
-            Policy(stride_n=2), [(2, 3), (4, 4), (4, 5)], [W(2), R, W(2)],
+            SessionConfig(stride_n=2), [(2, 3), (4, 4), (4, 5)], [W(2), R, W(2)],
             id="n = 2: growth counts from the last write",
         ),
         pytest.param(
-            Policy(stride_n=2, lagging_k1=1), [(2, 2), (2, 3), (4, 5)], [R, W(2), W(2)],
+            SessionConfig(stride_n=2, lagging_k1=1), [(2, 2), (2, 3), (4, 5)], [R, W(2), W(2)],
             id="n = 2, k1 = 1: budget rounds down",
         ),
         pytest.param(
-            Policy(stride_n=3), [(3, 5), (6, 8), (9, 9)], [W(3), W(3), R], id="n = 3 keeps a rest"
+            SessionConfig(stride_n=3), [(3, 5), (6, 8), (9, 9)], [W(3), W(3), R],
+            id="n = 3 keeps a rest",
         ),
     ],
 )  # fmt: skip
-def test_table(policy: Policy, rows: list[tuple[int, int]], expected: list[Action]) -> None:
+def test_table(policy: SessionConfig, rows: list[tuple[int, int]], expected: list[Action]) -> None:
     assert actions(policy, rows) == expected
 
 
@@ -77,7 +93,7 @@ def test_table(policy: Policy, rows: list[tuple[int, int]], expected: list[Actio
 def test_a_finished_source_writes_everything(
     state: PolicyState, counts: tuple[int, int], expected: Action
 ) -> None:
-    policy = Policy(lagging_k1=7, lagging_k2=9, stride_n=4)
+    policy = SessionConfig(lagging_k1=7, lagging_k2=9, stride_n=4)
     action, after = decide(Counts(*counts, source_finished=True), state, policy)
     assert action == expected
     assert after.num_written == counts[1]
@@ -86,7 +102,11 @@ def test_a_finished_source_writes_everything(
 def test_what_is_written_never_shrinks_and_never_passes_the_lagging() -> None:
     rng = random.Random(0)
     for _ in range(300):
-        policy = Policy(rng.randrange(4), rng.randrange(4), rng.randrange(1, 4))
+        policy = SessionConfig(
+            lagging_k1=rng.randrange(4),
+            lagging_k2=rng.randrange(4),
+            stride_n=rng.randrange(1, 4),
+        )
         num_asr = num_st = written = 0
         state = PolicyState()
         for _ in range(20):
@@ -118,11 +138,11 @@ def test_what_is_written_never_shrinks_and_never_passes_the_lagging() -> None:
 )
 def test_a_bad_parameter_is_named_with_what_is_allowed(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"`{name}` must be an integer >= \d, but is {value!r}"):
-        Policy(**{name: value})  # type: ignore[arg-type]
+        SessionConfig(**{name: value})  # type: ignore[arg-type]
 
 
 def test_counts_that_shrink_are_refused() -> None:
     with pytest.raises(ValueError, match="never shrink"):
-        decide(Counts(1, 5), PolicyState(2, 5, 5), Policy())
+        decide(Counts(1, 5), PolicyState(2, 5, 5), SessionConfig())
     with pytest.raises(ValueError, match="never shrink"):
-        decide(Counts(2, 4), PolicyState(2, 5, 5), Policy())
+        decide(Counts(2, 4), PolicyState(2, 5, 5), SessionConfig())

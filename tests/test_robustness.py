@@ -24,9 +24,9 @@ def model() -> Model:
     return load_model(ROOT / "models" / "fr-en-demo")
 
 
-def texts(model: Model, writer: str, look_ahead: int, streams: list[np.ndarray]) -> list[str]:
+def texts(model: Model, method: str, look_ahead: int, streams: list[np.ndarray]) -> list[str]:
     """What a batch of streams writes, each as if it were alone."""
-    batch = StreamBatch(model, len(streams), max_future_frames=look_ahead, writer=writer)
+    batch = StreamBatch(model, len(streams), max_future_frames=look_ahead, decoding_method=method)
     found = {}
     for samples in streams:
         found[stream := batch.join()] = list[str]()
@@ -39,12 +39,12 @@ def texts(model: Model, writer: str, look_ahead: int, streams: list[np.ndarray])
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1])
-@pytest.mark.parametrize("writer", ["ctc", "decoder"])
+@pytest.mark.parametrize("method", ["ctc", "decoder"])
 def test_nothing_is_written_where_nothing_is_spoken(
-    model: Model, writer: str, look_ahead: int
+    model: Model, method: str, look_ahead: int
 ) -> None:
     made = sounds(SECONDS)
-    found = texts(model, writer, look_ahead, list(made.values()))
+    found = texts(model, method, look_ahead, list(made.values()))
     assert {name: text for name, text in zip(made, found, strict=True) if text} == {}
 
 

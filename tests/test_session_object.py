@@ -32,7 +32,7 @@ WRONG = [
     ("stride_n", [0, -1, 1.5, True, "2", None], "must be an integer >= 1"),
     ("max_future_frames", ["1", 1.0, True, -1, 3, (0,)], "must be one of 0, 1, 2, which the model"),
     ("task", ["s2st", None, 1], "must be one of st, asr"),
-    ("writer", ["beam", None, True], "must be one of ctc, decoder"),
+    ("decoding_method", ["beam", None, True], "must be one of ctc, decoder"),
     ("emission_unit", ["spm", None, ""], "must be one of auto, word, char"),
     ("transcript", ["yes", None, 2], "must be one of False, True"),
 ]

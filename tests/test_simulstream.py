@@ -153,7 +153,7 @@ def test_what_the_model_cannot_do_is_refused(folder: Path, tmp_path: Path) -> No
     with pytest.raises(ValueError, match="`stride_n`"):
         processor(folder, stride_n=0)
     with pytest.raises(ValueError, match="decoder"):
-        processor(folder, writer="decoder")  # the tiny model has none
+        processor(folder, decoding_method="decoder")  # the tiny model has none
     with pytest.raises(ModelFolderError, match="none does not exist"):
         processor(tmp_path / "none")
 

@@ -37,8 +37,8 @@ SESSION = """
 from echostream import StreamingTranslator
 from echostream.frontend.audio import read_audio
 samples, rate = read_audio(sys.argv[2])
-for writer in ("ctc", "decoder"):
-    session = StreamingTranslator.load(sys.argv[1], writer=writer)
+for method in ("ctc", "decoder"):
+    session = StreamingTranslator.load(sys.argv[1], decoding_method=method)
     session.warm_up()
     session.push(samples, rate)
     session.finish()

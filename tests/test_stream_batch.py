@@ -181,19 +181,19 @@ def test_who_has_heard_nothing_leaves_without_a_step_of_the_network(
     assert len(batch) == 0 and steps == []
 
 
-@pytest.mark.parametrize("writer", ["ctc", "decoder"])
-def test_a_stream_without_a_tail_writes_what_it_held_back(tmp_path: Path, writer: str) -> None:
+@pytest.mark.parametrize("method", ["ctc", "decoder"])
+def test_a_stream_without_a_tail_writes_what_it_held_back(tmp_path: Path, method: str) -> None:
     """Its end adds no group at all: the last words are all that is left to do."""
     model = load_model(make_model_folder(tmp_path, tail_ms=0, decoder_layers=1))
     samples = babble(2, seed=8)[: 12 * GROUP]
-    batch = StreamBatch(model, 1, lagging_k1=3, writer=writer)
+    batch = StreamBatch(model, 1, lagging_k1=3, decoding_method=method)
     stream = batch.join()
     batch.push(stream, samples, SAMPLE_RATE)
     said = words(drain(batch)[stream])
     batch.finish(stream)
     assert batch.num_waiting(stream) == 0 and batch.ready == [stream]
     last = words(batch.step()[stream])
-    assert said + last == alone(model, samples, lagging_k1=3, writer=writer)
+    assert said + last == alone(model, samples, lagging_k1=3, decoding_method=method)
     assert last != []
 
 

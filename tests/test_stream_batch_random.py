@@ -26,11 +26,10 @@ from tiny_model import babble, make_model_folder
 from echostream.frontend.resample import StreamingResampler
 from echostream.model_folder import Model, load_model
 from echostream.models import EchoStreamModel
-from echostream.models.echostream import ModelState
-from echostream.models.text_decoder import TextDecoder
+from echostream.models.text_decoder import DecoderState, TextDecoder
 from echostream.session.batch import StreamBatch
-from echostream.session.decoding import WriterState
-from echostream.session.stream import Output, Stream
+from echostream.session.settings import StreamState
+from echostream.session.stream import Output
 from echostream.session.translator import StreamingTranslator
 from echostream.streaming import named_leaves, take_rows
 
@@ -38,9 +37,9 @@ from echostream.streaming import named_leaves, take_rows
 RECORDINGS = [(0.05, 16_000), (1.6, 16_000), (2.0, 16_000), (1.03, 8_000), (1.3, 44_100)]
 PIECES = [0, 1, 400, 2560, 5120, 8000]  # samples at 16 kHz
 SESSIONS = [
-    {"max_future_frames": look_ahead, "writer": writer, "lagging_k1": lagging}
+    {"max_future_frames": look_ahead, "decoding_method": method, "lagging_k1": lagging}
     for look_ahead in (0, 1, 2)
-    for writer, lagging in (("ctc", 0), ("decoder", 1))
+    for method, lagging in (("ctc", 0), ("decoder", 1))
 ]
 
 
@@ -51,7 +50,7 @@ class Moment(NamedTuple):
     """All that a stream has said, and what shows how it would go on."""
 
     words: list[str]
-    writer: WriterState  # without the decoder's part
+    counts: list[int]  # of the decoding method
     decoder: list[torch.Tensor]
     next: list[torch.Tensor]  # what the network would say of a certain group
 
@@ -143,7 +142,6 @@ class AnyBatch(RuleBasedStateMachine):
     def step(self) -> None:
         ready = self.batch.ready
         before = {stream: self.batch.num_waiting(stream) for stream in self._present()}
-        streams = dict(self.batch._streams)
         said = self.batch.step()
         assert list(said) == ready
         for stream, outputs in said.items():
@@ -155,7 +153,7 @@ class AnyBatch(RuleBasedStateMachine):
             assert len(outputs) <= 1
             assert all(output.final == (stream not in self.batch) for output in outputs)
         for stream in said:
-            self._check(stream, streams[stream])
+            self._check(stream)
 
     @invariant()
     def the_state_is_allocated_once(self) -> None:
@@ -173,18 +171,18 @@ class AnyBatch(RuleBasedStateMachine):
             self.step()
         assert len(self.batch) == 0
 
-    def _check(self, name: int, stream: Stream) -> None:
+    def _check(self, name: int) -> None:
         member, row = self.members[name], self.batch._rows.get(name)
         if member.poisoned:
             return
         alone = told_alone(self.model, self.kind, member.recording)
         if row is None:
             assert member.finished
-            check_said(moment(self.model, member.words, stream, None), alone.end)
+            check_said(moment(self.model, member.words, None), alone.end)
         elif member.num_served < len(alone.after):  # it is not closing yet
             state = take_rows(self.batch._state, [row])
             wanted = alone.after[member.num_served]
-            check_said(moment(self.model, member.words, stream, state), wanted)
+            check_said(moment(self.model, member.words, state), wanted)
 
     def _push(self, stream: int, size: int, bad: bool = False) -> None:
         member = self.members[stream]
@@ -214,16 +212,16 @@ class AnyBatch(RuleBasedStateMachine):
 
 
 @torch.inference_mode()
-def moment(model: Model, words: list[str], stream: Stream, state: ModelState | None) -> Moment:
-    writer, heard, output = stream.writer_state, list[torch.Tensor](), list[torch.Tensor]()
-    if writer.decoder is not None:
-        decoder = writer.decoder  # where it is not valid, anything may be
+def moment(model: Model, words: list[str], state: StreamState | None) -> Moment:
+    if state is None:  # the stream has left
+        return Moment(words, [], [], [])
+    decoder, seen = state.decoding.decoder, list[torch.Tensor]()
+    if isinstance(decoder, DecoderState):  # where it is not valid, anything may be
         frames = decoder.frames.masked_fill(~decoder.valid[..., None], 0)
-        heard = [frames, decoder.valid, decoder.summaries.num_groups, decoder.last_token]
-    if state is not None:
-        said, _ = model.network.advance(PROBE, torch.ones(1, 16, dtype=torch.bool), state)
-        output = [field.masked_fill(~said.valid[..., None], 0) for field in said[:2]]
-    return Moment(words, writer._replace(decoder=None), heard, output)
+        seen = [frames, decoder.valid, decoder.summaries.num_groups, decoder.last_token]
+    said, _ = model.network.advance(PROBE, torch.ones(1, 16, dtype=torch.bool), state.network)
+    output = [field.masked_fill(~said.valid[..., None], 0) for field in said[:2]]
+    return Moment(words, state.decoding.counts[0].tolist(), seen, output)
 
 
 def check_said(found: Moment, wanted: Moment) -> None:
@@ -239,16 +237,16 @@ def told_alone(model: Model, kind: int, recording: int) -> Alone:
     samples, sample_rate = samples_of(recording), RECORDINGS[recording][1]
     session = StreamingTranslator(model, **SESSIONS[kind])
     resampler, num_samples = StreamingResampler(sample_rate), 0  # 2560 of 16 kHz are a group
-    after = [moment(model, [], session._stream, session._state)]
+    after = [moment(model, [], session._state)]
     for start in range(0, len(samples), sample_rate // 100):
         piece = samples[start : start + sample_rate // 100]
         num_samples += len(resampler.push(piece))
         words = after[-1].words + words_of(session.push(piece, sample_rate))
         if num_samples // 2560 == len(after):
-            after.append(moment(model, words, session._stream, session._state))
+            after.append(moment(model, words, session._state))
         assert after[-1].words == words
     words = words + words_of(session.finish())
-    return Alone(after, moment(model, words, session._stream, None))
+    return Alone(after, moment(model, words, None))
 
 
 @pytest.fixture(scope="module", params=["torch", "onnx"])

@@ -84,7 +84,7 @@ def test_what_is_said_is_what_one_pass_over_the_recording_says(
     model: Model, num_samples: int, max_future_frames: int, task: str
 ) -> None:
     samples = babble(12, seed=1)[:num_samples]
-    session = StreamingTranslator(model, max_future_frames, task=task)
+    session = StreamingTranslator(model, max_future_frames=max_future_frames, task=task)
     whole = expected_words(model, samples, max_future_frames, task)
     assert words(run(session, samples, 5120)) == whole
     assert len(whole) > 4 or num_samples < 30_000  # the test says something
@@ -96,7 +96,7 @@ def test_how_the_audio_is_cut_does_not_change_the_text(
     model: Model, max_future_frames: int, sample_rate: int
 ) -> None:
     samples = babble(3, seed=2, sample_rate=sample_rate)
-    session = StreamingTranslator(model, max_future_frames)
+    session = StreamingTranslator(model, max_future_frames=max_future_frames)
 
     def text_of(cut: Iterator[NDArray[Any]]) -> list[str]:
         session.reset()
@@ -196,7 +196,7 @@ def test_what_is_carried_does_not_grow(model: Model) -> None:
         assert session.state_nbytes == at_start > 0
         frames = session._stream.features._frames
         assert len(frames) < 16 and frames.base is None
-        assert len(session._stream.writer_state.held) < 40
+        assert len(session._stream._pending) < 40
 
 
 def test_a_push_does_not_write_to_the_samples(model: Model) -> None:
@@ -261,7 +261,7 @@ def test_the_last_samples_of_another_rate_are_not_lost(tmp_path: Path, sample_ra
 def test_a_recording_of_any_length_can_be_finished(
     model: Model, num_samples: int, max_future_frames: int, sample_rate: int
 ) -> None:
-    session = StreamingTranslator(model, max_future_frames)
+    session = StreamingTranslator(model, max_future_frames=max_future_frames)
     outputs = run(session, babble(1, seed=17)[:num_samples], sample_rate=sample_rate)
     assert all(output.delay_ms <= 1000 * num_samples / sample_rate for output in outputs)
 
@@ -272,7 +272,7 @@ def test_any_tail_can_be_flushed(tmp_path: Path, tail_ms: int, num_samples: int)
     model = load_model(make_model_folder(tmp_path, tail_ms))
     samples = babble(1, seed=18)[:num_samples]
     for max_future_frames in (0, 1):
-        outputs = run(StreamingTranslator(model, max_future_frames), samples)
+        outputs = run(StreamingTranslator(model, max_future_frames=max_future_frames), samples)
         assert words(outputs) == expected_words(model, samples, max_future_frames, "st")
 
 

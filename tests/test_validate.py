@@ -95,7 +95,7 @@ def test_the_decoder_is_scored_by_what_a_stream_would_write(
 ) -> None:
     """The references are what sessions with the decoder say, so that it is right in all of them."""
     model = load_model(make_model_folder(tmp_path, decoder_layers=2))
-    session = StreamingTranslator(model, 1, writer="decoder")
+    session = StreamingTranslator(model, max_future_frames=1, writer="decoder")
     examples = []
     for seed, seconds in enumerate((8.0, 9.1, 8.56)):
         samples = babble(seconds, seed + 50)

@@ -16,7 +16,7 @@ from echostream.evaluation.curve import main
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 # Counts half seconds aloud, L x 160 ms late; with L = 1 it says the first number twice, as the
-# writer "decoder" it counts one further. A trap is a file with a number: the first process that has
+# method "decoder" it counts one further. A trap is a file with a number: the first process that has
 # finished so many utterances dies or hangs there. It springs once, for the file gets another name,
 # and the number of the process.
 AGENT = """
@@ -47,7 +47,7 @@ class Counter(SpeechToTextAgent):
         parser.add_argument("--stride-n", type=int, default=1)
         parser.add_argument("--refused", type=int, default=-1)
         parser.add_argument("--silent", action="store_true")
-        parser.add_argument("--writer", default="ctc")
+        parser.add_argument("--decoding-method", default="ctc")
         parser.add_argument("--deaf", action="store_true")
         parser.add_argument("--silent-word", help="no effect")
         parser.add_argument("--trap", default=None)
@@ -78,7 +78,7 @@ class Counter(SpeechToTextAgent):
         due = NUMBERS[: max(0, int((heard - late) / 0.5))]
         if self.args.max_future_frames == 1:
             due = [*due[:1], *due]
-        if self.args.writer == "decoder" and states.source_finished:
+        if self.args.method == "decoder" and states.source_finished:
             due = NUMBERS[: len(due) + 1]
         if self.args.silent or (self.args.deaf and states.source[0] > 0.1):
             due = []

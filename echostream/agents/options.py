@@ -9,7 +9,7 @@ import os
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
-from echostream.session_config import add_session_options
+from echostream.session_config import add_session_flags
 
 TEXT_OUTPUTS = ("auto", "word", "spm")
 CMVNS = ("model", "data-bin")
@@ -29,7 +29,8 @@ def add_args(parser: ArgumentParser) -> None:
         required=True,
         help="model folder: config.yaml, model.safetensors, tokenizers and feature statistics",
     )
-    add_session_options(parser)
+    # What an agent has by what it is: its task, and transcripts where a flag asks for them.
+    add_session_flags(parser, but=("task", "transcript"))
     parser.add_argument(
         "--text-output",
         choices=TEXT_OUTPUTS,

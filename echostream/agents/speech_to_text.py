@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser, Namespace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 from simuleval.agents import Action, AgentStates, ReadAction, SpeechToTextAgent, WriteAction
 from simuleval.data.segments import Segment
@@ -18,7 +19,7 @@ from echostream.agents.transcripts import Transcripts, finished_utterances
 from echostream.device import resolve_device
 from echostream.model_folder import load_model
 from echostream.session.translator import StreamingTranslator
-from echostream.session_config import session_arguments
+from echostream.session_config import session_config
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +39,12 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         args = _with_defaults(args)
         self.model = apply_data_bin(load_model(args.model_path, backend=args.backend), args)
         translates = self.task == "st"
-        self.session_args: dict[str, Any] = {
-            **session_arguments(args),
-            "task": self.task,
-        }
+        self.session_config = session_config(args, task=self.task)
         if not translates:  # the text decoder translates
-            self.session_args["writer"] = "ctc"
+            self.session_config = replace(self.session_config, decoding_method="ctc")
         self.fallback_rate: int = args.sample_rate
         tokenizer = self.model.target_tokenizer if translates else self.model.source_tokenizer
-        unit = StreamingTranslator(self.model, **self.session_args).emission_unit
+        unit = StreamingTranslator(self.model, self.session_config).emission_unit
         self.text_output = make_text_output(args, tokenizer, unit)
         self.transcripts = Transcripts(
             args.extra_output_dir,
@@ -74,7 +72,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
     def build_states(self) -> StreamStates:
         """The states of one more stream, which shares the model with all others."""
         session = StreamingTranslator(
-            self.model, transcript=self.transcripts.needed, **self.session_args
+            self.model, replace(self.session_config, transcript=self.transcripts.needed)
         )
         return StreamStates(session, self.fallback_rate)
 
@@ -86,7 +84,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
             self.device = str(resolve_device(device))
             self._asked_device = str(device)
             self.model.network.to(self.device)
-            StreamingTranslator(self.model, **self.session_args).warm_up()
+            StreamingTranslator(self.model, self.session_config).warm_up()
         self.states.reset()
 
     def policy(self, states: AgentStates | None = None) -> Action:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from echostream.cli.complaint import complain, naming
-from echostream.session_config import TASKS, add_session_options, session_arguments
+from echostream.session_config import add_session_flags, session_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="recordings, in any format that soundfile reads; a pipe, or - for the standard input, "
         "is read to its end first",
     )
-    parser.add_argument("--task", choices=TASKS, default="st", help="translate or transcribe")
-    add_session_options(parser)
-    parser.add_argument(
-        "--transcript",
-        action="store_true",
-        help="print the source words, too, in square brackets",
-    )
+    add_session_flags(parser)
     parser.add_argument("--segment-ms", type=int, default=320, help="audio heard at a time")
     parser.add_argument(
         "--backend",
@@ -55,14 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
-    session = StreamingTranslator.load(
-        args.model,
-        args.device,
-        args.backend,
-        task=args.task,
-        transcript=args.transcript,
-        **session_arguments(args),
-    )
+    session = StreamingTranslator.load(args.model, args.device, args.backend, session_config(args))
     failed = 0
     for path in args.audio:
         name = "standard input" if path == STANDARD_INPUT else show_path(path)

@@ -154,9 +154,7 @@ def _remote() -> str:
     error = remote_error()
     if error is None:
         return "the client of a remote evaluation (`simuleval --remote-eval`) comes up."
-    return (
-        f"the client of a remote evaluation does not work ({error}): use `echostream remote`."
-    )
+    return f"the client of a remote evaluation does not work ({error}): use `echostream remote`."
 
 
 def simuleval_on_path() -> tuple[str, bool]:

@@ -10,12 +10,12 @@ from typing import Any
 
 from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.evaluation import bootstrap
-from echostream.evaluation.point import AGENT_CLASS, CTC, Point, Setup
+from echostream.evaluation.point import AGENT_CLASS, CTC, Point, Setup, method_options
 from echostream.evaluation.scoring_flags import read_scoring_flags
 from echostream.evaluation.slurm.scripts import check_option
 from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
 from echostream.model_folder import BACKENDS
-from echostream.session.decoding import WRITERS
+from echostream.session_config import DECODING_METHODS
 
 # What a sweep says to the agent itself, so that nobody else may.
 _OURS = (
@@ -28,7 +28,8 @@ _OURS = (
         "--output",
         "--computation-aware",
     ),
-    *("--max-future-frames", "--source-segment-size", "--stride-n", "--writer", "--backend"),
+    *("--max-future-frames", "--source-segment-size", "--stride-n", "--backend"),
+    *("--decoding-method", "--writer"),
 )
 # What says how much of a sweep is done in this call, and not what the sweep is.
 _OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
@@ -62,8 +63,8 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     add(*segments, type=positive, nargs="+", default=[320, 640, 960], help="in ms")
     add("--stride-n", type=positive, nargs="+", default=[1], help="tokens of one WRITE")
     add(
-        "--writers",
-        type=writer_and_lagging,
+        *("--decoding-methods", "--writers"),
+        type=method_and_lagging,
         nargs="+",
         metavar="NAME[:K]",
         help="ctc, decoder, or either K tokens behind, like decoder:2 (default: all of the model)",
@@ -98,7 +99,7 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
 def make_setup(args: argparse.Namespace) -> Setup:
     """Everything that can be wrong before a process is started, checked. Raises InputError.
 
-    It also settles `args.writers`, which the model decides when it was not given.
+    It also settles `args.decoding_methods`, which the model decides when it was not given.
     """
     if args.agent is not None and not args.agent.is_file():
         raise InputError(f"`--agent` must be a file, but {args.agent} is none.")
@@ -111,9 +112,9 @@ def make_setup(args: argparse.Namespace) -> Setup:
             raise InputError(
                 f"`{word}` must not stand after `--`: the sweep gives it to the agent."
             )
-    args.writers = _writers(args.model_path, args.writers)
-    if any(":" in writer for writer in args.writers) and "--lagging-k1" in args.agent_args:
-        raise InputError("`--lagging-k1` must not stand after `--`: `--writers` says it.")
+    args.decoding_methods = _methods(args.model_path, args.decoding_methods)
+    if any(":" in method for method in args.decoding_methods) and "--lagging-k1" in args.agent_args:
+        raise InputError("`--lagging-k1` must not stand after `--`: `--decoding-methods` says it.")
     scoring = read_scoring_flags(args.agent_args)
     if "--extra-output-dir" in [word.partition("=")[0] for word in args.agent_args]:
         num_runs = len(make_points(args)) * args.shards
@@ -145,12 +146,12 @@ def make_setup(args: argparse.Namespace) -> Setup:
 def make_points(args: argparse.Namespace) -> list[Point]:
     """All combinations, each once, in the order of the rows; the stride does not matter offline."""
     points = []
-    for writer in args.writers:
+    for method in args.decoding_methods:
         for lookahead in args.max_future_frames:
             for stride in args.stride_n:
-                points += [Point(lookahead, size, stride, writer) for size in args.segment_sizes]
+                points += [Point(lookahead, size, stride, method) for size in args.segment_sizes]
             if args.offline:
-                points.append(Point(lookahead, None, args.stride_n[0], writer))
+                points.append(Point(lookahead, None, args.stride_n[0], method))
     return list(dict.fromkeys(points))
 
 
@@ -166,31 +167,30 @@ def words_of(args: argparse.Namespace) -> list[str]:
     return words
 
 
-def _writers(model: Path, asked: Sequence[str] | None) -> list[str]:
-    """The writers that were asked for, or all of the model."""
+def _methods(model: Path, asked: Sequence[str] | None) -> list[str]:
+    """The decoding methods that were asked for, or all of the model."""
     try:
         has_decoder = load_config(ModelConfig, model / "config.yaml").decoder_layers > 0
     except (ConfigError, OSError):  # no model folder of ours: the agent knows what it can do
         return list(asked or [CTC])
     if asked is None:
-        return list(WRITERS) if has_decoder else [CTC]
-    if not has_decoder and any(writer.partition(":")[0] != CTC for writer in asked):
+        return list(DECODING_METHODS) if has_decoder else [CTC]
+    if not has_decoder and any(method.partition(":")[0] != CTC for method in asked):
         raise InputError(
-            f"`--writers` must be {CTC} for {model}, which has no text decoder, "
+            f"`--decoding-methods` must be {CTC} for {model}, which has no text decoder, "
             f"but is {' '.join(asked)} instead."
         )
     return list(asked)
 
 
-def writer_and_lagging(text: str) -> str:
+def method_and_lagging(text: str) -> str:
     """An argument type: ctc, decoder, or either with a lagging, as in decoder:2."""
-    kind, colon, lagging = text.partition(":")
-    if kind not in WRITERS or (colon and not lagging.isdecimal()):
-        raise argparse.ArgumentTypeError(
-            f"must be {' or '.join(WRITERS)}, or one of them with a lagging like decoder:2, "
-            f"but is {text} instead"
-        )
-    return f"{kind}:{int(lagging)}" if colon and int(lagging) else kind
+    try:
+        options = method_options(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    lagging = options.get("lagging_k1", 0)
+    return f"{options['decoding_method']}:{lagging}" if lagging else str(options["decoding_method"])
 
 
 def whole_from(least: int) -> Any:

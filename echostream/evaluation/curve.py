@@ -1,4 +1,4 @@
-"""Sweeps look-ahead, segment size and writer through SimulEval, and draws BLEU against latency.
+"""Sweeps look-ahead, segment size, decoding method with SimulEval; draws BLEU against latency.
 
     echostream curve        # the demo model on the example recordings
     echostream curve --segment-sizes 320 640 --jobs 2 --offline --output out/mine

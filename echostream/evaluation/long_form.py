@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.evaluation.arguments import whole_from, writer_and_lagging
+from echostream.evaluation.arguments import method_and_lagging, whole_from
+from echostream.evaluation.point import method_options
 from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
 from echostream.frontend.audio import clean, read_audio
 from echostream.frontend.resample import resample
@@ -27,6 +28,7 @@ from echostream.model_folder import BACKENDS, Model, load_model
 from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, make_bleu, quality
 from echostream.scoring.texts import characters, composed
 from echostream.session.translator import StreamingTranslator, joined_text
+from echostream.session_config import SessionConfig
 from echostream.streaming import SAMPLE_RATE
 
 BY_WORD = ("13a", "intl", "none")  # tokenizers of sacrebleu for which spaces end words
@@ -35,9 +37,9 @@ PUSH = SAMPLE_RATE * 320 // 1000  # samples
 
 @dataclass(frozen=True)
 class LongForm:
-    """The result for one writer and one number of sentences in a stream."""
+    """The result for one decoding method and one number of sentences in a stream."""
 
-    writer: str  # as it was asked for
+    method: str  # as it was asked for
     joined: int
     num_streams: int
     bleu: float
@@ -49,16 +51,16 @@ def measure(
     recordings: Sequence[NDArray[np.float32]],
     references: Sequence[str],
     joined: int,
-    writer: str,
+    method: str,
     max_future_frames: int,
     pause_ms: int,
     tokenizer: str = DEFAULT_TOKENIZER,
 ) -> LongForm:
     """Translates streams of `joined` recordings (S,) at 16 kHz each; the last may have fewer.
 
-    `writer` is ctc, decoder, or either with a lagging, as in decoder:2; `tokenizer` is sacrebleu's.
+    `method` is ctc, decoder, or either with a lagging, as in decoder:2; `tokenizer` is sacrebleu's.
     """
-    session = open_session(model, writer, max_future_frames)
+    session = open_session(model, method, max_future_frames)
     pause = np.zeros(SAMPLE_RATE * pause_ms // 1000, np.float32)
     said, wanted = list[str](), list[str]()
     for start in range(0, len(recordings), joined):
@@ -72,16 +74,16 @@ def measure(
     num_written = sum(len(units(text)) for text in said)
     ratio = num_written / sum(len(units(text)) for text in wanted)
     bleu = quality(list(map(composed, said)), list(map(composed, wanted)), tokenizer).BLEU
-    return LongForm(writer, joined, len(said), bleu, ratio)
+    return LongForm(method, joined, len(said), bleu, ratio)
 
 
 def table(results: Sequence[LongForm]) -> str:
     """The results as a Markdown table."""
-    lines = ["| sentences in a stream | streams | writer | BLEU | length / reference length |"]
+    lines = ["| sentences in a stream | streams | method | BLEU | length / reference length |"]
     lines.append("|---:|---:|---|---:|---:|")
     for r in results:
         lines.append(
-            f"| {r.joined} | {r.num_streams} | {r.writer} | {r.bleu:.1f} | {r.length_ratio:.3f} |"
+            f"| {r.joined} | {r.num_streams} | {r.method} | {r.bleu:.1f} | {r.length_ratio:.3f} |"
         )
     return "\n".join(lines)
 
@@ -97,13 +99,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 inputs.recordings,
                 inputs.references,
                 joined,
-                writer,
+                method,
                 args.max_future_frames,
                 args.pause_ms,
                 args.sacrebleu_tokenizer,
             )
             for joined in args.joined
-            for writer in inputs.writers
+            for method in inputs.methods
         ]
     except (InputError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -117,7 +119,7 @@ class Inputs:
     """What the flags of `add_input_flags` name."""
 
     model: Model
-    writers: list[str]  # those asked for, or all of the model
+    methods: list[str]  # those asked for, or all of the model
     recordings: list[NDArray[np.float32]]  # (S,) at 16 kHz
     references: Sequence[str]
 
@@ -128,9 +130,11 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     check_single_references(test_set)
     make_bleu(args.sacrebleu_tokenizer)  # before the work
     model = load_model(args.model_path, backend=args.backend)
-    writers = args.writers or (["ctc"] if model.network.decoder is None else ["ctc", "decoder"])
+    methods = args.decoding_methods or (
+        ["ctc"] if model.network.decoder is None else ["ctc", "decoder"]
+    )
     recordings = [load(path) for path in test_set.recordings]
-    return Inputs(model, writers, recordings, test_set.references)
+    return Inputs(model, methods, recordings, test_set.references)
 
 
 def add_input_flags(parser: argparse.ArgumentParser) -> None:
@@ -141,8 +145,8 @@ def add_input_flags(parser: argparse.ArgumentParser) -> None:
     add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"))
     add("--target", type=Path, default=Path("examples/fr-en/target.txt"))
     add(
-        "--writers",
-        type=writer_and_lagging,
+        *("--decoding-methods", "--writers"),
+        type=method_and_lagging,
         nargs="+",
         metavar="NAME[:K]",
         help="as for `echostream curve` (default: all of the model)",
@@ -165,10 +169,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def open_session(model: Model, writer: str, max_future_frames: int) -> StreamingTranslator:
-    """A session whose writer is ctc, decoder, or either with a lagging, as in decoder:2."""
-    kind, _, lagging = writer.partition(":")
-    return StreamingTranslator(model, max_future_frames, int(lagging or 0), writer=kind)
+def open_session(model: Model, method: str, max_future_frames: int) -> StreamingTranslator:
+    """A session; `method` is ctc, decoder, or either with a lagging, as in decoder:2."""
+    config = SessionConfig(max_future_frames=max_future_frames, **method_options(method))
+    return StreamingTranslator(model, config)
 
 
 def load(path: Path) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
-"""The picture of a sweep: BLEU against AL and against LAAL, a line for each look-ahead and writer.
+"""The picture of a sweep: BLEU against AL and LAAL, a line for each look-ahead and method.
 
-The colour says which look-ahead L, the kind of the line and of the marker which writer.
+The colour says which look-ahead L, the kind of the line and of the marker which decoding method.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from echostream.files import replacing
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _GREY = "#555555"
-# Of each writer, in turn: its line, and how its markers are filled.
+# Of each method, in turn: its line, and how its markers are filled.
 _LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _FILLS = ("full", "none", "left", "top")
 _OFFLINE_LINES = ((0, (5, 3)), (0, (1, 2)), (0, (2, 2)), (0, (5, 2, 1, 2)))
@@ -75,20 +75,20 @@ def draw(rows: Sequence[Row], title: str, paths: Sequence[Path]) -> None:
 
 
 def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:
-    lookaheads, writers = _lookaheads(rows), _writers(rows)
+    lookaheads, methods = _lookaheads(rows), _methods(rows)
     for lookahead in lookaheads:
-        for writer in writers:
+        for method in methods:
             mine = [
                 row
                 for row in rows
-                if (row.point.max_future_frames, row.point.writer) == (lookahead, writer)
+                if (row.point.max_future_frames, row.point.method) == (lookahead, method)
             ]
             curve = sorted(
                 (row for row in mine if _drawable(row, metric)),
                 key=lambda row: row.point.segment_ms or 0,
             )
             if curve:
-                _curve(axes, curve, metric, writers.index(writer), crowded=len(writers) > 1)
+                _curve(axes, curve, metric, methods.index(method), crowded=len(methods) > 1)
                 _name_points(axes, curve, metric, rows)
             for row in mine:
                 if row.point.segment_ms is None:
@@ -114,12 +114,12 @@ def _curve(axes: Any, curve: Sequence[Row], metric: str, place: int, crowded: bo
 
 def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Row]) -> None:
     """The segment size at each point of a curve, where it is least in the way of other curves."""
-    lookahead, writer = curve[0].point.max_future_frames, curve[0].point.writer
+    lookahead, method = curve[0].point.max_future_frames, curve[0].point.method
     first = lookahead == _lookaheads(rows)[0]
-    if len(_writers(rows)) == 1:
+    if len(_methods(rows)) == 1:
         below, right, unit = first, first, " ms"
-    else:  # the curves of two writers lie above each other, those of two look-aheads side by side
-        below, right, unit = writer == _worse_writer(rows), not first, ""
+    else:  # the curves of two methods lie above each other, those of two look-aheads side by side
+        below, right, unit = method == _worse_method(rows), not first, ""
     for row in curve:
         axes.annotate(
             f"{row.point.segment_ms}{unit}",
@@ -146,9 +146,9 @@ def _curve_style(lookahead: int, place: int) -> dict[str, Any]:
 
 
 def _offline_style(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
-    lookahead, writers = row.point.max_future_frames, _writers(rows)
-    # Where there is one writer, two look-aheads that say the same must still be seen.
-    place = writers.index(row.point.writer) if len(writers) > 1 else lookahead > 0
+    lookahead, methods = row.point.max_future_frames, _methods(rows)
+    # Where there is one method, two look-aheads that say the same must still be seen.
+    place = methods.index(row.point.method) if len(methods) > 1 else lookahead > 0
     return {
         "color": _COLOURS[lookahead % len(_COLOURS)],
         "linestyle": _OFFLINE_LINES[place % len(_OFFLINE_LINES)],
@@ -157,41 +157,41 @@ def _offline_style(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _keys(rows: Sequence[Row]) -> list[Line2D]:
-    """The legend: look-aheads and, with two writers, writers; with one, each L and its offline."""
+    """The legend: look-aheads and, with two methods, methods; with one, each L and its offline."""
     keys = []
-    writers = _writers(rows)
+    methods = _methods(rows)
     offline = [row for row in rows if row.point.segment_ms is None]
     for lookahead in _lookaheads(rows):
         latency = Point(lookahead, None, 1).algorithmic_latency_ms
         words = f"L = {lookahead} (encoder: {latency} ms)"
         keys.append(Line2D([], [], label=words, **_curve_style(lookahead, 0)))
         for row in offline:
-            if len(writers) == 1 and row.point.max_future_frames == lookahead:
+            if len(methods) == 1 and row.point.max_future_frames == lookahead:
                 style = _offline_style(row, rows)
                 keys.append(Line2D([], [], label=f"L = {lookahead} offline", **style))
-    if len(writers) > 1:
-        for place, writer in enumerate(writers):
+    if len(methods) > 1:
+        for place, method in enumerate(methods):
             style = {**_curve_style(0, place), "color": _GREY}
-            keys.append(Line2D([], [], label=f"writer {writer}", **style))
-            for row in [row for row in offline if row.point.writer == writer][:1]:
+            keys.append(Line2D([], [], label=method, **style))
+            for row in [row for row in offline if row.point.method == method][:1]:
                 style = {**_offline_style(row, rows), "color": _GREY}
-                keys.append(Line2D([], [], label=f"{writer} offline", **style))
+                keys.append(Line2D([], [], label=f"{method} offline", **style))
     return keys
 
 
-def _worse_writer(rows: Sequence[Row]) -> str:
-    def mean_bleu(writer: str) -> float:
-        return mean(row.scores.BLEU for row in rows if row.point.writer == writer)
+def _worse_method(rows: Sequence[Row]) -> str:
+    def mean_bleu(method: str) -> float:
+        return mean(row.scores.BLEU for row in rows if row.point.method == method)
 
-    return min(_writers(rows), key=mean_bleu)
+    return min(_methods(rows), key=mean_bleu)
 
 
 def _lookaheads(rows: Sequence[Row]) -> list[int]:
     return sorted({row.point.max_future_frames for row in rows})
 
 
-def _writers(rows: Sequence[Row]) -> list[str]:
-    return sorted({row.point.writer for row in rows})  # ctc comes first
+def _methods(rows: Sequence[Row]) -> list[str]:
+    return sorted({row.point.method for row in rows})  # ctc comes first
 
 
 def _drawable(row: Row, metric: str) -> bool:

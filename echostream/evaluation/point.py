@@ -16,6 +16,7 @@ from echostream.evaluation.files import digest, digest_of_stats
 from echostream.evaluation.test_set import TestSet
 from echostream.files import write_whole
 from echostream.scoring.instances import LATENCY_METRICS, WORDS, Counting
+from echostream.session_config import DECODING_METHODS
 from echostream.streaming import GROUP_MS
 
 MARKER = "point.json"  # written last: a folder without it is not finished
@@ -24,13 +25,27 @@ SIMULEVAL_SCORES = "scores.tsv"
 RUN_LOG = "run.log"
 
 AGENT_CLASS = "echostream.agents.SpeechToTextTranslationAgent"
-CTC = "ctc"  # the writer that every model has, and the default of the agents
+CTC = "ctc"  # the decoding method that every model has, and the default of the agents
 
 SCORED = (
     *("--quality-metrics", "BLEU"),
     # No --computation-aware: SimulEval 1.1.4 would put CA values into the plain columns.
     *("--latency-metrics", *LATENCY_METRICS),
 )
+
+
+def method_options(method: str) -> dict[str, Any]:
+    """The options of a session for ctc, decoder, or either with a lagging, as in decoder:2.
+
+    Raises ValueError for any other text.
+    """
+    name, colon, lagging = method.partition(":")
+    if name not in DECODING_METHODS or (colon and not lagging.isdecimal()):
+        raise ValueError(
+            f"must be {' or '.join(DECODING_METHODS)}, or one of them with a lagging like "
+            f"decoder:2, but is {method} instead"
+        )
+    return {"decoding_method": name, **({"lagging_k1": int(lagging)} if colon else {})}
 
 
 @dataclass(frozen=True)
@@ -40,22 +55,26 @@ class Point:
     max_future_frames: int
     segment_ms: int | None
     stride_n: int
-    # One of echostream.session.decoding.WRITERS; `decoder:2` is the decoder with --lagging-k1 2.
-    writer: str = CTC
+    # One of DECODING_METHODS; `decoder:2` is the decoder with --lagging-k1 2.
+    method: str = CTC
 
     @property
     def name(self) -> str:
-        """The name of its folder; the writer is in it when it is not the CTC head."""
+        """The name of its folder; the method is in it when it is not the CTC head."""
         segment = "offline" if self.segment_ms is None else f"seg{self.segment_ms}"
-        writer = "" if self.writer == CTC else f"_{self.writer.replace(':', '-k')}"
-        return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{writer}"
+        method = "" if self.method == CTC else f"_{self.method.replace(':', '-k')}"
+        return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{method}"
 
     @property
-    def writer_flags(self) -> list[str]:
-        """What tells the agent about the writer: nothing for ctc, a flag not every agent has."""
-        kind, _, lagging = self.writer.partition(":")
-        flags = [] if kind == CTC else ["--writer", kind]
-        return flags + (["--lagging-k1", lagging] if lagging else [])
+    def method_flags(self) -> list[str]:
+        """The flags of the decoding method; none for ctc, which is the agents' default."""
+        options = method_options(self.method)
+        return [
+            word
+            for name, value in options.items()
+            if value != CTC
+            for word in (f"--{name.replace('_', '-')}", str(value))
+        ]
 
     @property
     def algorithmic_latency_ms(self) -> int:
@@ -105,7 +124,7 @@ class Setup:
             *("--max-future-frames", str(point.max_future_frames)),
             *("--source-segment-size", str(segment)),
             *("--stride-n", str(point.stride_n)),
-            *point.writer_flags,
+            *point.method_flags,
             *SCORED,
             "--no-progress-bar",
             *self.agent_args,

@@ -29,7 +29,7 @@ TSV_COLUMNS = (
     *("AL", "LAAL", "AP", "DAL"),
     *("AL_CA", "LAAL_CA", "AP_CA", "DAL_CA"),
     *("compute_rtf", "p_vs_L0"),
-    *("writer", "p_vs_ctc"),
+    *("method", "p_vs_ctc"),
 )
 OFFLINE = "offline"  # in the column segment_ms
 
@@ -44,7 +44,7 @@ class Row:
     BLEU_hi: float
     # Against L=0, the rest being the same; None for L=0 itself and where there is no L=0.
     p_vs_L0: float | None
-    # Against the writer ctc, the rest being the same; None for ctc and where there is no ctc.
+    # Against the method ctc, the rest being the same; None for ctc and where there is no ctc.
     p_vs_ctc: float | None = None
 
     def values(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Row:
             "BLEU_lo": self.BLEU_lo,
             "BLEU_hi": self.BLEU_hi,
             "p_vs_L0": self.p_vs_L0,
-            "writer": self.point.writer,
+            "method": self.point.method,
             "p_vs_ctc": self.p_vs_ctc,
         }
         return {name: entries[name] for name in TSV_COLUMNS}
@@ -95,7 +95,7 @@ def build_rows(setup: Setup, points: Sequence[Point], num_resamples: int, seed: 
     for point in points:
         low, high = interval(resampled[point])
         versus_l0 = p_value(replace(point, max_future_frames=0), point)
-        versus_ctc = p_value(replace(point, writer=CTC), point)
+        versus_ctc = p_value(replace(point, method=CTC), point)
         rows.append(Row(point, scores[point], low, high, versus_l0, versus_ctc))
     return rows
 
@@ -144,9 +144,9 @@ def table(rows: Sequence[Row]) -> str:
     """The rows as aligned text; latencies in ms."""
     header = ["L", "segment", "alg.", "BLEU", "95% CI", "chrF", "AL", "LAAL", "AP", "DAL"]
     header += ["AL_CA", "LAAL_CA", "AP_CA", "DAL_CA", "comp.RTF", "p vs L=0"]
-    choice = any(row.point.writer != CTC for row in rows)
+    choice = any(row.point.method != CTC for row in rows)
     if choice:
-        header = ["writer", *header, "p vs ctc"]
+        header = ["method", *header, "p vs ctc"]
     body = []
     for row in rows:
         s = row.scores
@@ -157,7 +157,7 @@ def table(rows: Sequence[Row]) -> str:
         cells += [f"{s.AL_CA:.0f}", f"{s.LAAL_CA:.0f}", f"{s.AP_CA:.3f}", f"{s.DAL_CA:.0f}"]
         cells += [f"{s.compute_rtf:.3f}", _probability(row.p_vs_L0)]
         if choice:
-            cells = [row.point.writer, *cells, _probability(row.p_vs_ctc)]
+            cells = [row.point.method, *cells, _probability(row.p_vs_ctc)]
         body.append(cells)
     widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
     lines = [

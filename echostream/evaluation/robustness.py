@@ -66,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         inputs = read_inputs(args)
         sessions = {
-            f"{writer}, L={look_ahead}": open_session(inputs.model, writer, look_ahead)
+            f"{method}, L={look_ahead}": open_session(inputs.model, method, look_ahead)
             for look_ahead in args.max_future_frames
-            for writer in inputs.writers
+            for method in inputs.methods
         }
     except (InputError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

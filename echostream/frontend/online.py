@@ -113,14 +113,14 @@ class StreamFeatures:
         num_outputs = len(self._frames) // OUTPUT_STRIDE
         self._num_left = self._look_ahead + -(-num_outputs // GROUP_OUTPUTS)
 
-    def first(self, num_groups: int) -> Chunk:
-        """The first of the groups that are left."""
+    def peek(self, num_groups: int) -> Chunk:
+        """The next groups; they stay."""
         frames = self._frames[: GROUP_FRAMES * num_groups]
         lacking = GROUP_FRAMES * num_groups - len(frames)
         return Chunk(np.pad(frames, ((0, lacking), (0, 0))) if lacking else frames, len(frames))
 
-    def drop(self, num_groups: int) -> None:
-        """Forgets them: the network has had them."""
+    def pop(self, num_groups: int) -> None:
+        """Removes the next groups."""
         if self._num_left is not None:
             self._num_left -= num_groups
         self._frames = self._frames[GROUP_FRAMES * num_groups :]

@@ -1,18 +1,19 @@
-"""From what the network says of a group to the target tokens that may be written.
+"""Decoding methods: from the outputs of the network to the target tokens that are written.
 
-The policy is asked after every group (160 ms), whatever the chunks are, so which tokens come out,
-and after which group, is a function of the audio alone. The writer "ctc" writes what the ST head
-found. The writer "decoder" takes from it only how many tokens may be written; which ones, the text
-decoder says, from what had been heard when the policy allowed them.
+The policy is asked after every group (160 ms), whatever the chunks are. So which tokens come out,
+and after which group, is a function of the audio alone. `ctc` writes the tokens that the ST head
+has found. `decoder` takes from that head only how many tokens may be written; the text decoder
+chooses them, from the frames up to the group in which the policy allowed them.
 
-A count says where the decoder is in a sentence, and counts that are wrong add up from one sentence
-to the next. So a pause ends an utterance for the decoder: when neither head has found anything for
-640 ms, it writes what is left and begins anew.
+The number of tokens written is the decoder's position in a sentence, and errors in it would add up
+from one sentence to the next. Therefore a pause ends an utterance: when neither head has found
+anything for 640 ms, the decoder writes the rest and starts again.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -21,196 +22,296 @@ from echostream.backends.protocol import Decoder, Network
 from echostream.models import BLANK_ID, CtcOutput
 from echostream.models.ctc_decode import best_ids, merge
 from echostream.models.text_decoder import BOUNDARY_ID, DecoderState
-from echostream.session.policy import Counts, Policy, PolicyState, Write, decide
-from echostream.streaming import GROUP_OUTPUTS, state_nbytes
+from echostream.session.policy import Counts, PolicyState, Write, decide
+from echostream.session_config import SessionConfig
+from echostream.streaming import GROUP_OUTPUTS, replace_rows, select_rows, take_rows
 
-WRITERS = ("ctc", "decoder")
-# To end an utterance, the decoder may write this much more than the ST head found. With more room
-# it tells a part of it again, after a pause in the middle of a sentence (eval/LOG.md).
+# At the end of an utterance the decoder may write this many tokens more than the ST head found.
+# With more it repeats a part, after a pause in the middle of a sentence (eval/LOG.md).
 MAX_EXTRA_TOKENS = 1
-PAUSE_GROUPS = 4  # as long as the silence that closes an utterance in training, unless told else
+PAUSE_GROUPS = 4  # the silence after an utterance in training, by default
 
 
-class Heard(NamedTuple):
-    """What the network says of some groups of one stream."""
+class NewTokens(NamedTuple):
+    """What some groups bring out in one stream."""
 
-    asr_ids: list[int]  # the likeliest of each frame; -1 for a frame that is none
-    st_ids: list[int]
-    st_frames: Tensor  # (1, T, D) for the decoder
-    valid: Tensor  # (1, T) bool
-
-
-class WriterState(NamedTuple):
-    """What a writer must remember of one stream. Like every state, it is a value."""
-
-    asr_id: int  # of the last frame of each head
-    st_id: int
-    num_asr: int
-    num_st: int
-    policy: PolicyState
-    held: tuple[int, ...]  # tokens of the ST head that are not written yet; for "ctc"
-    # For "decoder":
-    decoder: DecoderState | None
-    num_decoded: int  # tokens that it has written since the last pause
-    num_before: int  # tokens that the ST head had found until the last pause
-    num_silent: int  # groups in which neither head has found anything, up to now
+    source: list[int]  # found by the ASR head
+    target: list[int]  # to be appended to the pending tokens of the stream
+    num_emitted: int  # pending tokens, the oldest first, that are written now
 
 
-class Written(NamedTuple):
-    """New tokens: source tokens as they were found, target tokens that may be written."""
+class TokenCounts(NamedTuple):
+    """The numbers that a decoding method keeps of a stream, one row of `DecodingState.counts`."""
 
+    asr_id: int = BLANK_ID  # of the last frame of each head
+    st_id: int = BLANK_ID
+    num_asr: int = 0  # tokens found
+    num_st: int = 0
+    gate_asr: int = 0  # the state of the policy
+    gate_st: int = 0
+    num_allowed: int = 0
+    num_decoded: int = 0  # tokens that the text decoder has written since the last pause
+    num_before: int = 0  # tokens that the ST head had found until the last pause
+    num_silent: int = 0  # groups since the last one in which a head found a token
+
+
+class DecodingState(NamedTuple):
+    """The state of a decoding method for `B` streams."""
+
+    counts: Tensor  # (B, number of fields of TokenCounts) int64, on the CPU
+    decoder: DecoderState | tuple[()]  # empty for `ctc`
+
+
+class DecodingMethod(Protocol):
+    """Turns the outputs of the network into tokens. It has no state of its own."""
+
+    def init_state(self, batch_size: int) -> DecodingState:
+        """The state of `batch_size` new streams."""
+
+    def step(
+        self, output: CtcOutput, state: DecodingState
+    ) -> tuple[list[NewTokens], DecodingState]:
+        """What the next groups `(B, 4 g, ...)` bring out in each stream.
+
+        Only the last group of a stream may be short.
+        """
+
+    def finish(self, state: DecodingState) -> tuple[list[NewTokens], DecodingState]:
+        """What is still to be written in each stream when its source has ended."""
+
+    def warm_up(self) -> None:
+        """Computes once what is computed later, for devices that set up things on first use."""
+
+
+def make_decoding_method(network: Network, config: SessionConfig) -> DecodingMethod:
+    """The decoding method of a configuration. ValueError if the network cannot do it."""
+    if config.decoding_method == "ctc":
+        return CtcDecoding(config)
+    if network.decoder is None:
+        raise ValueError(
+            "`decoding_method` must be ctc for this model, which has no text decoder, "
+            f"but is {config.decoding_method!r} instead."
+        )
+    return DecoderDecoding(network.decoder, config)
+
+
+class CtcDecoding:
+    """Writes the tokens of the ST head."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        self.config = config
+
+    def init_state(self, batch_size: int) -> DecodingState:
+        """The state of `batch_size` new streams."""
+        return DecodingState(_as_tensor([TokenCounts()] * batch_size), ())
+
+    def step(
+        self, output: CtcOutput, state: DecodingState
+    ) -> tuple[list[NewTokens], DecodingState]:
+        """See `DecodingMethod.step`."""
+        found, after = [], []
+        for ids, counts in zip(_ids_of(output), _as_counts(state.counts), strict=True):
+            source, target, num_emitted = list[int](), list[int](), 0
+            for group in range(_num_groups(output)):
+                new, counts = _count(ids, group, counts)
+                allowed, counts = _allow(counts, self.config)
+                source += new.source
+                target += new.target
+                num_emitted += allowed
+            found.append(NewTokens(source, target, num_emitted))
+            after.append(counts)
+        return found, DecodingState(_as_tensor(after), ())
+
+    def finish(self, state: DecodingState) -> tuple[list[NewTokens], DecodingState]:
+        """See `DecodingMethod.finish`."""
+        last = [_allow(counts, self.config, True) for counts in _as_counts(state.counts)]
+        found = [NewTokens([], [], allowed) for allowed, _ in last]
+        return found, DecodingState(_as_tensor([counts for _, counts in last]), ())
+
+    def warm_up(self) -> None:
+        """Nothing is left to compute."""
+
+
+class DecoderDecoding:
+    """Writes the tokens of the text decoder, as many as the policy allows; all streams in one call.
+
+    What the decoder writes is emitted at once, so no token is ever pending.
+    """
+
+    def __init__(self, decoder: Decoder, config: SessionConfig) -> None:
+        self.decoder = decoder
+        self.config = config
+
+    def init_state(self, batch_size: int) -> DecodingState:
+        """The state of `batch_size` new streams."""
+        counts = _as_tensor([TokenCounts()] * batch_size)
+        return DecodingState(counts, self.decoder.init_state(batch_size))
+
+    def step(
+        self, output: CtcOutput, state: DecodingState
+    ) -> tuple[list[NewTokens], DecodingState]:
+        """See `DecodingMethod.step`."""
+        counts, decoder = _as_counts(state.counts), _decoder_state(state)
+        ids = _ids_of(output)
+        found = [NewTokens([], [], 0) for _ in counts]
+        num_groups, num_appended = _num_groups(output), 0
+        for group in range(num_groups):
+            for row, mine in enumerate(ids):
+                heads, counts[row] = _count(mine, group, counts[row])
+                found[row].source.extend(heads.source)
+                pauses = counts[row].num_silent == PAUSE_GROUPS
+                _, counts[row] = _allow(counts[row], self.config, pauses)
+            ends = [count.num_silent == PAUSE_GROUPS for count in counts]
+            if any(ends) or any(c.num_decoded < _num_allowed(c, False) for c in counts):
+                # The frames are appended only now: several groups cost as much as one.
+                decoder = self._append(output, num_appended, group + 1, decoder)
+                num_appended = group + 1
+                tokens, decoder, counts = self._decode(decoder, counts, ends)
+                for new, more in zip(found, tokens, strict=True):
+                    new.target.extend(more)
+                decoder, counts = self._start_again(decoder, counts, ends)
+        decoder = self._append(output, num_appended, num_groups, decoder)
+        return _all_emitted(found), DecodingState(_as_tensor(counts), decoder)
+
+    def finish(self, state: DecodingState) -> tuple[list[NewTokens], DecodingState]:
+        """See `DecodingMethod.finish`."""
+        counts = [_allow(count, self.config, True)[1] for count in _as_counts(state.counts)]
+        tokens, decoder, counts = self._decode(_decoder_state(state), counts, [True] * len(counts))
+        found = [NewTokens([], mine, 0) for mine in tokens]
+        return _all_emitted(found), DecodingState(_as_tensor(counts), decoder)
+
+    def warm_up(self) -> None:
+        """Computes one token of a stream that does not exist."""
+        self.decoder.predict(self.decoder.init_state(1))
+
+    def _append(
+        self, output: CtcOutput, start: int, stop: int, state: DecoderState
+    ) -> DecoderState:
+        """Gives the decoder the groups from `start` to `stop`."""
+        if start == stop:
+            return state
+        frames = slice(start * GROUP_OUTPUTS, stop * GROUP_OUTPUTS)
+        return self.decoder.observe(output.st_frames[:, frames], output.valid[:, frames], state)
+
+    def _decode(
+        self, state: DecoderState, counts: Sequence[TokenCounts], ends: Sequence[bool]
+    ) -> tuple[list[list[int]], DecoderState, list[TokenCounts]]:
+        """All tokens that the decoder writes now; `ends` says of which streams the utterance ends.
+
+        A stream takes part until it has written what is allowed, or until its next token is the
+        boundary. Before the end that means "nothing yet": the state stays as it was, and the
+        decoder is asked again after the next group.
+        """
+        tokens: list[list[int]] = [[] for _ in counts]
+        num_left = [
+            _num_allowed(count, end) - count.num_decoded
+            for count, end in zip(counts, ends, strict=True)
+        ]
+        rows = [row for row, left in enumerate(num_left) if left > 0]
+        if not rows:
+            return tokens, state, list(counts)
+        now, active = take_rows(state, rows), [True] * len(rows)
+        while any(active):
+            best, after = self.decoder.predict(now)
+            for place, (row, index) in enumerate(zip(rows, best.tolist(), strict=True)):
+                active[place] &= index != BOUNDARY_ID
+                if active[place]:
+                    tokens[row].append(index)
+            now = after if all(active) else select_rows(_mask(active, best), after, now)
+            for place, row in enumerate(rows):
+                active[place] &= len(tokens[row]) < num_left[row]
+        written = [
+            count._replace(num_decoded=count.num_decoded + len(new))
+            for count, new in zip(counts, tokens, strict=True)
+        ]
+        return tokens, replace_rows(state, rows, now), written
+
+    def _start_again(
+        self, state: DecoderState, counts: Sequence[TokenCounts], ends: Sequence[bool]
+    ) -> tuple[DecoderState, list[TokenCounts]]:
+        """After a pause, of the past only the pause may belong to the next utterance."""
+        rows = [row for row, end in enumerate(ends) if end]
+        if rows:
+            fresh = self.decoder.restart(take_rows(state, rows), PAUSE_GROUPS * GROUP_OUTPUTS)
+            state = replace_rows(state, rows, fresh)
+        after = [
+            count._replace(num_decoded=0, num_before=count.num_st) if end else count
+            for count, end in zip(counts, ends, strict=True)
+        ]
+        return state, after
+
+
+class _Ids(NamedTuple):
+    """The most likely id of each frame of a stream, -1 for a frame that is not valid."""
+
+    asr: list[int]
+    st: list[int]
+
+
+class _Found(NamedTuple):
     source: list[int]
     target: list[int]
 
 
-def read_heard(output: CtcOutput) -> list[Heard]:
-    """What an output `(B, T, ...)` says of each of its streams; one transfer for all ids."""
+def _ids_of(output: CtcOutput) -> list[_Ids]:
+    """Of each stream; one transfer from the device for all."""
     heads = (output.asr_logits, output.st_logits)
-    asr_ids, st_ids = torch.stack([best_ids(head, output.valid) for head in heads]).tolist()
-    return [
-        Heard(*ids, output.st_frames[row : row + 1], output.valid[row : row + 1])
-        for row, ids in enumerate(zip(asr_ids, st_ids, strict=True))
-    ]
+    asr, st = torch.stack([best_ids(head, output.valid) for head in heads]).tolist()
+    return [_Ids(*ids) for ids in zip(asr, st, strict=True)]
 
 
-class Writer:
-    """Writes the tokens of one stream at a time; it holds nothing of a stream itself.
-
-    Raises:
-        ValueError: if `kind` is no writer, or the network has no decoder and `kind` wants one.
-    """
-
-    def __init__(self, network: Network, policy: Policy, kind: str = "ctc") -> None:
-        if kind not in WRITERS:
-            raise ValueError(
-                f"`writer` must be one of {', '.join(WRITERS)}, but is {kind!r} instead."
-            )
-        if kind == "decoder" and network.decoder is None:
-            raise ValueError(
-                "`writer` must be ctc for this model, which has no text decoder, "
-                "but is 'decoder' instead."
-            )
-        self.policy = policy
-        self.decoder = network.decoder if kind == "decoder" else None
-
-    def init_state(self) -> WriterState:
-        """The state of a new stream."""
-        decoder = None if self.decoder is None else self.decoder.init_state(1)
-        return WriterState(BLANK_ID, BLANK_ID, 0, 0, PolicyState(), (), decoder, 0, 0, 0)
-
-    def warm_up(self) -> None:
-        """Asks the decoder, if there is one, for a token that nobody reads."""
-        if self.decoder is not None:
-            self.decoder.predict(self.decoder.init_state(1))
-
-    def advance(self, output: CtcOutput, state: WriterState) -> tuple[Written, WriterState]:
-        """What the network's next output `(1, T, ...)` brings out; only the last may be short."""
-        return self.write(read_heard(output)[0], state)
-
-    def finish(self, output: CtcOutput, state: WriterState) -> tuple[Written, WriterState]:
-        """The network's last output, and with it all that is left to write."""
-        written, state = self.advance(output, state)
-        last, state = self.close(state)
-        return Written(written.source, written.target + last), state
-
-    def write(self, heard: Heard, state: WriterState) -> tuple[Written, WriterState]:
-        """What these groups bring out: `advance`, with the output already read."""
-        written = Written([], [])
-        num_groups = -(-len(heard.asr_ids) // GROUP_OUTPUTS)
-        observed = 0  # groups that the decoder has heard
-        for group in range(num_groups):
-            found, state = _count(heard, group, state)
-            pause = self.decoder is not None and state.num_silent == PAUSE_GROUPS
-            size, state = self._allow(state, pause)
-            written.source.extend(found.source)
-            if self.decoder is None:
-                held = (*state.held, *found.target)
-                written.target.extend(held[:size])
-                state = state._replace(held=held[size:])
-            # It hears late and several groups at once: a call costs as much for one.
-            elif pause or state.num_decoded < _num_allowed(state, pause):
-                state = _observe(self.decoder, heard, observed, group + 1, state)
-                observed = group + 1
-                tokens, state = _decode(self.decoder, state, pause)
-                written.target.extend(tokens)
-                state = _begin_anew(self.decoder, state) if pause else state
-        if self.decoder is not None:
-            state = _observe(self.decoder, heard, observed, num_groups, state)
-        return written, state
-
-    def close(self, state: WriterState) -> tuple[list[int], WriterState]:
-        """All that is left to write when the source has ended: target tokens."""
-        size, state = self._allow(state, ends=True)
-        if self.decoder is not None:
-            return _decode(self.decoder, state, is_end=True)
-        return list(state.held[:size]), state._replace(held=state.held[size:])
-
-    def _allow(self, state: WriterState, ends: bool) -> tuple[int, WriterState]:
-        """Asks the policy how many tokens more may be written."""
-        counts = Counts(state.num_asr, state.num_st, ends)
-        action, policy = decide(counts, state.policy, self.policy)
-        return action.num_tokens if isinstance(action, Write) else 0, state._replace(policy=policy)
+def _num_groups(output: CtcOutput) -> int:
+    return -(-output.valid.shape[1] // GROUP_OUTPUTS)
 
 
-def _count(heard: Heard, group: int, state: WriterState) -> tuple[Written, WriterState]:
-    """The tokens that both heads found in a group."""
+def _count(ids: _Ids, group: int, counts: TokenCounts) -> tuple[_Found, TokenCounts]:
+    """The tokens that both heads found in a group of a stream."""
     frames = slice(group * GROUP_OUTPUTS, (group + 1) * GROUP_OUTPUTS)
-    source, _, asr_id = merge(heard.asr_ids[frames], state.asr_id)
-    target, _, st_id = merge(heard.st_ids[frames], state.st_id)
-    return Written(source, target), state._replace(
+    source, _, asr_id = merge(ids.asr[frames], counts.asr_id)
+    target, _, st_id = merge(ids.st[frames], counts.st_id)
+    return _Found(source, target), counts._replace(
         asr_id=asr_id,
         st_id=st_id,
-        num_asr=state.num_asr + len(source),
-        num_st=state.num_st + len(target),
-        num_silent=0 if source or target else state.num_silent + 1,
+        num_asr=counts.num_asr + len(source),
+        num_st=counts.num_st + len(target),
+        num_silent=0 if source or target else counts.num_silent + 1,
     )
 
 
-def _observe(
-    decoder: Decoder, heard: Heard, start: int, stop: int, state: WriterState
-) -> WriterState:
-    """Lets the decoder hear the groups from `start` to `stop`."""
-    if start == stop:
-        return state
-    assert state.decoder is not None
-    frames = slice(start * GROUP_OUTPUTS, stop * GROUP_OUTPUTS)
-    return state._replace(
-        decoder=decoder.observe(heard.st_frames[:, frames], heard.valid[:, frames], state.decoder)
+def _allow(
+    counts: TokenCounts, config: SessionConfig, ends: bool = False
+) -> tuple[int, TokenCounts]:
+    """How many tokens more the policy allows; all, if the utterance `ends`."""
+    before = PolicyState(counts.gate_asr, counts.gate_st, counts.num_allowed)
+    action, after = decide(Counts(counts.num_asr, counts.num_st, ends), before, config)
+    size = action.num_tokens if isinstance(action, Write) else 0
+    return size, counts._replace(
+        gate_asr=after.num_asr, gate_st=after.num_st, num_allowed=after.num_written
     )
 
 
-def _num_allowed(state: WriterState, is_end: bool) -> int:
+def _num_allowed(counts: TokenCounts, ends: bool) -> int:
     """Tokens that the decoder may have written since the last pause."""
-    allowed = state.policy.num_written - state.num_before
-    return allowed + MAX_EXTRA_TOKENS * (is_end and (allowed > 0 or state.num_decoded > 0))
+    allowed = counts.num_allowed - counts.num_before
+    return allowed + MAX_EXTRA_TOKENS * (ends and (allowed > 0 or counts.num_decoded > 0))
 
 
-def _decode(decoder: Decoder, state: WriterState, is_end: bool) -> tuple[list[int], WriterState]:
-    """Asks the decoder for all tokens that the policy has allowed so far."""
-    assert state.decoder is not None
-    now, tokens = state.decoder, list[int]()
-    allowed = _num_allowed(state, is_end)
-    while state.num_decoded + len(tokens) < allowed:
-        token, after = decoder.predict(now)
-        # Before the end, "nothing more" is only for now: the decoder keeps the state that it
-        # had, and is asked again after the next group.
-        if (index := int(token)) == BOUNDARY_ID:
-            break
-        now = after
-        tokens.append(index)
-    return tokens, state._replace(decoder=now, num_decoded=state.num_decoded + len(tokens))
+def _all_emitted(found: Sequence[NewTokens]) -> list[NewTokens]:
+    return [new._replace(num_emitted=len(new.target)) for new in found]
 
 
-def _begin_anew(decoder: Decoder, state: WriterState) -> WriterState:
-    """After a pause: of what was heard, only the pause may belong to the next utterance."""
-    assert state.decoder is not None
-    return state._replace(
-        decoder=decoder.restart(state.decoder, PAUSE_GROUPS * GROUP_OUTPUTS),
-        num_decoded=0,
-        num_before=state.num_st,
-    )
+def _decoder_state(state: DecodingState) -> DecoderState:
+    assert isinstance(state.decoder, DecoderState)
+    return state.decoder
 
 
-def writer_nbytes(state: WriterState) -> int:
-    """Bytes of all tensors in a writer's state."""
-    return 0 if state.decoder is None else state_nbytes(state.decoder)
+def _as_counts(counts: Tensor) -> list[TokenCounts]:
+    return [TokenCounts(*row) for row in counts.tolist()]
+
+
+def _as_tensor(counts: Sequence[TokenCounts]) -> Tensor:
+    return torch.tensor(counts, dtype=torch.int64)
+
+
+def _mask(active: Sequence[bool], like: Tensor) -> Tensor:
+    return torch.tensor(active, device=like.device)

@@ -13,25 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-
-@dataclass(frozen=True)
-class Policy:
-    """What a user may set: how far to stay behind, and how much to write at once.
-
-    Raises `ValueError` for a lagging that is not an integer >= 0 and a stride that is not >= 1.
-    """
-
-    lagging_k1: int = 0  # target tokens known to the ST head that are held back
-    lagging_k2: int = 0  # source tokens known to the ASR head before anything is written
-    stride_n: int = 1  # tokens by which both heads must grow, and multiple that is written
-
-    def __post_init__(self) -> None:
-        for name, least in (("lagging_k1", 0), ("lagging_k2", 0), ("stride_n", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"`{name}` must be an integer >= {least}, but is {value!r} instead."
-                )
+from echostream.session_config import SessionConfig
 
 
 class Counts(NamedTuple):
@@ -65,7 +47,7 @@ class Write:
 Action = Read | Write
 
 
-def decide(counts: Counts, state: PolicyState, policy: Policy) -> tuple[Action, PolicyState]:
+def decide(counts: Counts, state: PolicyState, config: SessionConfig) -> tuple[Action, PolicyState]:
     """READ or WRITE, and the state to give to the next call.
 
     READ until both counts have grown by `stride_n` since the last WRITE, `num_st - lagging_k1 >= 1`
@@ -79,10 +61,10 @@ def decide(counts: Counts, state: PolicyState, policy: Policy) -> tuple[Action, 
         total = counts.num_st
     else:
         grown = min(counts.num_asr - state.num_asr, counts.num_st - state.num_st)
-        waited = min(counts.num_st - policy.lagging_k1, counts.num_asr - policy.lagging_k2)
-        if grown < policy.stride_n or waited < 1:
+        waited = min(counts.num_st - config.lagging_k1, counts.num_asr - config.lagging_k2)
+        if grown < config.stride_n or waited < 1:
             return Read(), state
-        total = (counts.num_st - policy.lagging_k1) // policy.stride_n * policy.stride_n
+        total = (counts.num_st - config.lagging_k1) // config.stride_n * config.stride_n
         if total <= state.num_written:
             return Read(), state
     written = PolicyState(counts.num_asr, counts.num_st, total)

@@ -1,65 +1,58 @@
-"""What all streams of a session have in common: the model, the look-ahead, the policy, the task."""
+"""What all streams of a session have in common: the model, and options that fit it."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from echostream.backends.protocol import Network
-from echostream.config import EMISSION_UNITS
 from echostream.device import adapt_to_fork
 from echostream.model_folder import Model
 from echostream.models.echostream import ModelState
-from echostream.session.decoding import Writer
-from echostream.session.policy import Policy
-
-TASKS = ("st", "asr")
-UNITS = ("auto", *EMISSION_UNITS)
+from echostream.session.decoding import DecodingMethod, DecodingState, make_decoding_method
+from echostream.session_config import SessionConfig
 
 
-class Interpreter:
-    """Who listens and what is made of it; it holds nothing of a stream.
+class StreamState(NamedTuple):
+    """All tensors of `B` streams."""
 
-    The arguments are those of `StreamingTranslator`, which says what they mean and what is raised.
+    network: ModelState
+    decoding: DecodingState
+
+
+class SessionSettings:
+    """A model and the options of a session, checked against it. It holds nothing of a stream.
+
+    Raises:
+        ValueError: if the model was not trained for this L, or has no text decoder though the
+            decoding method needs one.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        max_future_frames: int | None,
-        policy: Policy,
-        writer: str,
-        task: str,
-        transcript: bool,
-        emission_unit: str,
-    ) -> None:
+    def __init__(self, model: Model, config: SessionConfig) -> None:
         adapt_to_fork()
-        for name, value, allowed in (
-            ("task", task, TASKS),
-            ("emission_unit", emission_unit, UNITS),
-            ("transcript", transcript, (False, True)),
-        ):
-            if value not in allowed:
-                options = ", ".join(map(str, allowed))
-                raise ValueError(f"`{name}` must be one of {options}, but is {value!r} instead.")
         self.model = model
+        self.config = config
         self.network: Network = model.network
         trained = self.network.max_future_frames
-        self.max_future_frames = min(trained) if max_future_frames is None else max_future_frames
-        if type(self.max_future_frames) is not int or self.max_future_frames not in trained:
+        look_ahead = min(trained) if config.max_future_frames is None else config.max_future_frames
+        if type(look_ahead) is not int or look_ahead not in trained:
             raise ValueError(
                 f"`max_future_frames` must be one of {', '.join(map(str, sorted(trained)))}, which "
-                f"the model was trained for, but is {max_future_frames!r} instead."
+                f"the model was trained for, but is {config.max_future_frames!r} instead."
             )
-        self.writer = Writer(self.network, policy, writer)
-        self.task = task
-        self.transcript = transcript
-        # What is asked for is the unit of what is written; the other text has the model's.
+        self.max_future_frames = look_ahead
+        self.method: DecodingMethod = make_decoding_method(self.network, config)
+        # The option is the unit of the text that is written; the other text has the model's.
         self.source_unit = model.config.source_emission_unit
         self.target_unit = model.config.target_emission_unit
-        if emission_unit != "auto" and task == "asr":
-            self.source_unit = emission_unit
-        elif emission_unit != "auto":
-            self.target_unit = emission_unit
-        self.unit = self.source_unit if task == "asr" else self.target_unit
+        if config.emission_unit != "auto" and config.task == "asr":
+            self.source_unit = config.emission_unit
+        elif config.emission_unit != "auto":
+            self.target_unit = config.emission_unit
+        self.emission_unit = self.source_unit if config.task == "asr" else self.target_unit
 
-    def init_state(self, num_streams: int) -> ModelState:
-        """What the network remembers of streams that have not begun."""
-        return self.network.init_state(num_streams, self.max_future_frames)
+    def init_state(self, batch_size: int) -> StreamState:
+        """The state of `batch_size` new streams."""
+        return StreamState(
+            self.network.init_state(batch_size, self.max_future_frames),
+            self.method.init_state(batch_size),
+        )

@@ -1,4 +1,4 @@
-"""One stream beside the network: what a session of one and a batch of many have in common."""
+"""One stream: its audio and text buffers, and the step that several streams share."""
 
 from __future__ import annotations
 
@@ -8,40 +8,49 @@ from typing import NoReturn
 
 from echostream.device import adapt_to_fork
 from echostream.frontend.online import StreamFeatures, collate
-from echostream.models.echostream import ModelState
-from echostream.session.decoding import WriterState, Written, read_heard
-from echostream.session.settings import Interpreter
-from echostream.text.detokenizer import Assembler, join_text, make_assembler
+from echostream.session.decoding import NewTokens
+from echostream.session.settings import SessionSettings, StreamState
+from echostream.text.detokenizer import join_text, make_assembler
 
 
 @dataclass(frozen=True)
 class Output:
-    """Text that came out at one moment, never to be taken back.
+    """Words that came out at one moment; they are never taken back.
 
-    By the word, a text is whole words with one space between them, and a space belongs between two
-    outputs; by the character, it is the next characters with their own spaces, and nothing belongs
-    between two outputs. `joined_text` puts outputs together either way.
+    With the unit "char" the words are single characters, spaces among them. `joined_text` gives the
+    text of several outputs with either unit.
     """
 
-    text: str
-    delay_ms: float  # source audio heard when it came out
+    words: tuple[str, ...]
+    delay_ms: float  # source audio received when they came out
     final: bool  # True for what came out with the end of the stream
-    source_text: str = ""  # source text new at this moment; only with `transcript=True`
-    unit: str = "word"  # of `text`: word or char
-    source_unit: str = "word"  # of `source_text`
+    source_words: tuple[str, ...] = ()  # new at this moment; only with `transcript=True`
+    unit: str = "word"  # of `words`: word or char
+    source_unit: str = "word"  # of `source_words`
+
+    @property
+    def text(self) -> str:
+        """The words as text."""
+        return join_text(self.words, self.unit)
+
+    @property
+    def source_text(self) -> str:
+        """The source words as text."""
+        return join_text(self.source_words, self.source_unit)
 
 
 def joined_text(outputs: Iterable[Output]) -> str:
     """The text of outputs of one stream, one after the other."""
     outputs = list(outputs)
-    return join_text((output.text for output in outputs), outputs[0].unit) if outputs else ""
+    words = (word for output in outputs for word in output.words)
+    return join_text(words, outputs[0].unit) if outputs else ""
 
 
 def joined_source_text(outputs: Iterable[Output]) -> str:
     """The source text of outputs of one stream, one after the other."""
     outputs = list(outputs)
-    texts = (output.source_text for output in outputs)
-    return join_text(texts, outputs[0].source_unit) if outputs else ""
+    words = (word for output in outputs for word in output.source_words)
+    return join_text(words, outputs[0].source_unit) if outputs else ""
 
 
 def refuse_to_copy(session: object) -> NoReturn:
@@ -53,78 +62,89 @@ def refuse_to_copy(session: object) -> NoReturn:
 
 
 class Stream:
-    """What a stream has of its own beside its row of the network's state."""
+    """The buffers of a stream; its tensors are a row of a `StreamState`.
 
-    def __init__(self, interpreter: Interpreter) -> None:
-        self._interpreter = interpreter
-        model = interpreter.model
-        self.features = StreamFeatures(
-            model.cmvn, model.config.tail_ms, interpreter.max_future_frames
-        )
-        self.writer_state = interpreter.writer.init_state()
-        self._source = make_assembler(model.source_tokenizer, interpreter.source_unit)
-        self._target = make_assembler(model.target_tokenizer, interpreter.target_unit)
-        self._waiting = Written([], [])  # tokens that have not been shown
+    `features` holds frames that are not encoded yet, `_pending` target tokens that are not written
+    yet, the assemblers the word that is not complete.
+    """
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self._settings = settings
+        model = settings.model
+        self.features = StreamFeatures(model.cmvn, model.config.tail_ms, settings.max_future_frames)
+        self._source = make_assembler(model.source_tokenizer, settings.source_unit)
+        self._target = make_assembler(model.target_tokenizer, settings.target_unit)
+        self._pending: list[int] = []
+        self._new_source: list[str] = []
+        self._new_target: list[str] = []
 
     @property
-    def ended(self) -> bool:
-        """Whether the source has ended and the network has had all of it."""
+    def at_end(self) -> bool:
+        """Whether the source has ended and all of it has been encoded."""
         return self.features.finished and not self.features.num_groups
 
     @property
     def ready(self) -> bool:
-        """Whether there is something that the network can hear, or something to say."""
-        return bool(self.features.num_groups) or self.ended or any(self._waiting)
+        """Whether there are groups to encode, or words or an end that `take_output` gives out."""
+        return bool(self.features.num_groups or self.at_end or self._new_source or self._new_target)
 
-    def add(self, written: Written, writer_state: WriterState) -> None:
-        """Takes over what the writer has said and remembers."""
-        self.writer_state = writer_state
-        self._waiting.source.extend(written.source)
-        self._waiting.target.extend(written.target)
+    def add(self, new: NewTokens) -> None:
+        """Takes the tokens that a step has brought out."""
+        self._pending += new.target
+        emitted, self._pending = self._pending[: new.num_emitted], self._pending[new.num_emitted :]
+        self._new_source += self._source.push(new.source)
+        self._new_target += self._target.push(emitted)
 
-    def close(self) -> None:
-        """Lets the writer say all that is left of a stream that has ended."""
-        target, writer_state = self._interpreter.writer.close(self.writer_state)
-        self.add(Written([], target), writer_state)
+    def close(self, last: NewTokens) -> None:
+        """Takes the last tokens of a stream that is `at_end`; no word is held back any more."""
+        self.add(last)
+        self._new_source += self._source.finish()
+        self._new_target += self._target.finish()
 
-    def show(self) -> list[Output]:
-        """What is new since the last call, at most one output; the last of a stream that has ended
-        holds back nothing."""
-        interpreter = self._interpreter
-        final = self.ended
-        source_text = _new_text(self._source, self._waiting.source, final, interpreter.source_unit)
-        target_text = _new_text(self._target, self._waiting.target, final, interpreter.target_unit)
-        self._waiting = Written([], [])
-        text = source_text if interpreter.task == "asr" else target_text
-        shown = source_text if interpreter.transcript else ""
-        if not (text or shown):
+    def take_output(self) -> list[Output]:
+        """What is new since the last call, at most one output."""
+        source, self._new_source = tuple(self._new_source), []
+        target, self._new_target = tuple(self._new_target), []
+        settings, config = self._settings, self._settings.config
+        words = source if config.task == "asr" else target
+        shown = source if config.transcript else ()
+        if not (words or shown):
             return []
-        delay_ms = self.features.delay_ms
-        return [Output(text, delay_ms, final, shown, interpreter.unit, interpreter.source_unit)]
+        return [
+            Output(
+                words,
+                self.features.delay_ms,
+                self.at_end,
+                shown,
+                settings.emission_unit,
+                settings.source_unit,
+            )
+        ]
 
 
-def serve(
-    interpreter: Interpreter, streams: Sequence[Stream], num_groups: int, state: ModelState
-) -> ModelState:
-    """Lets each stream hear its next groups, in one step of the network on the streams' states.
+def step_streams(
+    settings: SessionSettings, streams: Sequence[Stream], num_groups: int, state: StreamState
+) -> StreamState:
+    """Encodes and decodes the next groups of all streams in one batch; returns their states.
 
-    Returns the states after it. If it raises, nothing has changed.
+    If it raises, nothing has changed.
     """
     adapt_to_fork()
-    chunks = [stream.features.first(num_groups) for stream in streams]
-    x, valid = collate(chunks, interpreter.network.device)
-    output, state = interpreter.network.advance(x, valid, state)
-    heard = read_heard(output)
-    said = [
-        interpreter.writer.write(mine, stream.writer_state)
-        for stream, mine in zip(streams, heard, strict=True)
-    ]
-    for stream, (written, writer_state) in zip(streams, said, strict=True):
-        stream.features.drop(num_groups)
-        stream.add(written, writer_state)
-    return state
+    chunks = [stream.features.peek(num_groups) for stream in streams]
+    x, valid = collate(chunks, settings.network.device)
+    output, network = settings.network.advance(x, valid, state.network)
+    found, decoding = settings.method.step(output, state.decoding)
+    for stream, new in zip(streams, found, strict=True):
+        stream.features.pop(num_groups)
+        stream.add(new)
+    return StreamState(network, decoding)
 
 
-def _new_text(assembler: Assembler, ids: list[int], final: bool, unit: str) -> str:
-    text = assembler.push(ids)
-    return join_text((text, assembler.finish()), unit) if final else text
+def close_streams(
+    settings: SessionSettings, streams: Sequence[Stream], state: StreamState
+) -> StreamState:
+    """Decodes what is left of streams that are `at_end`; returns their states."""
+    found, decoding = settings.method.finish(state.decoding)
+    for stream, last in zip(streams, found, strict=True):
+        stream.close(last)
+    return StreamState(state.network, decoding)

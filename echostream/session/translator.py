@@ -1,8 +1,8 @@
-"""The session: one speaker's audio in, translated words out, as soon as the policy allows.
+"""The session of one stream: samples in, translated words out, as soon as the policy allows.
 
-It and `StreamBatch` are the objects of EchoStream that change. What is below them are functions
-from a state to the next; what is above them (agents, command line, servers) hands over samples and
-shows what comes back.
+It and `StreamBatch` are the objects of EchoStream that change. What lies below them are functions
+from a state to the next; what lies above them (agents, commands, servers) passes samples in and
+shows the words.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from echostream.model_folder import Model, load_model
-from echostream.session.decoding import writer_nbytes
-from echostream.session.policy import Policy
-from echostream.session.settings import Interpreter
+from echostream.session.settings import SessionSettings
 from echostream.session.stream import (
     Output,
     Stream,
+    close_streams,
     joined_source_text,
     joined_text,
     refuse_to_copy,
-    serve,
+    step_streams,
 )
+from echostream.session_config import SessionConfig
 from echostream.streaming import SAMPLE_RATE, state_nbytes
 
 __all__ = ["Output", "StreamingTranslator", "joined_source_text", "joined_text"]
@@ -39,46 +39,25 @@ class StreamingTranslator:
 
     Args:
         model: as `load_model` returns it; any number of sessions may share one.
-        max_future_frames: look-ahead L in groups of 160 ms; the smallest of the model if None.
-        lagging_k1: target tokens to stay behind what the ST head knows.
-        lagging_k2: source tokens to hear before anything is written.
-        stride_n: tokens by which both heads must grow before something is written.
-        task: "st" writes the translation, "asr" each source word as soon as it is complete.
-        transcript: also report source words. An output may then have source words and no `text`.
-        writer: "ctc" writes the tokens of the ST head, "decoder" those of the text decoder.
-        emission_unit: "word" gives out whole words, "char" every character at once, for a language
-            without spaces; "auto" is the model's, which its configuration says for the language
-            written. The attribute of this name is one of the first two. `joined_text` of the
-            outputs is the text either way.
+        config: the options; or each of them by its name, as in `max_future_frames=1`.
+
+    The attribute `emission_unit` is word or char, with "auto" that of the model. `joined_text` of
+    the outputs is the text with either.
 
     A session can be neither pickled nor copied (`TypeError`); its model can, if PyTorch computes
     it. For processes that are forked, see `load_model`.
 
     Raises:
         ValueError: if the model was not trained for this L or has no decoder though one is asked
-            for, or if an argument is out of its range.
+            for, or if an option is out of its range.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        max_future_frames: int | None = None,
-        lagging_k1: int = 0,
-        lagging_k2: int = 0,
-        stride_n: int = 1,
-        task: str = "st",
-        transcript: bool = False,
-        writer: str = "ctc",
-        emission_unit: str = "auto",
-    ) -> None:
-        policy = Policy(lagging_k1, lagging_k2, stride_n)
-        self._interpreter = Interpreter(
-            model, max_future_frames, policy, writer, task, transcript, emission_unit
-        )
+    def __init__(self, model: Model, config: SessionConfig | None = None, **options: Any) -> None:
+        self._settings = SessionSettings(model, SessionConfig.of(config, options))
         self.model = model
-        self.task = task
-        self.max_future_frames = self._interpreter.max_future_frames
-        self.emission_unit = self._interpreter.unit
+        self.config = self._settings.config
+        self.max_future_frames = self._settings.max_future_frames
+        self.emission_unit = self._settings.emission_unit
         self.reset()
 
     def __reduce__(self) -> NoReturn:
@@ -90,16 +69,17 @@ class StreamingTranslator:
         path: str | Path,
         device: str | torch.device = "cpu",
         backend: str = "torch",
-        **session: Any,
+        config: SessionConfig | None = None,
+        **options: Any,
     ) -> StreamingTranslator:
-        """A session on the model of a folder; `session` are the other arguments of the class."""
-        return cls(load_model(path, device, backend), **session)
+        """A session on the model of a folder; `config` and options as of the class."""
+        return cls(load_model(path, device, backend), config, **options)
 
     def reset(self) -> None:
         """Forgets the stream; the next push begins another, at any sample rate."""
         with torch.inference_mode():
-            self._state = self._interpreter.init_state(1)
-            self._stream = Stream(self._interpreter)
+            self._state = self._settings.init_state(1)
+            self._stream = Stream(self._settings)
 
     def warm_up(self) -> None:
         """Computes everything once, on silence, so that the first stream does not pay for what the
@@ -108,18 +88,18 @@ class StreamingTranslator:
         self.push(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
         self.finish()
         with torch.inference_mode():
-            self._interpreter.writer.warm_up()
+            self._settings.method.warm_up()
         self.reset()
 
     @property
     def delay_ms(self) -> float:
-        """Source audio heard since the stream began."""
+        """Source audio received since the stream began."""
         return self._stream.features.delay_ms
 
     @property
     def state_nbytes(self) -> int:
         """Bytes of the tensors carried from push to push; the same all through a stream."""
-        return state_nbytes(self._state) + writer_nbytes(self._stream.writer_state)
+        return state_nbytes(self._state)
 
     def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> list[Output]:
         """The words that these samples bring out: at most one output, none if nothing is new.
@@ -135,10 +115,10 @@ class StreamingTranslator:
         if self._stream.features.finished:
             raise RuntimeError("the stream is finished: call `reset()` before the next `push`.")
         self._stream.features.push(samples, sample_rate)
-        return self._speak()
+        return self._decode()
 
     def finish(self) -> list[Output]:
-        """The words still owed, now that the source has ended; nothing the second time.
+        """The remaining words, now that the source has ended; nothing the second time.
 
         The stream is closed with `config.tail_ms` of digital silence, because CTC needs frames
         after the last word to write it; then the look-ahead and the last, short group are flushed.
@@ -146,14 +126,14 @@ class StreamingTranslator:
         if self._stream.features.finished:
             return []
         self._stream.features.finish()
-        return self._speak()
+        return self._decode()
 
-    def _speak(self) -> list[Output]:
-        """Encodes all groups that are complete; the words that they bring out."""
+    def _decode(self) -> list[Output]:
+        """Encodes and decodes all groups that are complete; the new words."""
         stream = self._stream
         with torch.inference_mode():
             while size := min(stream.features.num_groups, MAX_GROUPS_PER_STEP):
-                self._state = serve(self._interpreter, [stream], size, self._state)
-            if stream.ended:
-                stream.close()
-        return stream.show()
+                self._state = step_streams(self._settings, [stream], size, self._state)
+            if stream.at_end:
+                self._state = close_streams(self._settings, [stream], self._state)
+        return stream.take_output()

@@ -83,11 +83,20 @@ def take_rows(state: State, rows: Sequence[int]) -> State:
     return map_state(lambda leaf: leaf.index_select(0, index.to(leaf.device)), state)
 
 
+def replace_rows(state: State, rows: Sequence[int], new: State) -> State:
+    """A copy of `state` with the rows of `new` in the places `rows`."""
+    if list(rows) == list(range(len(leaves(state)[0]))):
+        return new
+    copy = map_state(torch.clone, state)
+    put_rows(copy, rows, new)
+    return copy
+
+
 def put_rows(state: State, rows: Sequence[int], new: State) -> None:
     """Writes the rows of `new` over `rows` of `state`.
 
-    Of all functions of a state only this one changes what it is given: it is for who has made the
-    tensors of `state` and shows them to nobody.
+    In place, unlike every other function here: only for a state that the caller has allocated and
+    does not share.
     """
     stretch, index = _stretch(rows), torch.tensor(rows)
 

@@ -21,19 +21,19 @@ SEPARATORS = {"word": " ", "char": ""}  # between one piece of text and the next
 assert tuple(SEPARATORS) == EMISSION_UNITS
 
 
-def join_text(pieces: Iterable[str], unit: str) -> str:
-    """The text of pieces given out by `unit`, one after the other; empty ones are left out."""
-    return SEPARATORS[unit].join(filter(None, pieces))
+def join_text(words: Iterable[str], unit: str) -> str:
+    """The text of words, with one space between them, or of characters, as they are."""
+    return SEPARATORS[unit].join(words)
 
 
 class Assembler(Protocol):
-    """The text of one stream of ids; `join_text` of all that it returns is the whole text."""
+    """Words (or characters) of one stream of ids; `join_text` of all of them is the whole text."""
 
-    def push(self, ids: Iterable[int]) -> str:
-        """What is certain now and was not before."""
+    def push(self, ids: Iterable[int]) -> list[str]:
+        """The words that are complete now and were not before."""
 
-    def finish(self) -> str:
-        """What was held back, if anything; what is pushed next begins another text."""
+    def finish(self) -> list[str]:
+        """The word that was held back, if any; what is pushed next begins another text."""
 
 
 def make_assembler(tokenizer: Tokenizer, unit: str) -> Assembler:
@@ -57,21 +57,21 @@ def assemble(
 
 
 class WordAssembler:
-    """Whole words with one space between them; it remembers the unfinished one between pushes."""
+    """Whole words; the unfinished one is kept between pushes."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._unfinished = ""
 
-    def push(self, ids: Iterable[int]) -> str:
-        """The words that are certain now."""
+    def push(self, ids: Iterable[int]) -> list[str]:
+        """The words that are complete now."""
         words, self._unfinished = assemble(self._tokenizer, ids, self._unfinished)
-        return " ".join(words)
+        return words
 
-    def finish(self) -> str:
+    def finish(self) -> list[str]:
         """The word held back, if there is one; what is pushed next begins another text."""
         last, self._unfinished = self._unfinished.strip(), ""
-        return last
+        return [last] if last else []
 
 
 class CharAssembler:
@@ -86,7 +86,7 @@ class CharAssembler:
         self._begun = False
         self._space = ""  # held back until a character follows
 
-    def push(self, ids: Iterable[int]) -> str:
+    def push(self, ids: Iterable[int]) -> list[str]:
         """All characters of these ids."""
         text = self._space + "".join(self._tokenizer.surface(index) for index in ids)
         if not self._begun:
@@ -94,9 +94,9 @@ class CharAssembler:
         shown = text.rstrip()
         self._space = text[len(shown) :]
         self._begun = self._begun or bool(shown)
-        return shown
+        return list(shown)
 
-    def finish(self) -> str:
+    def finish(self) -> list[str]:
         """Nothing: no character is ever held back. What is pushed next begins another text."""
         self._begun, self._space = False, ""
-        return ""
+        return []

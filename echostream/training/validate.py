@@ -12,8 +12,8 @@ from torch import Tensor
 from echostream.models.ctc import BLANK_ID
 from echostream.models.echostream import CtcOutput, EchoStreamModel
 from echostream.scoring.metrics.wer import word_error_rate
-from echostream.session.decoding import Writer
-from echostream.session.policy import Policy
+from echostream.session.decoding import DecodingMethod, make_decoding_method
+from echostream.session_config import SessionConfig
 from echostream.text.tokenizer import Tokenizer
 from echostream.training.batch import collate
 from echostream.training.example import Example
@@ -25,7 +25,7 @@ class Scores(NamedTuple):
     wer: float
     bleu: float
     exact: float  # sentences that are the reference
-    decoder_bleu: float | None = None  # with the text decoder as the writer, if there is one
+    decoder_bleu: float | None = None  # with the text decoder, if there is one
     decoder_exact: float | None = None
 
     def __str__(self) -> str:
@@ -59,7 +59,9 @@ def validate(
     sources: dict[int, str] = {}
     targets: dict[int, str] = {}
     decoded: dict[int, str] = {}
-    writer = None if model.decoder is None else Writer(model, Policy(), "decoder")
+    method = None
+    if model.decoder is not None:
+        method = make_decoding_method(model, SessionConfig(decoding_method="decoder"))
     for start in range(0, len(order), batch_size):
         members = order[start : start + batch_size]
         batch = collate([examples[i] for i in members])
@@ -71,8 +73,8 @@ def validate(
             targets[index] = target_tokenizer.decode(
                 _greedy(output.st_logits[row], output.valid[row])
             )
-            if writer is not None:
-                decoded[index] = target_tokenizer.decode(_written(writer, output, row))
+            if method is not None:
+                decoded[index] = target_tokenizer.decode(_decoded(method, output, row))
     source_refs = [source_tokenizer.decode(e.source) for e in examples]
     target_refs = [target_tokenizer.decode(e.target) for e in examples]
     bleu, exact = _quality(targets, target_refs, target_unit)
@@ -98,11 +100,13 @@ def _quality(said: dict[int, str], references: list[str], unit: str) -> tuple[fl
     return bleu, 100 * right / len(references)
 
 
-def _written(writer: Writer, output: CtcOutput, row: int) -> list[int]:
-    """What a stream writes that has heard the recording of one row."""
+def _decoded(method: DecodingMethod, output: CtcOutput, row: int) -> list[int]:
+    """The target tokens of the recording of one row."""
     length = int(output.valid[row].sum())
-    heard = CtcOutput(*(field[row : row + 1, :length] for field in output))
-    return writer.finish(heard, writer.init_state())[0].target
+    mine = CtcOutput(*(field[row : row + 1, :length] for field in output))
+    first, state = method.step(mine, method.init_state(1))
+    last, _ = method.finish(state)
+    return first[0].target + last[0].target
 
 
 def _greedy(logits: Tensor, valid: Tensor) -> list[int]:

@@ -1,4 +1,4 @@
-"""What the writers write: at every group, never taken back, whatever the chunks are."""
+"""What the decoding methods write: at every group, never taken back, whatever the chunks are."""
 
 from __future__ import annotations
 
@@ -16,14 +16,27 @@ from echostream.model_folder import Model, load_model
 from echostream.models import CtcOutput
 from echostream.models.ctc_decode import collapse, init_collapse
 from echostream.models.text_decoder import BOUNDARY_ID
-from echostream.session.decoding import MAX_EXTRA_TOKENS, Writer, WriterState, writer_nbytes
-from echostream.session.policy import Counts, Policy, PolicyState, decide
+from echostream.session.decoding import (
+    MAX_EXTRA_TOKENS,
+    DecodingMethod,
+    DecodingState,
+    TokenCounts,
+    make_decoding_method,
+)
+from echostream.session.policy import Counts, PolicyState, decide
 from echostream.session.translator import StreamingTranslator
-from echostream.streaming import state_nbytes
+from echostream.session_config import SessionConfig
+from echostream.streaming import named_leaves, state_nbytes, take_rows
 
 PAUSE = 4  # groups: 640 ms
+PAUSES = [(31, 12), (32, 16), (33, 40), (34, 13)]  # seed, first silent group
 SPOKEN = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed
-POLICIES = [Policy(), Policy(lagging_k1=2), Policy(stride_n=3), Policy(1, 2, 2)]
+POLICIES: list[dict[str, int]] = [
+    {},
+    {"lagging_k1": 2},
+    {"stride_n": 3},
+    {"lagging_k1": 1, "lagging_k2": 2, "stride_n": 2},
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +72,7 @@ def silence(output: CtcOutput, start: int, stop: int) -> CtcOutput:
 
 
 @torch.inference_mode()
-def slow_decoder(model: Model, output: CtcOutput, policy: Policy) -> list[tuple[int, int]]:
+def slow_decoder(model: Model, output: CtcOutput, config: SessionConfig) -> list[tuple[int, int]]:
     """Each token with the group after which it is written, all of the past anew each time."""
     decoder = model.network.decoder
     assert decoder is not None
@@ -77,7 +90,7 @@ def slow_decoder(model: Model, output: CtcOutput, policy: Policy) -> list[tuple[
         silent, last = (silent + 1 if counts == last else 0), counts
         pause = silent == PAUSE and group <= num_groups
         ends = group > num_groups or silent == PAUSE
-        _, state = decide(Counts(num_asr, num_st, ends), state, policy)
+        _, state = decide(Counts(num_asr, num_st, ends), state, config)
         allowed = state.num_written - before
         if ends and (allowed or horizons):
             allowed += MAX_EXTRA_TOKENS
@@ -97,26 +110,41 @@ def slow_decoder(model: Model, output: CtcOutput, policy: Policy) -> list[tuple[
     return written
 
 
+def method_of(model: Model, name: str = "decoder", **options: int) -> DecodingMethod:
+    return make_decoding_method(model.network, SessionConfig(decoding_method=name, **options))
+
+
+def counts_of(state: DecodingState) -> TokenCounts:
+    return TokenCounts(*state.counts[0].tolist())
+
+
+def with_counts(state: DecodingState, **changes: int) -> DecodingState:
+    return state._replace(counts=torch.tensor([counts_of(state)._replace(**changes)]))
+
+
 @torch.inference_mode()
-def write(writer: Writer, output: CtcOutput, cuts: list[int]) -> list[tuple[int, int]]:
+def write(method: DecodingMethod, output: CtcOutput, cuts: list[int]) -> list[tuple[int, int]]:
     """Each target token with the last group of the chunk after which it came out."""
-    state, written, num_groups = writer.init_state(), [], output.valid.shape[1] // 4
-    for start, stop in pairwise([0, *cuts, num_groups]):
-        found, state = writer.advance(part(output, start, stop), state)
-        written += [(token, stop) for token in found.target]
-    found, state = writer.finish(part(output, num_groups, num_groups), state)
-    return written + [(token, num_groups) for token in found.target]
+    state, num_groups = method.init_state(1), output.valid.shape[1] // 4
+    pending, written = list[int](), list[tuple[int, int]]()
+    for start, stop in [*pairwise([0, *cuts, num_groups]), (num_groups, num_groups)]:
+        chunk = part(output, start, stop)
+        (new,), state = method.step(chunk, state) if start < stop else method.finish(state)
+        pending += new.target
+        written += [(token, stop) for token in pending[: new.num_emitted]]
+        del pending[: new.num_emitted]
+    return written
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 @pytest.mark.parametrize("look_ahead", [0, 2])
 def test_the_decoder_writes_what_recomputing_everything_gives(
-    model: Model, policy: Policy, look_ahead: int
+    model: Model, policy: dict[str, int], look_ahead: int
 ) -> None:
     output = silence(hear(model, 5.0, seed=3, look_ahead=look_ahead), 12, 17)
-    wanted = slow_decoder(model, output, policy)
+    wanted = slow_decoder(model, output, SessionConfig(**policy))
     every_group = list(range(1, output.valid.shape[1] // 4))
-    assert write(Writer(model.network, policy, "decoder"), output, every_group) == wanted
+    assert write(method_of(model, **policy), output, every_group) == wanted
     assert len(wanted) > 8 and len({token for token, _ in wanted}) > 3  # the test says something
     assert len({group for _, group in wanted}) > 3
 
@@ -124,16 +152,16 @@ def test_the_decoder_writes_what_recomputing_everything_gives(
 @pytest.mark.parametrize("kind", ["ctc", "decoder"])
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 def test_chunks_change_when_a_token_is_shown_and_never_which(
-    model: Model, kind: str, policy: Policy
+    model: Model, kind: str, policy: dict[str, int]
 ) -> None:
     output = silence(hear(model, 6.0, seed=4), 10, 15)
-    writer = Writer(model.network, policy, kind)
+    method = method_of(model, kind, **policy)
     num_groups = output.valid.shape[1] // 4
-    by_group = write(writer, output, list(range(1, num_groups)))
+    by_group = write(method, output, list(range(1, num_groups)))
     for size in (2, 3, 5, num_groups):
         cuts = list(range(size, num_groups, size))
         shown = [(t, min(num_groups, -(-group // size) * size)) for t, group in by_group]
-        assert write(writer, output, cuts) == shown
+        assert write(method, output, cuts) == shown
 
 
 @pytest.mark.parametrize("kind", ["ctc", "decoder"])
@@ -142,7 +170,7 @@ def test_how_samples_are_cut_does_not_change_the_text_and_nothing_is_taken_back(
     model: Model, kind: str, look_ahead: int
 ) -> None:
     samples = babble(4, seed=5)
-    session = StreamingTranslator(model, look_ahead, writer=kind)
+    session = StreamingTranslator(model, max_future_frames=look_ahead, decoding_method=kind)
 
     def said(size: int) -> list[str]:
         session.reset()
@@ -157,15 +185,15 @@ def test_how_samples_are_cut_does_not_change_the_text_and_nothing_is_taken_back(
     assert said(160) == said(5120) == said(7001) == whole
 
 
-def test_sessions_with_both_writers_may_share_a_model_and_be_interleaved(model: Model) -> None:
+def test_sessions_with_both_methods_may_share_a_model_and_be_interleaved(model: Model) -> None:
     samples = [babble(3, seed=6), babble(3, seed=7)]
 
     def alone(kind: str, mine: NDArray[np.float32]) -> list[str]:
-        session = StreamingTranslator(model, writer=kind)
+        session = StreamingTranslator(model, decoding_method=kind)
         outputs = session.push(mine, SAMPLE_RATE) + session.finish()
         return [word for output in outputs for word in output.text.split()]
 
-    sessions = [StreamingTranslator(model, writer=kind) for kind in ("decoder", "ctc")]
+    sessions = [StreamingTranslator(model, decoding_method=kind) for kind in ("decoder", "ctc")]
     words: list[list[str]] = [[], []]
     for start in range(0, 3 * SAMPLE_RATE, 4000):
         for session, mine, said in zip(sessions, samples, words, strict=True):
@@ -187,7 +215,7 @@ def test_a_decoder_that_has_nothing_to_say_is_asked_again_and_says_nothing(
     own_model: Model,
 ) -> None:
     forbid(own_model, 1e4)
-    assert write(Writer(own_model.network, Policy(), "decoder"), hear(own_model, 4.0), [5]) == []
+    assert write(method_of(own_model), hear(own_model, 4.0), [5]) == []
 
 
 @pytest.mark.parametrize("by", [6.0, 7.0, 8.0])
@@ -196,46 +224,45 @@ def test_a_decoder_that_often_has_nothing_to_say_yet_is_as_if_it_had_not_been_as
 ) -> None:
     output = silence(hear(own_model, 8.0, seed=12), 20, 26)
     every_group = list(range(1, output.valid.shape[1] // 4))
-    fluent = slow_decoder(own_model, output, Policy())
+    fluent = slow_decoder(own_model, output, SessionConfig())
     forbid(own_model, by)
-    hesitant = slow_decoder(own_model, output, Policy())
-    writer = Writer(own_model.network, Policy(), "decoder")
-    assert write(writer, output, every_group) == hesitant
+    hesitant = slow_decoder(own_model, output, SessionConfig())
+    assert write(method_of(own_model), output, every_group) == hesitant
     assert 3 < len(hesitant) < len(fluent)
 
 
 def test_a_decoder_that_was_silent_may_speak_when_it_has_heard_more(own_model: Model) -> None:
-    writer = Writer(own_model.network, Policy(), "decoder")
+    method = method_of(own_model)
     output = hear(own_model, 5.0, seed=8)
     before, after = part(output, 0, 12), part(output, 12, 25)
     with torch.inference_mode():
         forbid(own_model, 1e4)
-        silent, state = writer.advance(before, writer.init_state())
+        (silent,), state = method.step(before, method.init_state(1))
         forbid(own_model, -2e4)
-        spoken, state = writer.advance(part(after, 0, 1), state)
-    assert silent.target == [] and state.policy.num_written > 1
-    assert len(spoken.target) == state.policy.num_written
+        (spoken,), state = method.step(part(after, 0, 1), state)
+    assert silent.target == [] and counts_of(state).num_allowed > 1
+    assert len(spoken.target) == spoken.num_emitted == counts_of(state).num_allowed
 
 
 def test_a_decoder_that_never_ends_is_stopped(own_model: Model) -> None:
     forbid(own_model, -1e4)
     output = hear(own_model, 4.0)
     tokens, _, _ = collapse(output.st_logits, output.valid, init_collapse(1))
-    written = write(Writer(own_model.network, Policy(), "decoder"), output, [7])
+    written = write(method_of(own_model), output, [7])
     assert len(written) == len(tokens[0]) + MAX_EXTRA_TOKENS
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
-def test_never_more_is_written_than_the_counts_allow(model: Model, policy: Policy) -> None:
-    writer = Writer(model.network, policy, "decoder")
+def test_never_more_is_written_than_the_counts_allow(model: Model, policy: dict[str, int]) -> None:
+    method = method_of(model, **policy)
     output = hear(model, 6.0, seed=9)
-    state, num_written = writer.init_state(), 0
+    state, num_written = method.init_state(1), 0
     with torch.inference_mode():
         for group in range(output.valid.shape[1] // 4):
-            written, state = writer.advance(part(output, group, group + 1), state)
-            num_written += len(written.target)
-            assert num_written == state.num_decoded
-            assert num_written <= max(0, state.num_st - policy.lagging_k1)
+            (new,), state = method.step(part(output, group, group + 1), state)
+            num_written += len(new.target)
+            assert num_written == counts_of(state).num_decoded
+            assert num_written <= max(0, counts_of(state).num_st - policy.get("lagging_k1", 0))
 
 
 @pytest.mark.parametrize("pause", [PAUSE, PAUSE + 1, PAUSE + 5])
@@ -243,64 +270,91 @@ def test_never_more_is_written_than_the_counts_allow(model: Model, policy: Polic
 def test_a_pause_ends_an_utterance_and_the_next_knows_nothing_of_it(
     model: Model, pause: int, lagging_k1: int
 ) -> None:
-    writer = Writer(model.network, Policy(lagging_k1), "decoder")
+    method = method_of(model, lagging_k1=lagging_k1)
     first, other, second = (hear(model, seconds, seed) for seconds, seed in SPOKEN)
     middle = silence(part(second, 0, pause), 0, pause)
     after = part(second, pause, second.valid.shape[1] // 4)
     written = []
     with torch.inference_mode():
         for before in (first, other, part(other, 0, 3)):
-            _, state = writer.advance(before, writer.init_state())
-            state = state._replace(num_silent=0)
-            _, state = writer.advance(middle, state)
-            # What the first one owed has been written: nothing is held back over the pause.
-            assert state.policy.num_written == state.num_st == state.num_before
-            # And the next one hears the whole pause, as far as the window goes.
-            assert state.decoder is not None and int(state.decoder.valid.sum()) == min(
-                24, 4 * pause
-            )
-            state = state._replace(st_id=0)
-            written.append(writer.finish(after, state)[0].target)
+            _, state = method.step(before, method.init_state(1))
+            _, state = method.step(middle, with_counts(state, num_silent=0))
+            # The first one is written to its end: nothing is held back over the pause.
+            counts = counts_of(state)
+            assert counts.num_allowed == counts.num_st == counts.num_before
+            # And the next one sees the whole pause, as far as the window goes.
+            assert int(state.decoder.valid.sum()) == min(24, 4 * pause)
+            (new,), state = method.step(after, with_counts(state, st_id=0))
+            (last,), _ = method.finish(state)
+            written.append(new.target + last.target)
     assert written[0] == written[1] == written[2]
     assert len(written[0]) > 5
 
 
 def test_a_shorter_pause_ends_nothing(model: Model) -> None:
-    writer = Writer(model.network, Policy(), "decoder")
+    method = method_of(model)
     with torch.inference_mode():
-        _, state = writer.advance(hear(model, 4.0, seed=21), writer.init_state())
-        before = state
+        _, state = method.step(hear(model, 4.0, seed=21), method.init_state(1))
+        before = counts_of(state)
         short = silence(part(hear(model, 4.0, seed=22), 0, PAUSE - 1), 0, PAUSE - 1)
-        _, state = writer.advance(short, state._replace(num_silent=0))
-    assert state.num_before == before.num_before == 0
-    assert state.num_decoded >= before.num_decoded > 0
+        _, state = method.step(short, with_counts(state, num_silent=0))
+    assert counts_of(state).num_before == before.num_before == 0
+    assert counts_of(state).num_decoded >= before.num_decoded > 0
 
 
-def test_nothing_is_written_of_nothing_heard(model: Model) -> None:
+@pytest.mark.parametrize("kind", ["ctc", "decoder"])
+def test_nothing_is_written_when_there_was_nothing(model: Model, kind: str) -> None:
+    method = method_of(model, kind)
     nothing = part(hear(model, 1.0), 0, 0)
-    for kind in ("ctc", "decoder"):
-        writer = Writer(model.network, Policy(), kind)
-        assert writer.finish(nothing, writer.init_state())[0] == ([], [])
+    (new,), state = method.step(nothing, method.init_state(1))
+    (last,), _ = method.finish(state)
+    assert new == last == ([], [], 0)
 
 
-def test_the_state_of_a_writer_keeps_its_size(model: Model) -> None:
-    writer = Writer(model.network, Policy(), "decoder")
-    fresh = writer.init_state()
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("kind", ["ctc", "decoder"])
+def test_streams_in_one_batch_are_decoded_as_each_alone(
+    model: Model, kind: str, policy: dict[str, int]
+) -> None:
+    """Their pauses, and so what the decoder is asked, come at different groups."""
+    outputs = [silence(hear(model, 6.0, seed), start, start + 5) for seed, start in PAUSES]
+    together = CtcOutput(*(torch.cat(fields) for fields in zip(*outputs, strict=True)))
+    method = method_of(model, kind, **policy)
     with torch.inference_mode():
-        _, late = writer.advance(hear(model, 20.0, seed=10), fresh)
-    assert fresh.decoder is not None and state_nbytes(fresh.decoder) > 0
-    assert writer_nbytes(fresh) == writer_nbytes(late)
-    with torch.inference_mode():  # and a state is a value: the old one is what it was
-        assert _ids(writer, fresh, model) == _ids(writer, writer.init_state(), model)
+        state = method.init_state(len(outputs))
+        alone = [method.init_state(1) for _ in outputs]
+        for start, stop in pairwise([0, 1, 3, 11, 12, 20, together.valid.shape[1] // 4]):
+            found, state = method.step(part(together, start, stop), state)
+            for row, output in enumerate(outputs):
+                (wanted,), alone[row] = method.step(part(output, start, stop), alone[row])
+                assert found[row] == wanted
+        found, state = method.finish(state)
+        for row, mine in enumerate(alone):
+            (wanted,), last = method.finish(mine)
+            assert found[row] == wanted
+            for (name, a), (_, b) in zip(
+                named_leaves(take_rows(state, [row])), named_leaves(last), strict=True
+            ):
+                torch.testing.assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def _ids(writer: Writer, state: WriterState, model: Model) -> list[int]:
-    return writer.advance(hear(model, 3.0, seed=11), state)[0].target
+def test_the_state_of_a_method_keeps_its_size_and_is_a_value(model: Model) -> None:
+    method = method_of(model)
+    fresh = method.init_state(1)
+    with torch.inference_mode():
+        _, late = method.step(hear(model, 20.0, seed=10), fresh)
+        assert state_nbytes(fresh) == state_nbytes(late) > 0
+        output = hear(model, 3.0, seed=11)
+        assert method.step(output, fresh)[0] == method.step(output, method.init_state(1))[0]
 
 
-def test_a_writer_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
+def test_a_method_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
     plain = load_model(make_model_folder(tmp_path))
-    with pytest.raises(ValueError, match=r"`writer` must be ctc for this model.*'decoder' instead"):
-        StreamingTranslator(plain, writer="decoder")
-    with pytest.raises(ValueError, match="`writer` must be one of ctc, decoder, but is 'beam'"):
-        StreamingTranslator(plain, writer="beam")
+    with pytest.raises(
+        ValueError, match=r"`decoding_method` must be ctc for this model.*'decoder' instead"
+    ):
+        StreamingTranslator(plain, decoding_method="decoder")
+    with pytest.raises(
+        ValueError, match="`decoding_method` must be one of ctc, decoder, but is 'beam'"
+    ):
+        StreamingTranslator(plain, decoding_method="beam")

@@ -1,4 +1,4 @@
-"""Both writers in one sweep: rows of their own, compared with each other, in one picture."""
+"""Both methods in one sweep: rows of their own, compared with each other, in one picture."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from echostream.evaluation.curve import main
 from echostream.evaluation.point import Point
 from echostream.evaluation.provenance import ROOT
 
-BOTH = ("--max-future-frames", 0, 1, "--segment-sizes", 500, "--writers", "ctc", "decoder")
+BOTH = ("--max-future-frames", 0, 1, "--segment-sizes", 500, "--decoding-methods", "ctc", "decoder")
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    corpus = Corpus(tmp_path_factory.mktemp("writers"))
+    corpus = Corpus(tmp_path_factory.mktemp("methods"))
     assert corpus.sweep(*BOTH, "--offline") == 0
     return corpus
 
@@ -41,64 +41,67 @@ def test_a_point_of_the_decoder_has_a_folder_of_its_own_and_the_others_keep_thei
 
 
 @pytest.mark.parametrize(
-    ("writer", "flags"),
+    ("method", "flags"),
     [
         ("ctc", []),
         ("ctc:1", ["--lagging-k1", "1"]),
-        ("decoder", ["--writer", "decoder"]),
-        ("decoder:2", ["--writer", "decoder", "--lagging-k1", "2"]),
+        ("decoder", ["--decoding-method", "decoder"]),
+        ("decoder:2", ["--decoding-method", "decoder", "--lagging-k1", "2"]),
     ],
 )
-def test_a_writer_may_stay_some_tokens_behind(writer: str, flags: list[str]) -> None:
-    assert Point(0, 320, 1, writer).writer_flags == flags
-    assert parse(["--writers", writer], None).writers == [writer]
+def test_a_method_may_stay_some_tokens_behind(method: str, flags: list[str]) -> None:
+    assert Point(0, 320, 1, method).method_flags == flags
+    assert parse(["--decoding-methods", method], None).decoding_methods == [method]
 
 
-@pytest.mark.parametrize("writer", ["beam", "decoder:", "decoder:-1", "ctc:x", "decoder:1.5"])
-def test_a_writer_that_is_none_is_refused(writer: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("method", ["beam", "decoder:", "decoder:-1", "ctc:x", "decoder:1.5"])
+def test_a_method_that_is_none_is_refused(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(["--writers", writer], None)
-    assert f"but is {writer} instead" in capsys.readouterr().err
+        parse(["--decoding-methods", method], None)
+    assert f"but is {method} instead" in capsys.readouterr().err
 
 
-def test_a_lagging_of_zero_is_the_writer_itself() -> None:
-    assert parse(["--writers", "decoder:0", "ctc:00"], None).writers == ["decoder", "ctc"]
+def test_a_lagging_of_zero_is_the_method_itself() -> None:
+    assert parse(["--decoding-methods", "decoder:0", "ctc:00"], None).decoding_methods == [
+        "decoder",
+        "ctc",
+    ]
 
 
 def test_the_table_has_a_row_for_each_writer(swept: Corpus) -> None:
-    assert [(row["writer"], row["L"], row["segment_ms"]) for row in swept.rows()] == [
-        (writer, lookahead, segment)
-        for writer in ("ctc", "decoder")
+    assert [(row["method"], row["L"], row["segment_ms"]) for row in swept.rows()] == [
+        (method, lookahead, segment)
+        for method in ("ctc", "decoder")
         for lookahead in ("0", "1")
         for segment in ("500", "offline")
     ]
     commands = [point["command"] for point in swept.results()["points"]]
-    assert ["--writer" in command for command in commands] == [False] * 4 + [True] * 4
+    assert ["--decoding-method" in command for command in commands] == [False] * 4 + [True] * 4
     names = [point["name"] for point in swept.results()["points"]]
     assert (names[1], names[5]) == ("L0_offline_n1", "L0_offline_n1_decoder")
 
 
 def test_p_values_compare_where_one_thing_differs(swept: Corpus) -> None:
-    rows = {(row["writer"], row["L"], row["segment_ms"]): row for row in swept.rows()}
-    for (writer, lookahead, _), row in rows.items():
+    rows = {(row["method"], row["L"], row["segment_ms"]): row for row in swept.rows()}
+    for (method, lookahead, _), row in rows.items():
         assert (row["p_vs_L0"] == "") == (lookahead == "0")
-        assert (row["p_vs_ctc"] == "") == (writer == "ctc")
+        assert (row["p_vs_ctc"] == "") == (method == "ctc")
     # With L = 0 the one is always right and the other never.
     assert float(rows["decoder", "0", "500"]["p_vs_ctc"]) < 0.05
     assert float(rows["ctc", "0", "500"]["BLEU"]) == 100
 
 
-def test_the_printed_table_names_the_writers_where_there_are_two(
+def test_the_printed_table_names_the_methods_where_there_are_two(
     swept: Corpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert swept.sweep(*BOTH, "--offline") == 0
     header, _, first = table(capsys.readouterr().out)[:3]
-    assert header.split()[0] == "writer"
+    assert header.split()[0] == "method"
     assert header.endswith("p vs ctc")
     assert first.split()[0] == "ctc"
     assert swept.sweep(*BOTH[:-1]) == 0
     header, _, first = table(capsys.readouterr().out)[:3]
-    assert "writer" not in header
+    assert "method" not in header
     assert first.split()[0] == "0"
 
 
@@ -108,10 +111,10 @@ def table(output: str) -> list[str]:
     return lines[start:]
 
 
-def test_the_picture_tells_writers_by_line_and_look_aheads_by_colour(swept: Corpus) -> None:
+def test_the_picture_tells_methods_by_line_and_look_aheads_by_colour(swept: Corpus) -> None:
     assert swept.sweep(*BOTH, "--offline") == 0
     picture = (swept.output / "curve.svg").read_text()
-    for words in ("L = 0", "L = 1", "writer ctc", "writer decoder", "decoder offline", "500"):
+    for words in ("L = 0", "L = 1", "ctc", "decoder", "decoder offline", "500"):
         assert words in picture
     assert "L = 1 offline" not in picture
 
@@ -130,7 +133,7 @@ def test_a_model_with_a_decoder_is_swept_with_both_writers(
     corpus = Corpus(tmp_path)
     model = model_folder(tmp_path / "model", layers)
     words = corpus.words("--model-path", model, "--max-future-frames", 0, "--segment-sizes", 500)
-    asked = ["--writers", *given] if given else []
+    asked = ["--decoding-methods", *given] if given else []
     assert main([*words, *asked, "--slurm-script", str(tmp_path / "s.sbatch")]) == 0
     assert capsys.readouterr().out.startswith(f"{num_points} tasks")
 
@@ -140,15 +143,17 @@ def test_a_decoder_that_the_model_does_not_have_is_refused(
 ) -> None:
     corpus = Corpus(tmp_path)
     model = model_folder(tmp_path / "model", 0)
-    assert main(corpus.words("--model-path", model, "--writers", "ctc", "decoder")) == 2
+    assert main(corpus.words("--model-path", model, "--decoding-methods", "ctc", "decoder")) == 2
     message = (
-        f"`--writers` must be ctc for {model}, which has no text decoder, "
+        f"`--decoding-methods` must be ctc for {model}, which has no text decoder, "
         "but is ctc decoder instead."
     )
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("word", ["--writer", "--writer=decoder", "--stride-n", "--output"])
+@pytest.mark.parametrize(
+    "word", ["--decoding-method", "--writer=decoder", "--stride-n", "--output"]
+)
 def test_what_the_sweep_gives_the_agent_cannot_be_given_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
 ) -> None:
@@ -176,12 +181,12 @@ def test_the_shipped_agent_writes_with_both_whole_or_in_shards(tmp_path: Path) -
         *("L0_seg320_n1", "L0_offline_n1"),
         *("L0_seg320_n1_decoder", "L0_offline_n1_decoder"),
     ]
-    # Cutting does not matter, the writer does.
+    # Cutting does not matter, the method does.
     assert said["L0_seg320_n1"] == said["L0_offline_n1"]
     assert said["L0_seg320_n1_decoder"] == said["L0_offline_n1_decoder"]
     assert said["L0_seg320_n1_decoder"] != said["L0_seg320_n1"]
 
     sharded = corpus.elsewhere()
-    assert sharded.sweep(*words, "--writers", "decoder", "--shards", 2) == 0
+    assert sharded.sweep(*words, "--decoding-methods", "decoder", "--shards", 2) == 0
     log = logged(sharded.output / "L0_seg320_n1_decoder")
     assert log == logged(corpus.output / "L0_seg320_n1_decoder")
