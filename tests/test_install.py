@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import soundfile as sf
+from tiny_model import SAMPLE_RATE, babble
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -131,3 +133,43 @@ def test_an_empty_environment_gets_the_newest_simuleval(links: Path, tmp_path: P
     found = installed_by_pip("echostream", tmp_path, links, {})
     assert found["simuleval"] == "1.1.4"
     assert found["torch"] == "2.13.0"
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_outside_of_the_repository(
+    links: Path, folder: Path, tmp_path: Path
+) -> None:
+    """The commands and SimulEval's `--agent-class`, from the files of the wheel alone."""
+    (wheel,) = links.glob("echostream-*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    work = tmp_path / "work"
+    work.mkdir()
+    for name in ("a.wav", "b.wav"):
+        sf.write(work / name, babble(2, seed=ord(name[0])), SAMPLE_RATE)
+    (work / "wavs.txt").write_text("a.wav\nb.wav\n")
+    (work / "refs.txt").write_text("one two\nthree four\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-c", FROM_WHEEL, *words]
+        done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "a.wav" in run("translate", str(folder), "a.wav")
+    sweep = ["--model-path", str(folder), "--source", "wavs.txt", "--target", "refs.txt"]
+    point = ["--max-future-frames", "0", "--segment-sizes", "640", "--output", "out"]
+    assert "picture: out/curve.png" in run("curve", *sweep, *point)
+    assert "LAAL" in run("score", "out/L0_seg640_n1")
+    assert "SimulEval" in run("doctor")
+
+
+# The command, where the files of the wheel come before those that are installed.
+FROM_WHEEL = """
+import sys
+from pathlib import Path
+import echostream
+from echostream.cli import main
+assert Path(echostream.__file__).parents[1].name == "site", echostream.__file__
+sys.exit(main())
+"""
