@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, at_most
 from benchmarks.streams import STEP_MS
-from benchmarks.subjects import Bench
+from benchmarks.subjects import EXAMPLES, Bench
 from benchmarks.timing import Times, take_turns
 from echostream.agents import SpeechToTextTranslationAgent
 from echostream.agents.states import SpeechSegment
-from echostream.evaluation.provenance import ROOT
 from echostream.frontend.audio import read_audio
 from echostream.session.translator import StreamingTranslator
 from echostream.streaming import SAMPLE_RATE
@@ -31,7 +30,6 @@ from echostream.streaming import SAMPLE_RATE
 # Of making an array of the list of floats that SimulEval sends, which no agent is spared; the rest
 # of a call is bookkeeping of about the same size.
 MAX_OF_CONVERSION = 5
-EXAMPLES = ROOT / "examples" / "fr-en"
 _SEGMENT = STEP_MS * SAMPLE_RATE // 1000
 
 

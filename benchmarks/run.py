@@ -38,6 +38,7 @@ import torch
 from benchmarks import (
     agent,
     batch,
+    decoder,
     gpu,
     history,
     hour,
@@ -58,6 +59,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "step": step.measure,
     "history": history.measure,
     "batch": batch.measure,
+    "decoder": decoder.measure,
     "session": session.measure,
     "state": state.measure,
     "memory": memory.measure,

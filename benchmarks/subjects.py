@@ -34,6 +34,7 @@ from echostream.streaming import SAMPLE_RATE
 from echostream.text.tokenizer import Tokenizer
 
 DEMO = ROOT / "models" / "fr-en-demo"
+EXAMPLES = ROOT / "examples" / "fr-en"
 BACKENDS = ("torch", "onnx", "onnx-int8")
 NAMES = {"torch": "PyTorch", "onnx": "ONNX Runtime", "onnx-int8": "ONNX Runtime int8"}
 _SEED = 0
@@ -74,6 +75,10 @@ QUICK = Scale(
         st_layers=1,
         st_ffn_dim=32,
         st_left_context=16,
+        decoder_layers=1,
+        decoder_ffn_dim=32,
+        decoder_left_tokens=4,
+        decoder_window=16,
     ),
     *(2, 2, (1, 2), 3, 2, 4, 1, 4, 1),
 )
