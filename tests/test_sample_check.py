@@ -116,7 +116,7 @@ def test_infinity_in_any_precision_is_silence_and_the_stream_goes_on(
         found.push(broken[start : start + 5000].astype(kind), SAMPLE_RATE)
         expected.push(zeroed[start : start + 5000], SAMPLE_RATE)
     assert found.num_groups == expected.num_groups == 12
-    assert np.array_equal(found.first(12).frames, expected.first(12).frames)
+    assert np.array_equal(found.peek(12).frames, expected.peek(12).frames)
     assert [r.getMessage() for r in caplog.records] == [
         "set to zero: 1 samples that are NaN, infinite or too large."
     ]
@@ -147,4 +147,4 @@ def test_a_stream_is_as_it_was_after_samples_that_are_refused(
     found.push(speech[8000:], SAMPLE_RATE)
     expected.push(speech, SAMPLE_RATE)
     assert found.delay_ms == expected.delay_ms
-    assert np.array_equal(found.first(6).frames, expected.first(6).frames)
+    assert np.array_equal(found.peek(6).frames, expected.peek(6).frames)
