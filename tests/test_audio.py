@@ -137,6 +137,16 @@ def directory(path: Path) -> Path:
     return path
 
 
+def ac3(path: Path) -> Path:
+    path.write_bytes(b"\x0b\x77" + bytes(range(256)))
+    return path
+
+
+def unknown(path: Path) -> Path:
+    path.write_bytes(bytes(range(1, 256)))
+    return path
+
+
 def missing(path: Path) -> Path:
     return path
 
@@ -159,7 +169,9 @@ def in_a_missing_folder(path: Path) -> Path:
         (text, "a.flac", "Format not recognised"),
         (text, "a.mp3", "no MP3 frame"),
         (zeros, "a.wav", "Format not recognised"),
-        (zeros, "a.raw", "samplerate must be specified"),
+        (zeros, "a.raw", "without a header"),
+        (ac3, "a.ac3", "looks like an AC-3 file: convert it, for example with `ffmpeg"),
+        (unknown, "a.xyz", "Format not recognised. If another program plays it, convert it"),
     ],
 )
 def test_what_is_not_audio_is_named_with_the_reason(

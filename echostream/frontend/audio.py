@@ -118,7 +118,10 @@ def opening(path: AudioPath, name: str) -> Iterator[bytes]:
         hint = perhaps_not_audio(head)
         raise AudioError(f"{name} cannot be read as audio: {reason} {hint}".rstrip()) from error
     except TypeError as error:  # soundfile asks for the rate of a .raw file this way
-        raise AudioError(f"{name} cannot be read as audio: {error}.") from error
+        raise AudioError(
+            f"{name} cannot be read as audio: samples without a header have no sample rate. "
+            "Convert it, for example with `ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.flac`."
+        ) from error
     except OSError as error:
         raise AudioError(f"{name} cannot be read as audio: {error.strerror}.") from error
 
