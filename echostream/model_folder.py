@@ -50,6 +50,7 @@ model_path: .
 """
 
 _NEEDED = (CONFIG, SOURCE_SPM, TARGET_SPM, CMVN, WEIGHTS)
+_LFS_POINTER = b"version https://git-lfs"
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _MAX_SPM_BYTES = 2**26  # a vocabulary of a million pieces has less
 _DECODER = "decoder."  # how its weights begin
@@ -261,6 +262,11 @@ def _check_files(folder: Path, given: str) -> None:
             raise ModelFolderError(
                 f"{folder / name} must be a file, but {_what_it_is(folder / name)}."
             )
+        with open(folder / name, "rb") as file:
+            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                raise ModelFolderError(
+                    f"{folder / name} is a Git LFS pointer: fetch the file with `git lfs pull`."
+                )
 
 
 def _what_it_is(path: Path) -> str:

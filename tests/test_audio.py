@@ -11,7 +11,8 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from echostream.frontend.audio import AudioError, check_samples, clean, read_audio
+from echostream.frontend.audio import MAX_CHANNELS, AudioError, check_samples, clean, read_audio
+from echostream.frontend.audio_header import read_header
 from echostream.frontend.fbank import fbank
 from echostream.frontend.resample import resample
 
@@ -137,6 +138,16 @@ def directory(path: Path) -> Path:
     return path
 
 
+def ac3(path: Path) -> Path:
+    path.write_bytes(b"\x0b\x77" + bytes(range(256)))
+    return path
+
+
+def unknown(path: Path) -> Path:
+    path.write_bytes(bytes(range(1, 256)))
+    return path
+
+
 def missing(path: Path) -> Path:
     return path
 
@@ -159,7 +170,9 @@ def in_a_missing_folder(path: Path) -> Path:
         (text, "a.flac", "Format not recognised"),
         (text, "a.mp3", "no MP3 frame"),
         (zeros, "a.wav", "Format not recognised"),
-        (zeros, "a.raw", "samplerate must be specified"),
+        (zeros, "a.raw", "without a header"),
+        (ac3, "a.ac3", "looks like an AC-3 file: convert it, for example with `ffmpeg"),
+        (unknown, "a.xyz", "Format not recognised. If another program plays it, convert it"),
     ],
 )
 def test_what_is_not_audio_is_named_with_the_reason(
@@ -237,7 +250,36 @@ def test_a_wav_written_to_a_pipe_is_no_fault(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("read", [read_audio, read_header])
+def test_a_file_of_more_channels_than_a_recording_has_is_named(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    path = write(tmp_path / "a.wav", np.zeros((100, MAX_CHANNELS), np.float32))
+    read(path)
+    write(path, np.zeros((100, MAX_CHANNELS + 1), np.float32))
+    wanted = f"{path} cannot be read as audio: it must have at most 64 channels, but has 65 instead"
+    with pytest.raises(AudioError, match=wanted):
+        read(path)
+
+
 # clean
+
+
+@pytest.mark.parametrize("shape", [(1, 160), (2, 5120), (5120, MAX_CHANNELS + 1)])
+def test_samples_with_the_channels_first_are_refused(shape: tuple[int, int]) -> None:
+    """The layout of torchaudio: two samples of 5120 channels became almost no sound."""
+    with pytest.raises(
+        ValueError, match=r"must have shape \(S,\) or \(S, C\) with at most"
+    ) as error:
+        clean(np.zeros(shape, np.float32))
+    assert str(shape) in str(error.value)
+    assert len(clean(np.zeros((3, MAX_CHANNELS), np.float32))[0]) == 3
+
+
+@pytest.mark.parametrize("samples", [b"\1\2", "ab", None, [None]])
+def test_what_is_no_array_of_numbers_is_refused_by_its_type(samples: object) -> None:
+    with pytest.raises(ValueError, match=r"`samples` must be floating point .* has dtype"):
+        clean(np.asarray(samples))
 
 
 def test_clean_averages_channels() -> None:

@@ -368,7 +368,7 @@ def test_a_small_corpus_is_written_and_reported(tmp_path: Path, capsys: Capture)
         ("train=0", "must be a positive number, but is 0"),
         ("holdout=3", "'holdout'"),
         ("train=" + "9" * 5000, "utterances are too many"),
-        ("train=900000000000", "GB are free on the disk"),
+        ("train=900000000000", "B are free on the disk"),
     ],
 )
 def test_a_count_that_makes_no_sense_is_named(

@@ -174,6 +174,17 @@ def test_a_standard_input_without_audio_is_named(
     assert_shown(captured.out, {good: spoken(model, good)})
 
 
+def test_a_standard_input_that_is_closed_is_named(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A service without standard input was told that it was a terminal."""
+    monkeypatch.setattr(sys, "stdin", None)  # as Python sets it
+    assert main(["translate", str(model), "-"]) == 1
+    assert capsys.readouterr().err == (
+        "echostream translate: standard input cannot be read as audio: it is closed.\n"
+    )
+
+
 def test_a_path_that_is_not_utf_8_is_translated(model: Path, good: Path, capsys: Capture) -> None:
     path = os.fsdecode(os.fsencode(good.parent) + b"/\xe9t\xe9.flac")
     good.rename(path)

@@ -143,10 +143,17 @@ def test_more_different_sentences_than_there_are_is_an_error_and_not_a_hang(tmp_
 
 def test_more_utterances_than_the_disk_holds_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(
-        CorpusError, match=r"10{12} utterances need about \d+ GB, but \d+ GB are free"
+        CorpusError, match=r"10{12} utterances need about [\d.]+ GB, but [\d.]+ [kMG]B are free"
     ):
         write_corpus(tmp_path / "corpus", {"train": 10**12}, grammar=SMALL)
     assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a place without a free byte")
+def test_a_small_disk_and_a_small_corpus_are_told_in_small_units() -> None:
+    """They were "about 0 GB, but 0 GB are free"."""
+    with pytest.raises(CorpusError, match=r"about 20\.0 kB, but 0\.0 kB are free"):
+        write_corpus(Path("/proc/corpus"), {"train": 1}, grammar=SMALL)
 
 
 def test_two_processes_do_not_write_one_corpus(tmp_path: Path) -> None:

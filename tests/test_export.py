@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -237,3 +239,13 @@ def test_each_stage_is_told_when_it_begins_goes_on_and_ends(
 def test_what_is_no_model_folder_is_refused_as_it_is_when_loaded(exported: Path, name: str) -> None:
     with pytest.raises(ModelFolderError, match=f"{exported / name} .*; a model is a folder with"):
         export_model(exported / name)
+
+
+def test_what_is_no_model_folder_is_named_before_the_exporter_is_loaded(tmp_path: Path) -> None:
+    """The exporter takes seconds to load, on a busy machine ten, and nothing was said meanwhile."""
+    script = "import sys; from echostream.cli import main; print(main(sys.argv[1:]))"
+    script += "; print('onnx' in sys.modules)"
+    command = [sys.executable, "-c", script, "export", str(tmp_path / "none"), "--onnx"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False"]
+    assert f"{tmp_path / 'none'} does not exist; a model is a folder" in done.stderr

@@ -72,6 +72,7 @@ def test_a_language_without_spaces_is_measured_by_character(folder: Path) -> Non
     ("flags", "message"),
     [
         (("--joined", "0"), "must be at least 1, but is 0"),
+        (("--joined", "1.5"), "must be a whole number, but is 1.5"),
         (("--pause-ms", "-1"), "must be at least 0, but is -1"),
         (("--sacrebleu-tokenizer", "moses"), "must be one of none, zh, 13a"),
     ],

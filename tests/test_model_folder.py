@@ -173,6 +173,12 @@ def test_a_damaged_file_is_named(folder: Path, name: str, content: bytes) -> Non
         load_model(folder)
 
 
+def test_a_file_that_git_lfs_has_not_fetched_is_named(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelFolderError, match=f"{folder / 'model.safetensors'} is a Git LFS poi"):
+        load_model(folder)
+
+
 def test_a_folder_that_is_not_there_or_is_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match=f"{tmp_path / 'none'} does not exist"):
         load_model(tmp_path / "none")

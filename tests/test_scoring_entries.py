@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ def test_gaps_are_named_and_a_shard_that_begins_later_has_none(tmp_path: Path) -
     )
 
 
+def test_a_byte_order_mark_takes_no_line_along(tmp_path: Path) -> None:
+    """An editor puts it there, and the first utterance was left out."""
+    path = write_run(tmp_path, GOOD)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    log = read_log(path)
+    assert (len(log.entries), log.left_out) == (len(GOOD), ())
+
+
 def test_lines_in_any_order_with_any_line_end_are_read(tmp_path: Path) -> None:
     path = write_run(tmp_path, [GOOD[2], GOOD[0], GOOD[1]])
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"\n\n")
@@ -144,6 +153,15 @@ def test_empty_predictions_count_in_the_quality_and_are_said(tmp_path: Path) -> 
     only_silent = score_run(write_run(tmp_path / "silent", [text_line(0, "", [])]), Options())
     assert set(only_silent.as_built.values.values()) == {None}
     assert "nothing was written for any utterance" in "\n".join(findings(only_silent))
+
+
+def test_empty_references_are_said(tmp_path: Path) -> None:
+    """A blank line in a list of references changed BLEU and AL, and nothing said so."""
+    lines = [GOOD[0], {**GOOD[1], "reference": " "}, GOOD[2]]
+    said = "\n".join(findings(score_run(write_run(tmp_path, lines), Options())))
+    assert "1 of 3 references are empty" in said
+    whole = score_run(write_run(tmp_path / "whole", GOOD), Options())
+    assert "references are empty" not in "\n".join(findings(whole))
 
 
 def test_without_references_there_is_latency_by_the_output_and_no_quality(tmp_path: Path) -> None:

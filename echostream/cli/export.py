@@ -25,6 +25,9 @@ def run(args: argparse.Namespace) -> int:
 
     Where it stands is told on standard error.
     """
+    from echostream.model_folder import open_folder
+
+    open_folder(args.model)  # before what takes seconds to load
     try:
         from echostream.backends.export import ExportError, export_model
     except ImportError as error:

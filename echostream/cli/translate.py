@@ -73,7 +73,9 @@ def _read(path: str, name: str) -> tuple[NDArray[np.float32], int]:
 
     try:
         if path == STANDARD_INPUT:
-            if sys.stdin is None or sys.stdin.isatty():
+            if sys.stdin is None:
+                raise AudioError(f"{name} cannot be read as audio: it is closed.")
+            if sys.stdin.isatty():
                 raise AudioError(f"{name} cannot be read as audio: it is a terminal, not a pipe.")
             return read_audio_stream(sys.stdin.buffer, name)
         if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):

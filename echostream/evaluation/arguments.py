@@ -197,7 +197,12 @@ def whole_from(least: int) -> Any:
     """An argument type: a whole number of at least `least`."""
 
     def whole_number(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number, but is {text} instead"
+            ) from None
         if value < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}, but is {value} instead")
         return value

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000  # Hz; what is outside is a mistake
 MAX_STREAM_BYTES = 2 << 30
+MAX_CHANNELS = 64  # of the largest microphone arrays; more are samples in the place of channels
 # Far above any recording, far below what overflows float32 when fbank takes the power.
 _LOUDEST = 1e6
 
@@ -71,7 +72,8 @@ def read_audio(
     Raises:
         AudioError: if there are no samples: a path that is missing, a directory, a pipe or a device
             (see `read_audio_stream`), a file that is empty or not audio, a header without samples;
-            or if the sample rate is not one of `MIN_SAMPLE_RATE` to `MAX_SAMPLE_RATE`.
+            or if the sample rate is not one of `MIN_SAMPLE_RATE` to `MAX_SAMPLE_RATE`, or there are
+            more than `MAX_CHANNELS` channels.
     """
     return _read(path, show_path(path), faulty)
 
@@ -118,7 +120,10 @@ def opening(path: AudioPath, name: str) -> Iterator[bytes]:
         hint = perhaps_not_audio(head)
         raise AudioError(f"{name} cannot be read as audio: {reason} {hint}".rstrip()) from error
     except TypeError as error:  # soundfile asks for the rate of a .raw file this way
-        raise AudioError(f"{name} cannot be read as audio: {error}.") from error
+        raise AudioError(
+            f"{name} cannot be read as audio: samples without a header have no sample rate. "
+            "Convert it, for example with `ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.flac`."
+        ) from error
     except OSError as error:
         raise AudioError(f"{name} cannot be read as audio: {error.strerror}.") from error
 
@@ -132,12 +137,21 @@ def check_rate(name: str, sample_rate: int) -> None:
         )
 
 
+def check_channels(name: str, num_channels: int) -> None:
+    """Raises AudioError for more channels than a recording of speech has."""
+    if num_channels > MAX_CHANNELS:
+        raise AudioError(
+            f"{name} cannot be read as audio: it must have at most {MAX_CHANNELS} channels, but "
+            f"has {num_channels} instead."
+        )
+
+
 def clean(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], int]:
     """Mono float32 samples without unusable values: (S,) or (S, C) -> (S,), and their count.
 
     NaN, infinity, and values beyond 1e6 become zero before the channels are averaged. The count
-    is of such values, so that the caller can warn once. Raises ValueError for other shapes and
-    for integer samples.
+    is of such values, so that the caller can warn once. Raises ValueError for other shapes, among
+    them more than `MAX_CHANNELS` channels, and for integer samples.
     """
     usable, num_unusable = without_unusable(samples)
     return mix_down(usable), num_unusable
@@ -145,11 +159,16 @@ def clean(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], int]:
 
 def without_unusable(samples: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
     """The first half of `clean`: the channels as they are, (S,) or (S, C), and the count."""
+    _check_floating(samples)
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] == 0):
         raise ValueError(
             f"`samples` must have shape (S,) or (S, C), but has shape {samples.shape} instead."
         )
-    _check_floating(samples)
+    if samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS:
+        raise ValueError(
+            f"`samples` must have shape (S,) or (S, C) with at most {MAX_CHANNELS} channels C, but "
+            f"has shape {samples.shape} instead. Samples of shape (C, S) must be transposed."
+        )
     if samples.dtype == np.float16:  # whose largest value is 65504
         samples = samples.astype(np.float32)
     usable = np.abs(samples) <= _LOUDEST  # False for NaN
@@ -208,6 +227,7 @@ def _read(
     if len(samples) == 0:
         raise AudioError(f"{name} cannot be read as audio: {fault or 'it holds no samples'}.")
     check_rate(name, sample_rate)
+    check_channels(name, samples.shape[1] if samples.ndim == 2 else 1)
     if fault:
         seconds = f"{len(samples) / sample_rate:.3f} s"
         message = fault if whole else f"only the first {seconds} can be read: {fault}"

@@ -15,7 +15,14 @@ from typing import NamedTuple
 
 import soundfile as sf
 
-from echostream.frontend.audio import AudioError, AudioPath, check_rate, opening, show_path
+from echostream.frontend.audio import (
+    AudioError,
+    AudioPath,
+    check_channels,
+    check_rate,
+    opening,
+    show_path,
+)
 from echostream.frontend.audio_file import (
     UNKNOWN_LENGTH,
     decode,
@@ -52,6 +59,7 @@ def read_header(path: AudioPath) -> Header:
     name = show_path(path)
     with opening(path, name) as checked, sf.SoundFile(checked) as file:
         check_rate(name, file.samplerate)
+        check_channels(name, file.channels)
         if reason := _why_not_whole(checked, file):
             raise AudioError(f"{name} cannot be read by SimulEval: {reason}.")
         return Header(file.frames, file.samplerate, short_data(file.extra_info))

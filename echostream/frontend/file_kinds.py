@@ -16,6 +16,7 @@ _MAGIC = (
     (0, b"#!AMR", "an AMR file", _CONVERT),
     (0, b"\xff\xf1", "an AAC file", _CONVERT),
     (0, b"\xff\xf9", "an AAC file", _CONVERT),
+    (0, b"\x0b\x77", "an AC-3 file", _CONVERT),
     (8, b"AVI ", "an AVI video", _CONVERT),
     (0, b"FLV\x01", "a Flash video", _CONVERT),
     (0, b"wvpk", "a WavPack file", _CONVERT),
@@ -69,7 +70,7 @@ def perhaps_not_audio(head: bytes) -> str:
     if head.startswith((b"RIFF", b"OggS", b"fLaC", b"FORM", b"ID3")):
         return f"If another program plays it, {_CONVERT}."
     if not head.isascii() or any(byte < 32 and byte not in b"\t\r\n\f\x1b" for byte in head):
-        return ""
+        return f"If another program plays it, {_CONVERT}."
     if head.lstrip().startswith((b"{", b"[")):
         return _sentence("JSON", "give a recording")
     return _sentence("a text file", "give a recording")

@@ -37,6 +37,14 @@ def _of_text(run: RunScores) -> Iterator[str]:
             f"{num_empty} of {num} predictions are empty; "
             "they count in the quality and not in the latency."
         )
+    if num_blank := sum(
+        entry.reference is not None and not entry.reference.strip() for entry in run.log.entries
+    ):
+        yield (
+            f"{num_blank} of {num} references are empty: each word written for them lowers the "
+            "quality, and AL, LAAL and AP mean nothing for them. The list of references may have "
+            "blank lines."
+        )
     if run.quality is None and run.unit != "write":
         missing = sum(entry.reference is None for entry in run.log.entries)
         yield f"{missing} of {num} lines have no reference, so there is no quality."

@@ -6,6 +6,7 @@ one damaged or hostile line from taking hours or all memory; no run comes near t
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Mapping
@@ -26,11 +27,14 @@ class BrokenLine(ValueError):
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
-    """The JSON object of a line. Raises ValueError when it holds none, BrokenLine if no JSON."""
+    """The JSON object of a line. Raises ValueError when it holds none, BrokenLine if no JSON.
+
+    The byte order mark that an editor puts before the first line is no part of it.
+    """
     if len(line) > MOST_BYTES:
         raise ValueError(f"it must have at most {MOST_BYTES} bytes, but has more")
     try:
-        logged: Any = json.loads(line.decode("utf-8"))
+        logged: Any = json.loads(line.removeprefix(codecs.BOM_UTF8).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BrokenLine(f"it is not UTF-8: {error.reason} at byte {error.start + 1}") from error
     except json.JSONDecodeError as error:

@@ -104,7 +104,7 @@ class StreamingTranslator:
     def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> list[Output]:
         """The words that these samples bring out: at most one output, none if nothing is new.
 
-        `samples` (S,) or (S, C) in [-1, 1], S >= 0; channels are averaged; NaN, infinity
+        `samples` (S,) or (S, C) in [-1, 1], S >= 0, C <= 64; channels are averaged; NaN, infinity
         and values beyond all reason become zeros, with one warning in a stream.
 
         Raises:

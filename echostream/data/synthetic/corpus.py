@@ -120,9 +120,16 @@ def _check_space(out_dir: Path, count: int) -> None:
     needed, free = count * _BYTES_EACH, shutil.disk_usage(place).free
     if needed > free:
         raise CorpusError(
-            f"{out_dir}: {count} utterances need about {needed / 1e9:.0f} GB, "
-            f"but {free / 1e9:.0f} GB are free on the disk."
+            f"{out_dir}: {count} utterances need about {_show_size(needed)}, "
+            f"but {_show_size(free)} are free on the disk."
         )
+
+
+def _show_size(num_bytes: int) -> str:
+    size, unit = next(
+        (pair for pair in ((1e9, "GB"), (1e6, "MB")) if num_bytes >= pair[0]), (1e3, "kB")
+    )
+    return f"{num_bytes / size:.1f} {unit}"
 
 
 def _claim(out_dir: Path, settings: Mapping[str, object]) -> None:
