@@ -78,7 +78,7 @@ class Counter(SpeechToTextAgent):
         due = NUMBERS[: max(0, int((heard - late) / 0.5))]
         if self.args.max_future_frames == 1:
             due = [*due[:1], *due]
-        if self.args.method == "decoder" and states.source_finished:
+        if self.args.decoding_method == "decoder" and states.source_finished:
             due = NUMBERS[: len(due) + 1]
         if self.args.silent or (self.args.deaf and states.source[0] > 0.1):
             due = []
