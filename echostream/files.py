@@ -1,7 +1,8 @@
-"""Files that are never half there, and folders locked for one process."""
+"""Files that are written whole or not at all, their digests, and folders locked for one process."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 LOCK = "lock"
+_BLOCK = 1 << 20  # bytes read at a time
 
 
 @contextmanager
@@ -88,3 +90,45 @@ def holds_lock(folder: Path, descriptor: int) -> bool:
         return os.path.samestat((folder / LOCK).stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    sha = hashlib.sha256()
+    for block in _blocks(path):
+        sha.update(block)
+    return sha.hexdigest()
+
+
+def digest(path: Path, pattern: str = "*", but: tuple[str, ...] = ()) -> str:
+    """A digest of the content of a file, or of the names and contents of the files in a folder.
+
+    pattern: of the names that count. but: folders directly in `path` that do not count.
+    """
+    sha = hashlib.sha256()
+    files = (
+        [path] if path.is_file() else sorted(file for file in path.rglob(pattern) if file.is_file())
+    )
+    for file in files:
+        name = file.relative_to(path)
+        if name.parts[:1] in [(folder,) for folder in but]:
+            continue
+        sha.update(f"{name} {file.stat().st_size}\n".encode())
+        for block in _blocks(file):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def digest_of_stats(paths: tuple[Path, ...]) -> str:
+    """A digest of sizes and modification times of files: quick, and enough to notice a change."""
+    sha = hashlib.sha256()
+    for path in paths:
+        stat = path.stat()
+        sha.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return sha.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            yield block

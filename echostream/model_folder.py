@@ -19,7 +19,7 @@ from torch import Tensor
 from echostream.backends.protocol import Network
 from echostream.config import ModelConfig, load_config, to_dict
 from echostream.device import adapt_to_fork, resolve_device
-from echostream.files import replacing, write_whole
+from echostream.files import replacing, sha256_of, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
 from echostream.models.build import build_decoder
@@ -185,7 +185,7 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
         raise ValueError(f"`device` must be cpu for the back end {backend}, but is {device}.")
     try:
         from echostream.backends.onnx import INT8, STEP, OnnxNetwork
-        from echostream.backends.onnx.digest import digest, read_seal
+        from echostream.backends.onnx.digest import read_seal
     except ImportError as error:
         raise ModelFolderError(
             f"the back end {backend} needs ONNX Runtime: pip install onnxruntime ({error})"
@@ -198,7 +198,7 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
         )
     decoder = _load_decoder(folder, config)
     seal = _read(read_seal, graph)
-    if seal and seal.is_intact and seal.weights_sha256 != _read(digest, folder / WEIGHTS):
+    if seal and seal.is_intact and seal.weights_sha256 != _read(sha256_of, folder / WEIGHTS):
         raise ModelFolderError(
             f"{graph} is of other weights than those of {WEIGHTS}: export the model again."
         )

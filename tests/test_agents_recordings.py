@@ -14,7 +14,7 @@ import soundfile
 from agent_calls import REFERENCE, S2TT, by_session, run_command, run_here
 from tiny_model import SAMPLE_RATE, babble
 
-from echostream.agents.recordings import RecordingError, check_recordings
+from echostream.agents.recordings import check_recordings
 from echostream.evaluation.test_set import InputError, read_test_set
 from echostream.frontend.audio import AudioError
 from echostream.frontend.audio_header import Header, read_headers
@@ -79,12 +79,12 @@ def test_a_fault_of_a_list_is_named(
     source: str, target: str, fault: str, recordings: list[Path], check: Check, tmp_path: Path
 ) -> None:
     given = source.format(a=recordings[0], b=recordings[1], target=tmp_path / "target.txt")
-    with pytest.raises(RecordingError, match=fault):
+    with pytest.raises(InputError, match=fault):
         check(given, target)
 
 
 def test_all_faults_come_in_one_message(recordings: list[Path], check: Check) -> None:
-    with pytest.raises(RecordingError) as error:
+    with pytest.raises(InputError) as error:
         check(f"none.wav\n\n{recordings[0]}\nneither.wav\n", "x\n")
     lines = str(error.value).splitlines()[1:]
     assert len(lines) == 4
@@ -95,9 +95,9 @@ def test_all_faults_come_in_one_message(recordings: list[Path], check: Check) ->
 def test_the_list_of_references_must_be_there(recordings: list[Path], tmp_path: Path) -> None:
     source = tmp_path / "source.txt"
     source.write_text(f"{recordings[0]}\n")
-    with pytest.raises(RecordingError, match="`--target` must name the list of references"):
+    with pytest.raises(InputError, match="`--target` must name the list of references"):
         check_recordings(Namespace(source=str(source), target=None))
-    with pytest.raises(RecordingError, match=r"no.txt \(`--target`\) does not exist"):
+    with pytest.raises(InputError, match=r"no.txt \(`--target`\) does not exist"):
         check_recordings(Namespace(source=str(source), target=str(tmp_path / "no.txt")))
 
 
@@ -108,7 +108,7 @@ def test_an_evaluation_around_an_unreadable_recording_is_possible(
     check(*lists, start_index=0, end_index=1)
     check(*lists, start_index=2, end_index=-1)
     check(*lists, start_index=2)
-    with pytest.raises(RecordingError, match=r"line 2: none\.wav"):
+    with pytest.raises(InputError, match=r"line 2: none\.wav"):
         check(*lists, start_index=1, end_index=2)
 
 
@@ -125,7 +125,7 @@ def test_an_index_beyond_the_list_is_named(
     start: int, end: int, fault: str, recordings: list[Path], check: Check
 ) -> None:
     """SimulEval would empty instances.log and stop with an IndexError or a StatisticsError."""
-    with pytest.raises(RecordingError, match=fault):
+    with pytest.raises(InputError, match=fault):
         check(f"{recordings[0]}\n{recordings[1]}\n", "x\ny\n", start_index=start, end_index=end)
 
 
@@ -240,7 +240,7 @@ def test_what_simuleval_would_stumble_over_is_named_with_its_line(
     """And nothing hangs. A line later, SimulEval has emptied instances.log."""
     path = tmp_path / "b"
     make(path)
-    with pytest.raises(RecordingError, match=rf"source.txt, line 2: {path} .*{fault}") as caught:
+    with pytest.raises(InputError, match=rf"source.txt, line 2: {path} .*{fault}") as caught:
         check(f"{recordings[0]}\n{path}\n{recordings[1]}\n", "x\ny\nz\n")
     assert len(str(caught.value).splitlines()) == 2
     with pytest.raises(InputError, match=rf"line 2: {path} .*{fault}"):
@@ -295,7 +295,7 @@ def test_a_list_of_another_encoding_is_named_with_its_line(
         "target.txt": "chat\n\u00e9t\u00e9\n",
     }
     lists[name] = (prefix + text[name]).encode(encoding)
-    with pytest.raises(RecordingError, match=rf"\n  {tmp_path / name}.*{fault}"):
+    with pytest.raises(InputError, match=rf"\n  {tmp_path / name}.*{fault}"):
         check(*lists.values())
     if "byte order mark" in fault:  # the curve writes such a list once more, without it
         return
@@ -304,14 +304,14 @@ def test_a_list_of_another_encoding_is_named_with_its_line(
 
 
 def test_a_recording_given_for_a_list_is_named(recordings: list[Path], check: Check) -> None:
-    with pytest.raises(RecordingError, match=r"source\.txt is a recording; it must be a list"):
+    with pytest.raises(InputError, match=r"source\.txt is a recording; it must be a list"):
         check(recordings[0].read_bytes(), "x\n")
 
 
 def test_a_blank_last_line_is_told_where_it_makes_a_list_longer(
     recordings: list[Path], check: Check
 ) -> None:
-    with pytest.raises(RecordingError, match=r"shorter by 1 than .*target.txt, whose last line is"):
+    with pytest.raises(InputError, match=r"shorter by 1 than .*target.txt, whose last line is"):
         check(f"{recordings[0]}\n", "x\n\n")
 
 

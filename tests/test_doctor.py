@@ -42,11 +42,11 @@ def faults(*, text: bool, flag: bool) -> dict[str, str]:
 def test_a_probe_is_a_real_run_with_its_times_in_the_log() -> None:
     text, speech = evaluate(TextProbe, ["AL"], False), evaluate(SpeechProbe, ["AL"], False)
     assert text.error is speech.error is None
-    assert text.logged["prediction"] == "the small black cat sleeps"
-    assert text.logged["delays"] == [500.0, 500.0, 750.0, 1000.0, 1000.0]
+    assert text.logged.prediction == "the small black cat sleeps"
+    assert text.logged.delays == (500.0, 500.0, 750.0, 1000.0, 1000.0)
     # Four policy calls of 10 ms, two of them before the first word.
-    assert text.logged["elapsed"][0] >= 520 and text.logged["elapsed"][-1] >= 1040
-    assert speech.logged["intervals"] == [[500.0, 400.0], [1000.0, 300.0]]
+    assert text.logged.elapsed[0] >= 520 and text.logged.elapsed[-1] >= 1040
+    assert (speech.logged.delays, speech.logged.durations) == ((500.0, 1000.0), (400.0, 300.0))
     # Shares of 250 ms: 500, 250, 250, 250, and at the end of the source 1000 - 750.
     assert text.scores["AL"] == pytest.approx((500 + 250 + 250 + 250) / 4)
 
@@ -141,7 +141,7 @@ def test_a_build_that_joins_pieces_gets_marked_words(monkeypatch: pytest.MonkeyP
         "prediction",
         property(lambda self: "".join(self.prediction_list).replace("▁", " ")),
     )
-    assert evaluate(TextProbe, ["AL"], False).logged["prediction"].split() == [
+    assert evaluate(TextProbe, ["AL"], False).logged.prediction.split() == [
         *("the", "small", "black", "cat", "sleeps")
     ]
     assert "BLEU" not in faults(text=True, flag=False)

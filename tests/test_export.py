@@ -19,8 +19,8 @@ from safetensors import safe_open
 from echostream.backends.export import export_model
 from echostream.backends.export.check import ExportError, check_network
 from echostream.backends.onnx import METADATA, OnnxNetwork
-from echostream.backends.onnx.digest import digest
 from echostream.config import ModelConfig, load_config
+from echostream.files import sha256_of
 from echostream.model_folder import ModelFolderError, load_model
 from echostream.models import EchoStreamModel
 from echostream.streaming import named_leaves
@@ -79,7 +79,7 @@ def test_a_graph_says_what_it_is_and_of_which_weights(exported: Path, name: str)
     about = json.loads({entry.key: entry.value for entry in proto.metadata_props}[METADATA])
     assert about["kind"] == "network"
     assert about["config"] == yaml.safe_load((exported / "config.yaml").read_text())
-    assert about["weights_sha256"] == digest(exported / "model.safetensors")
+    assert about["weights_sha256"] == sha256_of(exported / "model.safetensors")
     assert {"echostream", "torch"} < about.keys()
 
 

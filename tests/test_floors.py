@@ -169,7 +169,7 @@ def test_a_dot_in_a_package_means_the_package_itself() -> None:
         ("echostream.training.train", "echostream.agents.text"),
         ("echostream.evaluation.report", "echostream.agents.options"),
         ("echostream.session.translator", "simuleval"),
-        ("echostream.scoring.instances", "simuleval.evaluator"),
+        ("echostream.scoring.log", "simuleval.evaluator"),
         ("agents.echostream_s2tt", "fairseq.tasks"),
         ("echostream.agents.text", "torchaudio.compliance"),
     ],

@@ -23,7 +23,7 @@ from echostream.evaluation.point import MARKER, Point, Setup, read_marker, write
 from echostream.evaluation.provenance import ROOT
 from echostream.evaluation.report import TSV_COLUMNS, build_rows, table
 from echostream.evaluation.test_set import read_test_set
-from echostream.scoring.instances import LATENCY_METRICS
+from echostream.scoring.metrics.latency import LATENCY_METRICS
 
 HEADER = (
     "L segment_ms algorithmic_latency_ms BLEU BLEU_lo BLEU_hi chrF AL LAAL AP DAL "
@@ -250,18 +250,17 @@ BAD_INPUTS = {
     "not audio": (lambda c: c.wavs[0].write_text("text"), "line 1: {wavs[0]} cannot be read"),
     "too few references": (
         lambda c: c.target.write_text("one two\n"),
-        "{source} and {target} must have equally many lines, but have 4 and 1 instead: "
-        "{target} ends at line 1.",
+        "{source} has 4 lines and {target} has 1: {target} is shorter by 3 than {source}.",
     ),
     "blank path": (
         lambda c: c.source.write_text(c.source.read_text().replace("\n", "\n\n", 1)),
-        "{source}: must have no blank line, but line 2 is one.",
+        "{source}, line 2: is blank; each line must be the path of a recording.",
     ),
     "blank reference": (
         lambda c: c.target.write_text("one\n\n  \nfour\n"),
-        "{target}: must have no blank line, but line 2, 3 is one.",
+        "{target}, line 3: is blank; each line must be a reference.",
     ),
-    "empty list": (lambda c: c.source.write_text(""), "{source}: is empty."),
+    "empty list": (lambda c: c.source.write_text(""), "{source} is empty."),
     "no list": (lambda c: c.source.unlink(), "{source}: cannot be read"),
     "Latin-1": (
         lambda c: c.target.write_bytes(b"one\ntwo\nd\xe9j\xe0\nfour\n"),
@@ -279,7 +278,7 @@ BAD_INPUTS = {
         lambda c: c.target.write_text(c.target.read_text().replace("two three", "two\tthree", 2)),
         "{target}: must have one reference a line, but line 1, 2 holds a tab",
     ),
-    "no agent": (lambda c: c.agent.unlink(), "`--agent` must be a file, but {agent} is none."),
+    "no agent": (lambda c: c.agent.unlink(), "`--agent` must be a file, but {agent} is not one."),
     "no model": (lambda c: c.model.unlink(), "but {model} does not exist."),
 }
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from tiny_sweep import Corpus
 
-from echostream.evaluation.point import INSTANCES, Point, Setup, read_marker, write_marker
+from echostream.evaluation.point import Point, Setup, read_marker, write_marker
 from echostream.evaluation.provenance import ROOT
 from echostream.evaluation.shards import Shard, part_from, read_progress, write_part
 from echostream.evaluation.test_set import read_test_set
-from echostream.scoring.instances import ScoringError, compare_with_simuleval, score
+from echostream.scoring.log import INSTANCES_LOG, ScoringError, parse_complete_utterance
+from echostream.scoring.simuleval_scores import compare_with_simuleval, score
 
 Capture = pytest.CaptureFixture[str]
 POINT = ("--max-future-frames", 0, "--segment-sizes", 500)
@@ -41,7 +42,7 @@ def test_lists_as_other_programs_write_them_are_the_same_lists(
         path.write_bytes(change(path.read_bytes()))
     assert corpus.sweep(*POINT) == 0
     assert float(corpus.rows()[0]["BLEU"]) == 100
-    log = (corpus.output / "L0_seg500_n1" / INSTANCES).read_text().splitlines()
+    log = (corpus.output / "L0_seg500_n1" / INSTANCES_LOG).read_text().splitlines()
     assert [json.loads(line)["reference"].split()[0] for line in log] == ["one"] * 4
 
 
@@ -54,7 +55,7 @@ def test_lists_are_utf8_whatever_the_locale_is(
     corpus = Corpus(tmp_path)
     corpus.target.write_text(corpus.target.read_text().replace("one", "öné"), encoding="utf-8")
     assert corpus.sweep(*POINT) == 0
-    log = (corpus.output / "L0_seg500_n1" / INSTANCES).read_text(encoding="utf-8").splitlines()
+    log = (corpus.output / "L0_seg500_n1" / INSTANCES_LOG).read_text(encoding="utf-8").splitlines()
     assert json.loads(log[0])["reference"].split()[0] == "öné"
 
 
@@ -79,14 +80,14 @@ def test_a_line_of_a_shard_with_a_wrong_field_is_evaluated_again(
     }
     lines = [json.dumps({"index": index, **good}) for index in range(3)]
     lines[1] = "[" * 100_000 if change is None else json.dumps({"index": 1, **good, **change})
-    (part.output / INSTANCES).write_text("\n".join(lines) + "\n")
+    (part.output / INSTANCES_LOG).write_text("\n".join(lines) + "\n")
     progress = read_progress(setup, point, shard, {})
     assert len(progress.lines) == 1
     assert "line 2 is cut or damaged (" in progress.cut[0]
 
 
 def test_a_damaged_marker_or_score_table_is_no_finished_point(tmp_path: Path) -> None:
-    (tmp_path / INSTANCES).touch()
+    (tmp_path / INSTANCES_LOG).touch()
     write_marker(tmp_path, command=["a"], inputs={})
     assert read_marker(tmp_path, ["a"], {}) is not None
     for content in ("[" * 100_000, "null", "[]", '{"command": ["a"]}', ""):
@@ -94,9 +95,8 @@ def test_a_damaged_marker_or_score_table_is_no_finished_point(tmp_path: Path) ->
         assert read_marker(tmp_path, ["a"], {}) is None
     (tmp_path / "scores.tsv").write_text("BLEU\n" + "1" * 200_000 + "\n")
     line = {"index": 0, "prediction": "a", "delays": [1], "elapsed": [1]}
-    from echostream.scoring.instances import parse_utterance
-
-    utterance = parse_utterance(json.dumps({**line, "reference": "a", "source_length": 2}).encode())
+    logged = json.dumps({**line, "reference": "a", "source_length": 2}).encode()
+    utterance = parse_complete_utterance(logged, "word")
     with pytest.raises(ScoringError, match=r"scores.tsv: is not a score table"):
         compare_with_simuleval(score([utterance]), tmp_path / "scores.tsv")
 
@@ -116,7 +116,7 @@ def test_the_table_is_printed_where_results_cannot_be_written(
     assert corpus.sweep(*POINT) == 1
     captured = capsys.readouterr()
     assert "BLEU" in captured.out and "100.00" in captured.out
-    assert captured.err.startswith("error: ") and "results.json" in captured.err
+    assert captured.err.startswith("echostream curve: ") and "results.json" in captured.err
     assert captured.err.count("\n") == 1
 
 

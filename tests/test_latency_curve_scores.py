@@ -10,7 +10,7 @@ import pytest
 import sentencepiece
 from tiny_sweep import AGENT, Corpus, assert_same
 
-from echostream.scoring.instances import LATENCY_METRICS
+from echostream.scoring.metrics.latency import LATENCY_METRICS
 
 Capture = pytest.CaptureFixture[str]
 POINT = ("--max-future-frames", 1, "--segment-sizes", 500)

@@ -18,8 +18,9 @@ from onnx import ModelProto, StringStringEntryProto, numpy_helper
 from safetensors.torch import load_file, save_file
 
 from echostream.backends.onnx import METADATA, OnnxEncoder, OnnxError, OnnxNetwork
-from echostream.backends.onnx.digest import digest, sealed
+from echostream.backends.onnx.digest import sealed
 from echostream.config import ConfigError, ModelConfig, load_config
+from echostream.files import sha256_of
 from echostream.model_folder import ModelFolderError, load_model
 from echostream.models import EchoStreamModel
 from echostream.session.translator import StreamingTranslator
@@ -192,7 +193,7 @@ def test_a_text_decoder_that_is_not_finite_is_refused_beside_a_graph_too(copied:
 
 def rewrite_digest(weights: Path) -> Callable[[ModelProto], None]:
     def change(proto: ModelProto) -> None:
-        values = json.loads(about(proto).value) | {"weights_sha256": digest(weights)}
+        values = json.loads(about(proto).value) | {"weights_sha256": sha256_of(weights)}
         about(proto).value = json.dumps(values)
 
     return change

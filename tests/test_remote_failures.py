@@ -119,7 +119,7 @@ def test_a_server_that_fails_in_the_middle_leaves_what_was_done(
     assert message.partition("{port}")[0] in error
     assert message.partition("{port}")[2] in error
     assert f"1 of 3 utterances are in {output / 'instances.log'}" in error
-    assert "the same command goes on from there" in error
+    assert "the same command continues from there" in error
     assert [instance["index"] for instance in read_log(output)] == [0]
     # A server that does well takes over; `how` is no setting of the client.
     assert misbehaved(lists, agent_file, output, "well") == 0

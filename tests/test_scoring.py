@@ -15,22 +15,15 @@ import sacrebleu
 from simuleval.evaluator.instance import LogInstance
 from simuleval.evaluator.scorers import get_scorer_class
 
-from echostream.scoring.instances import (
-    LATENCY_METRICS,
-    LoggedUtterance,
-    ScoringError,
-    compare_with_simuleval,
-    compute_rtf,
-    read_instances,
-    score,
-    signatures,
-)
+from echostream.scoring.log import ScoringError, Utterance, read_complete_log
 from echostream.scoring.metrics.latency import (
+    LATENCY_METRICS,
     average_lagging,
     average_proportion,
     differentiable_average_lagging,
     length_adaptive_average_lagging,
 )
+from echostream.scoring.simuleval_scores import compare_with_simuleval, score
 
 METRICS = tuple(LATENCY_METRICS)
 
@@ -134,7 +127,7 @@ def test_latency_of_nothing_is_refused(
 def test_scores_equal_those_of_simuleval_on_the_same_log(tmp_path: Path, seed: int) -> None:
     path = write_log(tmp_path / "instances.log", random_entries(40, seed))
     theirs = {place: LogInstance(line) for place, line in enumerate(path.read_text().splitlines())}
-    ours = score(read_instances(path, 40))
+    ours = score(read_complete_log(path, 40))
     assert ours.num_empty == sum(not instance.delays for instance in theirs.values()) > 0
     for name in METRICS:
         for suffix, aware in (("", False), ("_CA", True)):
@@ -150,20 +143,20 @@ def test_quality_is_that_of_sacrebleu_and_says_how_it_was_computed(tmp_path: Pat
         entry(place, line, [1000.0 * (i + 1) for i in range(len(line.split()))])
         for place, line in enumerate(lines)
     ]
-    utterances = read_instances(write_log(tmp_path / "instances.log", entries))
+    utterances = read_complete_log(write_log(tmp_path / "instances.log", entries))
     references = [["the small cat sleeps"] * 3]
     scores = score(utterances)
     assert sacrebleu.corpus_bleu(lines, references).score == scores.BLEU
     assert scores.chrF == sacrebleu.corpus_chrf(lines, references).score
-    assert "tok:13a" in signatures(utterances)["BLEU"]
-    assert f"version:{sacrebleu.__version__}" in signatures(utterances)["chrF"]
+    assert "tok:13a" in scores.signatures["BLEU"]
+    assert f"version:{sacrebleu.__version__}" in scores.signatures["chrF"]
 
 
 def test_an_empty_prediction_counts_in_quality_but_not_in_latency() -> None:
     words = "the small cat sleeps"
     delays, elapsed = (500.0, 1000.0, 2000.0, 2000.0), (600.0, 1200.0, 2300.0, 2300.0)
-    said = LoggedUtterance(0, words, words, delays, elapsed, 2000.0)
-    silent = LoggedUtterance(1, "", words, (), (), 9000.0)
+    said = Utterance(0, words, words, delays, elapsed, 2000.0)
+    silent = Utterance(1, "", words, (), (), 9000.0)
     alone, both = score([said]), score([said, silent])
     assert (both.num_utterances, both.num_empty) == (2, 1)
     assert both.BLEU < alone.BLEU
@@ -173,7 +166,7 @@ def test_an_empty_prediction_counts_in_quality_but_not_in_latency() -> None:
 
 
 def test_a_run_without_any_word_has_no_latency_and_no_quality() -> None:
-    scores = score([LoggedUtterance(0, "", "a cat", (), (), 2000.0)])
+    scores = score([Utterance(0, "", "a cat", (), (), 2000.0)])
     assert scores.BLEU == scores.chrF == 0
     assert all(math.isnan(getattr(scores, name)) for name in (*METRICS, "AL_CA", "compute_rtf"))
 
@@ -181,8 +174,8 @@ def test_a_run_without_any_word_has_no_latency_and_no_quality() -> None:
 def test_computation_aware_latency_grows_by_the_compute_alone() -> None:
     delays = (1000.0, 2000.0, 3000.0)
     slow = tuple(delay + 500 for delay in delays)
-    fast = score([LoggedUtterance(0, "a b c", "a b c", delays, delays, 4000.0)])
-    late = asdict(score([LoggedUtterance(0, "a b c", "a b c", delays, slow, 4000.0)]))
+    fast = score([Utterance(0, "a b c", "a b c", delays, delays, 4000.0)])
+    late = asdict(score([Utterance(0, "a b c", "a b c", delays, slow, 4000.0)]))
     assert fast.AL_CA == fast.AL == late["AL"]
     for name in ("AL", "LAAL", "DAL"):
         assert late[f"{name}_CA"] == pytest.approx(late[name] + 500)
@@ -190,14 +183,13 @@ def test_computation_aware_latency_grows_by_the_compute_alone() -> None:
 
 
 def test_compute_rtf_weighs_utterances_by_their_length() -> None:
-    short = LoggedUtterance(0, "a", "a", (1000.0,), (1500.0,), 1000.0)
-    long = LoggedUtterance(1, "a b", "a b", (500.0, 9000.0), (600.0, 9100.0), 9000.0)
-    assert compute_rtf([short, long]) == pytest.approx((500 + 100) / 10000)
-    assert math.isnan(compute_rtf([]))
+    short = Utterance(0, "a", "a", (1000.0,), (1500.0,), 1000.0)
+    long = Utterance(1, "a b", "a b", (500.0, 9000.0), (600.0, 9100.0), 9000.0)
+    assert score([short, long]).compute_rtf == pytest.approx((500 + 100) / 10000)
 
 
 def test_scores_that_differ_from_simulevals_are_not_accepted(tmp_path: Path) -> None:
-    scores = score([LoggedUtterance(0, "a b", "a b", (100.0, 200.0), (100.0, 200.0), 400.0)])
+    scores = score([Utterance(0, "a b", "a b", (100.0, 200.0), (100.0, 200.0), 400.0)])
     columns = ("BLEU", *METRICS)
     table = tmp_path / "scores.tsv"
 
@@ -210,7 +202,7 @@ def test_scores_that_differ_from_simulevals_are_not_accepted(tmp_path: Path) -> 
     write(change=0)
     compare_with_simuleval(scores, table)
     write(change=0.01)
-    with pytest.raises(ScoringError, match=r"scores.tsv: SimulEval says DAL"):
+    with pytest.raises(ScoringError, match=r"scores.tsv: SimulEval has DAL"):
         compare_with_simuleval(scores, table)
     table.write_text("BLEU\n1.0\n")
     with pytest.raises(ScoringError, match="is not a score table"):
@@ -223,7 +215,7 @@ def test_a_log_that_is_wrong_is_named_with_its_line(tmp_path: Path) -> None:
 
     def refused(pattern: str, num_expected: int | None = None) -> None:
         with pytest.raises(ScoringError, match=pattern):
-            read_instances(path, num_expected)
+            read_complete_log(path, num_expected)
 
     refused("cannot be read")
     path.write_text("")
@@ -235,7 +227,11 @@ def test_a_log_that_is_wrong_is_named_with_its_line(tmp_path: Path) -> None:
     write_log(path, [good])
     refused("must hold the utterances 0 to 1 in order", num_expected=2)
     write_log(path, [entry(0, "a b c", [1.0, 2.0])])
-    refused("line 1: must have one delay and one elapsed time per word, but has 3 words, 2 delays")
+    refused("line 1: is not an instance of SimulEval: its 3 words have only 2 delays.")
+    write_log(path, [entry(0, "a", [1.0, 2.0])])
+    refused("line 1: must have one delay and one elapsed time per word, but has 1 words, 2 delays")
+    write_log(path, [entry(0, "a", [1.0], reference=None)])
+    refused("line 1: is not an instance of SimulEval: it has no reference")
     write_log(path, [entry(0, "a", [1.0], elapsed=[])])
     refused("0 elapsed times")
     write_log(path, [entry(0, "a", [1.0], source_length=0)])

@@ -13,8 +13,8 @@ from simuleval.evaluator.instance import LogInstance
 from simuleval.evaluator.scorers import get_scorer_class
 
 from echostream.scoring.metrics.atd import speech_token_delay, text_token_delay
-from echostream.scoring.metrics.table import heard
-from echostream.scoring.offsets import end_offset, start_offset
+from echostream.scoring.metrics.offsets import end_offset, start_offset
+from echostream.scoring.metrics.table import playback_ends
 from echostream.scoring.timeline import Timeline
 
 # times of the text tokens -> ATD. The source is cut every 300 ms, anew after each write; below,
@@ -99,14 +99,14 @@ def test_token_delay_and_offsets_of_speech_are_simulevals(seed: int) -> None:
     assert speech_token_delay(delays, durations) == pytest.approx(theirs, abs=1e-6)
     logged = {0: LogInstance(json.dumps(speech_line(0, delays, durations, source_length=source)))}
     timeline = Timeline(tuple(delays), (), source, 1, tuple(durations))
-    assert end_offset(heard(timeline), source) == pytest.approx(
+    assert end_offset(playback_ends(timeline), source) == pytest.approx(
         get_scorer_class("latency", "EndOffset")()(logged)
     )
 
 
 def test_the_end_of_speech_is_when_it_has_been_heard() -> None:
     timeline = Timeline((1000.0, 1500.0, 4000.0), (), 4000.0, 4, (800.0, 100.0, 250.0))
-    assert heard(timeline) == [1800.0, 1900.0, 4250.0]
+    assert playback_ends(timeline) == [1800.0, 1900.0, 4250.0]
 
 
 def test_times_that_make_no_sense_are_refused() -> None:

@@ -13,9 +13,9 @@ from simuleval.evaluator.instance import LogInstance
 from simuleval.evaluator.scorers import get_scorer_class
 
 from echostream.cli import main
-from echostream.scoring.findings import findings
-from echostream.scoring.instances import ScoringError
+from echostream.scoring.log import ScoringError
 from echostream.scoring.score import Options, RunScores, score_run
+from echostream.scoring.warnings import warnings_of
 
 Capture = pytest.CaptureFixture[str]
 METRICS = ("AL", "LAAL", "AP", "DAL")
@@ -60,7 +60,7 @@ def test_the_latency_of_a_run_by_character_is_simulevals(tmp_path: Path) -> None
     path = write_run(tmp_path, lines())
     theirs = {i: LogInstance(line, "char") for i, line in enumerate(path.read_text().splitlines())}
     scores = score_run(path, Options())
-    assert scores.characters is not None and scores.characters == scores.as_built
+    assert scores.characters is not None and scores.characters == scores.simuleval_units
     for name in METRICS:
         for suffix, aware in (("", False), ("_CA", True)):
             expected = get_scorer_class("latency", name)(computation_aware=aware)(theirs)
@@ -93,9 +93,9 @@ def test_spaces_of_the_reference_are_no_characters(tmp_path: Path) -> None:
     scores = run(tmp_path, [line])
     assert scores.characters is not None
     assert scores.characters.values["AP"] == pytest.approx(6000 / 24000)
-    assert scores.as_built.values["AP"] == pytest.approx(6000 / 28000)  # as SimulEval has it
+    assert scores.simuleval_units.values["AP"] == pytest.approx(6000 / 28000)  # as SimulEval has it
     assert scores.quality is not None and abs(scores.quality.BLEU - 100) < 1e-9
-    assert "its log has no spaces, where the references have" in "\n".join(findings(scores))
+    assert "its log has no spaces, where the references have" in "\n".join(warnings_of(scores))
 
 
 def test_a_space_that_simuleval_leaves_in_is_no_character_either(tmp_path: Path) -> None:
@@ -171,5 +171,5 @@ def test_a_unit_that_the_log_cannot_give_is_named(tmp_path: Path, capsys: Captur
     with pytest.raises(ScoringError, match="line 1: 3 delays cannot be shared among the"):
         run(tmp_path, [joined], latency_unit="char")
     assert "latency per word is not known" in "\n".join(
-        findings(run(tmp_path, lines(), latency_unit="word"))
+        warnings_of(run(tmp_path, lines(), latency_unit="word"))
     )

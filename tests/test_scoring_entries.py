@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from run_logs import speech_line, text_line, write_run
 
-from echostream.scoring.findings import findings
-from echostream.scoring.instances import ScoringError
-from echostream.scoring.log import read_log
+from echostream.scoring.log import ScoringError, read_log
 from echostream.scoring.score import Options, score_run
+from echostream.scoring.warnings import warnings_of
 
 GOOD = [text_line(i, "the cat", [1000.0 + i, 2000.0]) for i in range(4)]
 
@@ -27,19 +26,19 @@ def test_a_last_line_that_is_cut_is_left_out_and_reported_with_its_number(
     assert len(lines[3]) > 201
     path.write_bytes(b"".join(lines[:3]) + lines[3][:kept])
     log = read_log(path)
-    assert [entry.index for entry in log.entries] == [0, 1, 2]
-    (sentence,) = log.left_out
+    assert [entry.index for entry in log.utterances] == [0, 1, 2]
+    (sentence,) = log.skipped
     assert sentence.startswith("line 4 is cut off in the middle and was left out (it is not JSON")
     whole = score_run(write_run(tmp_path / "whole", GOOD[:3]), Options())
     cut = score_run(path, Options())
-    assert cut.as_built == whole.as_built and cut.quality == whole.quality
+    assert cut.simuleval_units == whole.simuleval_units and cut.quality == whole.quality
 
 
 def test_a_last_line_without_a_line_end_is_whole_when_it_can_be_read(tmp_path: Path) -> None:
     path = write_run(tmp_path, GOOD)
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
     log = read_log(path)
-    assert len(log.entries) == 4 and not log.left_out
+    assert len(log.utterances) == 4 and not log.skipped
 
 
 def test_a_line_cut_within_a_character_does_not_take_the_others_along(tmp_path: Path) -> None:
@@ -47,8 +46,8 @@ def test_a_line_cut_within_a_character_does_not_take_the_others_along(tmp_path: 
     torn = json.dumps(text_line(2, "naïve", [1.0]), ensure_ascii=False).encode()
     path.write_bytes(path.read_bytes() + torn[: torn.index("ï".encode()) + 1])
     log = read_log(path)
-    assert len(log.entries) == 2
-    assert "line 3 is cut off in the middle" in log.left_out[0]
+    assert len(log.utterances) == 2
+    assert "line 3 is cut off in the middle" in log.skipped[0]
 
 
 def test_a_line_torn_by_a_run_that_went_on_is_one_line_and_one_gap(tmp_path: Path) -> None:
@@ -57,23 +56,28 @@ def test_a_line_torn_by_a_run_that_went_on_is_one_line_and_one_gap(tmp_path: Pat
     lines = path.read_text().splitlines(keepends=True)
     path.write_text(lines[0] + lines[1][:80] + lines[2] + lines[3])
     log = read_log(path)
-    assert [entry.index for entry in log.entries] == [0, 3]
-    assert len(log.left_out) == 2
-    assert log.left_out[0].startswith("line 2 cannot be read and was left out (it is not JSON")
-    assert log.left_out[1] == "utterances 1 to 2 are missing."
+    assert [entry.index for entry in log.utterances] == [0, 3]
+    assert len(log.skipped) == 2
+    assert log.skipped[0].startswith("line 2 cannot be read and was left out (it is not JSON")
+    assert log.skipped[1] == "utterances 1 to 2 are missing."
 
 
 def test_of_two_lines_with_one_index_the_later_holds_as_in_simuleval(tmp_path: Path) -> None:
     again = text_line(1, "a dog", [3000.0, 4000.0])
     log = read_log(write_run(tmp_path, [*GOOD, again]))
-    assert [entry.prediction for entry in log.entries] == ["the cat", "a dog", "the cat", "the cat"]
-    assert log.remarks == ("utterance 1 is there twice; line 5 holds, line 2 does not count.",)
-    assert not log.left_out  # nothing is missing
+    assert [entry.prediction for entry in log.utterances] == [
+        "the cat",
+        "a dog",
+        "the cat",
+        "the cat",
+    ]
+    assert log.notes == ("utterance 1 is there twice; line 5 holds, line 2 does not count.",)
+    assert not log.skipped  # nothing is missing
 
 
 def test_gaps_are_named_and_a_shard_that_begins_later_has_none(tmp_path: Path) -> None:
     lines = [text_line(index, "the cat", [1.0, 2.0]) for index in (100, 101, 103, 107)]
-    assert read_log(write_run(tmp_path, lines)).left_out == (
+    assert read_log(write_run(tmp_path, lines)).skipped == (
         "utterance 102 is missing.",
         "utterances 104 to 106 are missing.",
     )
@@ -91,8 +95,8 @@ def test_lines_in_any_order_with_any_line_end_are_read(tmp_path: Path) -> None:
     path = write_run(tmp_path, [GOOD[2], GOOD[0], GOOD[1]])
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"\n\n")
     log = read_log(path)
-    assert [entry.index for entry in log.entries] == [0, 1, 2]
-    assert not log.left_out and not log.remarks
+    assert [entry.index for entry in log.utterances] == [0, 1, 2]
+    assert not log.skipped and not log.notes
 
 
 WRONG = {
@@ -127,7 +131,7 @@ def test_a_line_that_makes_no_sense_is_left_out_with_the_reason(
     tmp_path: Path, line: Any, reason: str
 ) -> None:
     log = read_log(write_run(tmp_path, [GOOD[0], line]))
-    (sentence,) = log.left_out
+    (sentence,) = log.skipped
     assert sentence.startswith("line 2 cannot be read") and reason in sentence
     with pytest.raises(ScoringError, match="holds no utterance that can be scored: line 1"):
         read_log(write_run(tmp_path / "alone", [line]))
@@ -148,11 +152,11 @@ def test_a_log_that_is_not_there_or_empty_or_mixed_is_refused_by_name(tmp_path: 
 def test_empty_predictions_count_in_the_quality_and_are_said(tmp_path: Path) -> None:
     silent = text_line(1, "", [])
     scores = score_run(write_run(tmp_path, [GOOD[0], silent, GOOD[2]]), Options())
-    assert (scores.num_empty, scores.as_built.num_utterances) == (1, 2)
-    assert "1 of 3 predictions are empty" in "\n".join(findings(scores))
+    assert (scores.num_empty, scores.simuleval_units.num_utterances) == (1, 2)
+    assert "1 of 3 predictions are empty" in "\n".join(warnings_of(scores))
     only_silent = score_run(write_run(tmp_path / "silent", [text_line(0, "", [])]), Options())
-    assert set(only_silent.as_built.values.values()) == {None}
-    assert "nothing was written for any utterance" in "\n".join(findings(only_silent))
+    assert set(only_silent.simuleval_units.values.values()) == {None}
+    assert "nothing was written for any utterance" in "\n".join(warnings_of(only_silent))
 
 
 def test_empty_references_are_said(tmp_path: Path) -> None:
@@ -169,13 +173,13 @@ def test_without_references_there_is_latency_by_the_output_and_no_quality(tmp_pa
     scores = score_run(write_run(tmp_path, [line]), Options())
     assert scores.quality is None
     # SimulEval's rule: the output is its own reference. 1000 - 0 and 3000 - 2000.
-    assert scores.as_built.values["AL"] == pytest.approx(1000)
-    assert "1 of 1 lines have no reference" in "\n".join(findings(scores))
+    assert scores.simuleval_units.values["AL"] == pytest.approx(1000)
+    assert "1 of 1 lines have no reference" in "\n".join(warnings_of(scores))
 
 
 def test_one_line_without_compute_takes_the_values_with_compute_from_all(tmp_path: Path) -> None:
     bare = text_line(1, "the cat", [1000.0, 2000.0], elapsed=[])
     scores = score_run(write_run(tmp_path, [GOOD[0], bare]), Options())
-    assert scores.as_built.values["AL"] is not None and scores.compute_rtf is None
-    assert scores.as_built.values["AL_CA"] is None
-    assert "1 of 2 lines have no times with compute" in "\n".join(findings(scores))
+    assert scores.simuleval_units.values["AL"] is not None and scores.compute_rtf is None
+    assert scores.simuleval_units.values["AL_CA"] is None
+    assert "1 of 2 lines have no times with compute" in "\n".join(warnings_of(scores))

@@ -14,8 +14,7 @@ import pytest
 from run_logs import speech_line, text_line, write_run
 
 from echostream.cli import main
-from echostream.scoring.instances import ScoringError
-from echostream.scoring.log import read_log
+from echostream.scoring.log import ScoringError, read_log
 from echostream.scoring.log_line import MOST_BYTES, MOST_CHARACTERS
 from echostream.scoring.metrics.wer import edit_distance
 from echostream.scoring.score import Options, score_run
@@ -80,11 +79,11 @@ def test_a_field_of_another_type_is_named_with_its_line_and_the_other_lines_are_
     wrong = {**text_line(1, "the cat sleeps", [1000.0, 2000.0, 3000.0]), key: value}
     path = write_run(tmp_path / "run", [GOOD, wrong])
     log = read_log(path)
-    assert [entry.index for entry in log.entries] == [0]
-    assert log.left_out[0].startswith("line 2 cannot be read and was left out (")
-    assert message in log.left_out[0]
+    assert [entry.index for entry in log.utterances] == [0]
+    assert log.skipped[0].startswith("line 2 cannot be read and was left out (")
+    assert message in log.skipped[0]
     alone = write_run(tmp_path / "alone", [GOOD])
-    assert score_run(path, Options()).as_built == score_run(alone, Options()).as_built
+    assert score_run(path, Options()).simuleval_units == score_run(alone, Options()).simuleval_units
     # and through the command: no traceback, the other run scored, and the status tells
     write_run(tmp_path / "bad", [wrong])
     assert main(["score", str(tmp_path / "bad"), str(tmp_path / "alone")]) == 1
@@ -112,8 +111,8 @@ def test_a_line_that_is_no_json_object_costs_no_other_line(tmp_path: Path, line:
     first, last = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + line.replace(b"\n", b" ") + b"\n" + last)
     log = read_log(path)
-    assert [entry.index for entry in log.entries] == [0, 2]
-    assert log.left_out[0].startswith("line 2 cannot be read") and len(log.left_out[0]) < 300
+    assert [entry.index for entry in log.utterances] == [0, 2]
+    assert log.skipped[0].startswith("line 2 cannot be read") and len(log.skipped[0]) < 300
 
 
 def test_a_log_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
@@ -125,7 +124,7 @@ def test_a_log_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_log_of_garbage_is_not_retold_line_by_line(tmp_path: Path) -> None:
     path = write_run(tmp_path, [GOOD])
     path.write_bytes(path.read_bytes() + b"garbage\n" * 5000)
-    left_out = read_log(path).left_out
+    left_out = read_log(path).skipped
     assert len(left_out) == 21 and left_out[-1] == "4980 more lines were left out."
 
 
@@ -139,7 +138,7 @@ def test_times_at_the_limit_take_no_memory_of_their_own(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert peak < 5e6
     # The first two tokens of the source are the partners of the two words.
-    assert scores.as_built.values["ATD"] == pytest.approx((1e9 - 1 - 300 + 1e9 - 600) / 2)
+    assert scores.simuleval_units.values["ATD"] == pytest.approx((1e9 - 1 - 300 + 1e9 - 600) / 2)
 
 
 def slow_distance(reference: list[str], hypothesis: list[str]) -> int:
@@ -213,11 +212,11 @@ def test_a_line_beyond_all_measure_is_left_out_before_it_costs_time_or_memory(
     first, second, last = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + second + b"[" * (3 * MOST_BYTES) + b"\n" + last)
     log = read_log(path)
-    assert [entry.line for entry in log.entries] == [1, 4]
-    assert f"`prediction` must have at most {MOST_CHARACTERS} characters" in log.left_out[0]
+    assert [entry.line for entry in log.utterances] == [1, 4]
+    assert f"`prediction` must have at most {MOST_CHARACTERS} characters" in log.skipped[0]
     assert (
         f"line 3 cannot be read and was left out (it must have at most {MOST_BYTES} bytes"
-        in (log.left_out[1])
+        in (log.skipped[1])
     )
     with pytest.raises(ScoringError, match=r"its durations must be at most 1e\+08 ms together"):
         read_log(write_run(tmp_path, [long_speech]))

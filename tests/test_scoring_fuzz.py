@@ -16,11 +16,12 @@ from run_logs import fork_line, speech_line, text_line, write_run
 from echostream.cli import main
 from echostream.evaluation.point import read_marker
 from echostream.evaluation.remote.log import RemoteLog, RemoteLogError
-from echostream.scoring.instances import ScoringError, compare_with_simuleval, score
-from echostream.scoring.instances import read_instances as read_own
+from echostream.scoring.log import ScoringError, read_complete_log
 from echostream.scoring.report import markdown
 from echostream.scoring.score import Options, score_run
 from echostream.scoring.score_files import to_json, to_tsv
+from echostream.scoring.simuleval_scores import compare_with_simuleval
+from echostream.scoring.simuleval_scores import score as score_like_simuleval
 
 GOOD: dict[str, dict[str, Any]] = {
     "words": text_line(0, "the small cat", [1000.0, 2000.0, 4000.0]),
@@ -54,7 +55,7 @@ def survives(path: Path) -> None:
         json.loads(to_json(run))
     for unit in ("word", "char", "spm"):
         try:
-            score(read_own(path, unit=unit))
+            score_like_simuleval(read_complete_log(path, unit=unit))
         except ScoringError as error:
             assert str(path) in str(error) and len(str(error)) < 2000
 
@@ -124,7 +125,7 @@ def test_no_damaged_log_costs_another_run_its_scores(
 
 def readers(folder: Path) -> Iterator[tuple[str, bytes, Callable[[], object]]]:
     """Files beside a log: name, what a run writes there, and what reads it."""
-    scores = score(read_own(write_run(folder, [GOOD["words"]])))
+    scores = score_like_simuleval(read_complete_log(write_run(folder, [GOOD["words"]])))
     columns = ("BLEU", "AL", "LAAL", "AP", "DAL")
     row = "\t".join(str(round(getattr(scores, name), 3)) for name in columns)
     table = ("\t".join(columns) + "\n" + row + "\n").encode()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from run_logs import text_line, write_run
 
-from echostream.scoring.findings import findings
 from echostream.scoring.metrics.degenerate import LIMIT, degeneracy
 from echostream.scoring.metrics.yaal import find_omnisteval, mean_yaal
 from echostream.scoring.score import Options, score_run
 from echostream.scoring.timeline import Timeline
+from echostream.scoring.warnings import warnings_of
 
 
 def timeline(delays: list[float], source_ms: float = 4000, words: int = 4) -> Timeline:
@@ -23,7 +23,7 @@ def timeline(delays: list[float], source_ms: float = 4000, words: int = 4) -> Ti
 
 def said(tmp_path: Path, prediction: str, delays: list[float]) -> str:
     scores = score_run(write_run(tmp_path, [text_line(0, prediction, delays)]), Options())
-    return "\n".join(findings(scores))
+    return "\n".join(warnings_of(scores))
 
 
 def test_a_steady_policy_is_not_called_degenerate(tmp_path: Path) -> None:

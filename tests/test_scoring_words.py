@@ -11,9 +11,9 @@ import sentencepiece
 from run_logs import fork_line, speech_line, text_line, write_run
 from tiny_model import TARGET_TEXT
 
-from echostream.scoring.findings import findings
 from echostream.scoring.metrics.wer import edit_distance, word_error_rate
 from echostream.scoring.score import Options, RunScores, score_run
+from echostream.scoring.warnings import warnings_of
 from echostream.scoring.words import load_pieces
 from echostream.text.tokenizer import Tokenizer
 
@@ -30,7 +30,7 @@ def run(tmp_path: Path, *lines: dict[str, Any], **options: Any) -> RunScores:
 
 
 def said(scores: RunScores) -> str:
-    return "\n".join(findings(scores))
+    return "\n".join(warnings_of(scores))
 
 
 # Logs that tell where the words end, by what they are.
@@ -83,10 +83,10 @@ def test_as_the_build_counts_is_one_unit_a_piece_against_words_of_the_reference(
     assert scores.unit == "piece"
     # Seven pieces against four words: shares of 1000 ms; the seventh is the first at the end.
     # 1000 + 0 + 0 - 1000 - 2000 - 2000 - 2000 over 7.
-    assert scores.as_built.values["AL"] == pytest.approx(-6000 / 7)
+    assert scores.simuleval_units.values["AL"] == pytest.approx(-6000 / 7)
     # LAAL: shares of 4000/7; the times are 15000 in all, the shares (0 + ... + 6) of them.
     laal = (15000 - 21 * 4000 / 7) / 7
-    assert scores.as_built.values["LAAL"] == pytest.approx(laal)
+    assert scores.simuleval_units.values["LAAL"] == pytest.approx(laal)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_hidden_pieces_are_not_guessed(tmp_path: Path, model: Path) -> None:
     scores = hidden_run(tmp_path, model)
     assert scores.words is None
     assert "The latency per word is not known from this log; --target-spm" in said(scores)
-    assert scores.as_built.values["AL"] is not None
+    assert scores.simuleval_units.values["AL"] is not None
 
 
 def test_the_model_of_the_pieces_tells_where_words_end(tmp_path: Path, model: Path) -> None:
@@ -167,12 +167,12 @@ def test_the_unit_spm_counts_the_reference_in_pieces_which_only_the_model_knows(
 ) -> None:
     line = text_line(0, WORDS, DELAYS, prediction_spm=PIECES)
     without = run(tmp_path, line)
-    assert without.as_built.values["AL"] is without.as_built.values["LAAL"] is None
-    assert without.as_built.values["DAL"] is not None and without.words is not None
+    assert without.simuleval_units.values["AL"] is without.simuleval_units.values["LAAL"] is None
+    assert without.simuleval_units.values["DAL"] is not None and without.words is not None
     assert "--target-spm with the model of the pieces gives them" in said(without)
     processor = load_pieces(model)
     num_pieces = len(processor.encode(line["reference"]))
-    al = run(tmp_path, line, processor=processor).as_built.values["AL"]
+    al = run(tmp_path, line, processor=processor).simuleval_units.values["AL"]
     lags = [delay - place * 4000 / num_pieces for place, delay in enumerate(DELAYS)]
     assert al == pytest.approx(sum(lags) / len(lags))
 
@@ -182,18 +182,18 @@ def test_characters_are_counted_on_both_sides_and_have_no_words(tmp_path: Path) 
     scores = run(tmp_path, line)
     assert scores.unit == "char" and scores.words is None
     lags = [1000 * (i + 1) - i * 4000 / 5 for i in range(4)]
-    assert scores.as_built.values["AL"] == pytest.approx(sum(lags) / 4)
-    assert scores.characters is not None and scores.characters == scores.as_built
+    assert scores.simuleval_units.values["AL"] == pytest.approx(sum(lags) / 4)
+    assert scores.characters is not None and scores.characters == scores.simuleval_units
     assert "counted in characters, so BLEU is that of sacrebleu's tokenizer char" in said(scores)
 
 
 def test_speech_is_counted_in_writes_and_has_no_times_with_compute(tmp_path: Path) -> None:
     scores = run(tmp_path, speech_line(0, [1000, 4000], [600, 900]))
     # Two writes against four words: 1000 - 0 and 4000 - 1000.
-    assert scores.as_built.values["AL"] == pytest.approx((1000 + 3000) / 2)
-    assert scores.as_built.values["EndOffset"] == 900
+    assert scores.simuleval_units.values["AL"] == pytest.approx((1000 + 3000) / 2)
+    assert scores.simuleval_units.values["EndOffset"] == 900
     assert scores.words is scores.quality is scores.degeneracy is None
-    assert [n for n, v in scores.as_built.values.items() if n.endswith("_CA") and v] == []
+    assert [n for n, v in scores.simuleval_units.values.items() if n.endswith("_CA") and v] == []
     text = said(scores)
     assert "`elapsed` is empty in every build" in text
     assert "ATD cuts the speech into tokens of 300 ms" in text and "score it as if" in text

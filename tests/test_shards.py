@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tiny_sweep import Corpus, assert_same
 
-from echostream.evaluation.point import INSTANCES, Point, Setup
+from echostream.evaluation.point import Point, Setup
 from echostream.evaluation.provenance import ROOT
 from echostream.evaluation.shards import (
     Shard,
@@ -25,6 +25,7 @@ from echostream.evaluation.shards import (
     write_part,
 )
 from echostream.evaluation.test_set import read_test_set
+from echostream.scoring.log import INSTANCES_LOG
 
 # Enough that SimulEval, which writes by 8 KB, has written some of a shard when it is killed.
 LENGTHS = tuple(1 + 7 * place % 6 for place in range(75))
@@ -63,8 +64,8 @@ def test_three_shards_of_which_one_is_killed_and_resumed_score_as_one_run(
     assert len(started(said.out)) == 6
 
     (killed,) = [part for part in corpus.output.glob("*/*/from-*") if not scored(part)]
-    log = (killed / INSTANCES).read_bytes()
-    (killed / INSTANCES).write_bytes(log[:-30])  # as after a power cut
+    log = (killed / INSTANCES_LOG).read_bytes()
+    (killed / INSTANCES_LOG).write_bytes(log[:-30])  # as after a power cut
     finished = log.count(b"\n") - 1
     assert 0 < finished < 22
 
@@ -72,7 +73,7 @@ def test_three_shards_of_which_one_is_killed_and_resumed_score_as_one_run(
     said = capsys.readouterr()
     name = killed.parent.relative_to(corpus.output)
     assert started(said.out) == [f"{name}: started, goes on after {finished} utterances"]
-    assert f"{INSTANCES}: line {finished + 1} is cut or damaged" in said.out
+    assert f"{INSTANCES_LOG}: line {finished + 1} is cut or damaged" in said.out
     start = int(killed.name.removeprefix("from-"))
     rest = killed.with_name(f"from-{start + finished}")
     assert (rest / "target.txt").read_text() == "".join(
@@ -215,7 +216,7 @@ class OneLog:
         self.whole = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
 
     def write(self, log: bytes) -> None:
-        (self.part.output / INSTANCES).write_bytes(log)
+        (self.part.output / INSTANCES_LOG).write_bytes(log)
 
     def finished(self, code: str = "1") -> tuple[list[int], int]:
         """The indices that count, and how many damages were found."""

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from echostream.files import write_whole
-from echostream.scoring.log_line import index_of, parse_line
+from echostream.scoring.log import INSTANCES_LOG, parse_index
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def finished_utterances(args: Namespace) -> int | None:
     output = getattr(args, "output", None)
     if output is None or not getattr(args, "continue_unfinished", False):
         return None
-    path = Path(output) / "instances.log"
+    path = Path(output) / INSTANCES_LOG
     if not path.is_file():
         return None
     first = last = b""
@@ -34,7 +34,7 @@ def finished_utterances(args: Namespace) -> int | None:
     if not last:
         return 0
     try:
-        return index_of(parse_line(last)) + 1 - index_of(parse_line(first))
+        return parse_index(last) + 1 - parse_index(first)
     except ValueError as error:
         raise ValueError(
             f"{path}: `--continue-unfinished` cannot go on after its last line, {number} "

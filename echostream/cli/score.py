@@ -47,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Scores each run; 1 if one of them, or a line of one, could not be."""
     from echostream.files import write_whole
-    from echostream.scoring.instances import ScoringError
+    from echostream.scoring.log import ScoringError
     from echostream.scoring.report import markdown
     from echostream.scoring.score import RunScores, find_log, score_run
     from echostream.scoring.score_files import STEM, printable, to_tsv, write_scores
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             run = score_run(find_log(Path(name)), options)
             scored[printable(name)] = run
-            is_whole = is_whole and not run.log.left_out
+            is_whole = is_whole and not run.log.skipped
             write_scores(run)
         except ScoringError as error:  # names the file
             complain(args, str(error))

@@ -1,8 +1,8 @@
-"""Which columns of the installed SimulEval are right: each beside the value worked out by us.
+"""Which columns of the installed SimulEval are right, compared with values computed here.
 
-A column is right when it is what its metric says of the times in the log: without compute in a
-plain column, with compute in one whose name ends in `_CA`. Each metric is run by itself, because
-one that breaks off takes all others with it.
+A column is right if it is the metric of the times in the log: without compute in a plain column,
+with compute in one whose name ends in `_CA`. Each metric is run by itself, because one that fails
+stops all others.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from echostream.doctor.probe import (
     TextProbe,
     evaluate,
 )
-from echostream.scoring.instances import SIMULEVAL_TOLERANCE
 from echostream.scoring.metrics.atd import text_token_delay
 from echostream.scoring.metrics.quality import make_bleu, quality
-from echostream.scoring.metrics.table import AWARE, heard, measure
+from echostream.scoring.metrics.table import COMPUTATION_AWARE, measure, playback_ends
+from echostream.scoring.simuleval_scores import SIMULEVAL_TOLERANCE
 from echostream.scoring.texts import characters
 from echostream.scoring.timeline import Timeline
 
 TIMED = ("AL", "LAAL", "AP", "DAL", "ATD", "StartOffset", "EndOffset", "RTF")
-COUNTED = ("NumChunks",)  # the same with and without compute
+OF_CHUNKS = ("NumChunks",)  # the same with and without compute
 OF_SPEECH = ("DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum")
 QUALITY = "BLEU"
 CHARACTERS = ("AL", "LAAL", "AP", "DAL")  # metrics that are counted in characters
-STOPS = "scoring stops with "  # how the fault of a column begins that no run can have
+STOPS = "scoring stops with "  # begins the fault of a column that no run can have
 
 
 class Column(NamedTuple):
-    """One column of a run's scores.tsv, and what is wrong with it, if anything is."""
+    """One column of a run's scores.tsv, and its fault if it has one."""
 
     name: str
     computation_aware: bool  # the run was made with that flag
@@ -49,7 +49,7 @@ def text_columns() -> list[Column]:
     """All columns of runs with text output."""
     columns = []
     for flag in (False, True):
-        for metric in (*TIMED, *COUNTED):
+        for metric in (*TIMED, *OF_CHUNKS):
             outcome = evaluate(TextProbe, [metric], flag)
             if metric == TIMED[0]:
                 columns.append(Column(QUALITY, flag, _fault_of_quality(outcome)))
@@ -58,54 +58,49 @@ def text_columns() -> list[Column]:
 
 
 def speech_columns() -> list[Column]:
-    """All columns of latency of runs with speech output."""
+    """All latency columns of runs with speech output."""
     return [
         column
         for flag in (False, True)
-        for metric in (*TIMED, *COUNTED, *OF_SPEECH)
+        for metric in (*TIMED, *OF_CHUNKS, *OF_SPEECH)
         for column in _of_metric(evaluate(SpeechProbe, [metric], flag), metric, flag)
     ]
 
 
 def log_faults() -> list[str]:
-    """What is wrong with the times in instances.log, of which everything else is worked out."""
+    """The faults of the times in instances.log, from which everything else is computed."""
     faults = []
-    text = evaluate(TextProbe, [TIMED[0]], False).logged
-    if text.get("delays") != [time for time, words in WORDS.items() for _ in words]:
+    text = evaluate(TextProbe, [TIMED[0]], False).utterance
+    if text is None or text.delays != tuple(ms for ms, words in WORDS.items() for _ in words):
         faults.append("the delays of text are not the times at which it was written")
-    if not all(map(operator.lt, text.get("delays", ()), text.get("elapsed", ()))):
+    if text is not None and not all(map(operator.lt, text.delays, text.elapsed)):
         faults.append("the times of text with compute hold no compute")
-    speech = evaluate(SpeechProbe, [TIMED[0]], False).logged
-    if speech.get("delays") != list(SPEECH_MS) or speech.get("durations") != list(
-        SPEECH_MS.values()
-    ):
+    speech = evaluate(SpeechProbe, [TIMED[0]], False).utterance
+    writes = None if speech is None else (speech.delays, speech.durations)
+    if writes != (tuple(SPEECH_MS), tuple(SPEECH_MS.values())):
         faults.append("the delays and durations of speech are not those of its writes")
-    if not speech.get("elapsed"):
+    if speech is None or not speech.elapsed:
         faults.append("speech has no times with compute (`elapsed` is empty)")
     return faults
 
 
 def character_faults() -> list[str]:
-    """What is wrong with BLEU and latency of `--eval-latency-unit char`, a sentence for each."""
+    """The faults of BLEU and latency with `--eval-latency-unit char`, a sentence each."""
     unit = ("--eval-latency-unit", "char")
     faults = []
     spaced = evaluate(TextProbe, CHARACTERS, False, unit)
     if spaced.error is not None:
         return [f"it cannot be used: {spaced.error}"]
-    said = spaced.logged["prediction"]
-    if " " not in said:
-        meant = " ".join(word for words in WORDS.values() for word in words)
-        expected = quality([meant], [REFERENCE]).BLEU
+    if " " not in spaced.logged.prediction:
+        written = " ".join(word for words in WORDS.values() for word in words)
+        right = quality([written], [REFERENCE]).BLEU
         faults.append(
             "spaces are taken out of the output and left in the reference: BLEU "
-            f"{spaced.scores[QUALITY]:.1f} where {expected:.1f} is right, unless "
+            f"{spaced.scores[QUALITY]:.1f} where {right:.1f} is right, unless "
             "`--sacrebleu-tokenizer char` is given, too"
         )
-    lags = {
-        name: measure([_timeline(spaced, len(characters(REFERENCE)))], None)[name]
-        for name in CHARACTERS
-    }
-    wrong = [name for name in CHARACTERS if not _equal(spaced.scores.get(name), lags[name])]
+    expected = measure([_timeline(spaced, len(characters(REFERENCE)))], None)
+    wrong = [name for name in CHARACTERS if not _equal(spaced.scores.get(name), expected[name])]
     if wrong:
         faults.append(
             f"spaces of the reference count as characters, and those of the output do not, in "
@@ -131,7 +126,7 @@ def character_faults() -> list[str]:
 
 
 def _missing_tokenizer() -> tuple[str, ...]:
-    """The flag for a tokenizer whose library is not here; nothing if both are."""
+    """The flag for a tokenizer whose library is not installed; empty if both are."""
     for name in ("ja-mecab", "ko-mecab"):
         try:
             make_bleu(name)
@@ -143,7 +138,9 @@ def _missing_tokenizer() -> tuple[str, ...]:
 def _of_metric(outcome: Outcome, metric: str, flag: bool) -> Iterator[Column]:
     yield Column(metric, flag, _fault(outcome, metric, metric))
     if flag and metric in TIMED:
-        yield Column(metric + AWARE, flag, _fault(outcome, metric, metric + AWARE))
+        yield Column(
+            metric + COMPUTATION_AWARE, flag, _fault(outcome, metric, metric + COMPUTATION_AWARE)
+        )
 
 
 def _fault(outcome: Outcome, metric: str, column: str) -> str | None:
@@ -153,20 +150,20 @@ def _fault(outcome: Outcome, metric: str, column: str) -> str | None:
         return "it is not in scores.tsv"
     value = outcome.scores[column]
     expected = _expected(outcome)
-    is_speech = "durations" in outcome.logged
+    is_speech = outcome.logged.is_speech
     if column != metric and is_speech:
-        # The log has no times with compute: all that can be told is whether it was counted.
+        # The log has no times with compute; only whether compute was counted can be checked.
         return None if value > expected[metric] else "compute is not counted"
     if _equal(value, expected[column]):
         return None
-    if column == metric and _equal(value, expected.get(metric + AWARE)):
+    if column == metric and _equal(value, expected.get(metric + COMPUTATION_AWARE)):
         return (
-            f"each holds the value with compute, that of its {AWARE} column; "
+            f"each holds the value with compute, that of its {COMPUTATION_AWARE} column; "
             "leave the flag off, `echostream score` has both"
         )
     if metric == "NumChunks" and not is_speech:
         return "it counts words, not writes"
-    if metric == "ATD" and is_speech and _equal(value, text_token_delay(outcome.logged["delays"])):
+    if metric == "ATD" and is_speech and _equal(value, text_token_delay(outcome.logged.delays)):
         return "speech is scored as if it were text"
     if metric == "RTF" and is_speech:
         return "the sound of the last write is not counted"
@@ -174,12 +171,12 @@ def _fault(outcome: Outcome, metric: str, column: str) -> str | None:
 
 
 def _expected(outcome: Outcome) -> dict[str, float]:
-    """Every column from the log, as far as its times go."""
-    timeline = _timeline(outcome, len(outcome.logged["reference"].split()))
+    """The value of every column that can be computed from the log."""
+    timeline = _timeline(outcome, len((outcome.logged.reference or "").split()))
     values = {name: value for name, value in measure([timeline], None).items() if value is not None}
-    values["RTF"] = heard(timeline)[-1] / timeline.source_ms
+    values["RTF"] = playback_ends(timeline)[-1] / timeline.source_ms
     if timeline.elapsed:
-        values["RTF" + AWARE] = timeline.elapsed[-1] / timeline.source_ms
+        values["RTF" + COMPUTATION_AWARE] = timeline.elapsed[-1] / timeline.source_ms
     values["NumChunks"] = len(set(timeline.delays))
     if timeline.durations:
         gaps = _gaps(timeline)
@@ -192,17 +189,17 @@ def _expected(outcome: Outcome) -> dict[str, float]:
 def _timeline(outcome: Outcome, reference_units: int) -> Timeline:
     logged = outcome.logged
     return Timeline(
-        tuple(logged["delays"]),
-        tuple(logged["elapsed"]),
-        logged["source_length"],
+        logged.delays,
+        logged.elapsed,
+        logged.source_ms,
         reference_units,
-        tuple(logged.get("durations", ())),
+        logged.durations or (),
     )
 
 
 def _gaps(timeline: Timeline) -> list[float]:
     """Silences between one write of speech and the next, in ms."""
-    ends = heard(timeline)
+    ends = playback_ends(timeline)
     waits = [delay - end for delay, end in zip(timeline.delays[1:], ends, strict=False)]
     return [wait for wait in waits if wait > 0]
 
@@ -210,10 +207,10 @@ def _gaps(timeline: Timeline) -> list[float]:
 def _fault_of_quality(outcome: Outcome) -> str | None:
     if outcome.error is not None:
         return STOPS + outcome.error
-    words = outcome.logged["prediction"].split()
-    expected = quality([" ".join(words)], [outcome.logged["reference"]]).BLEU
+    words = outcome.logged.prediction.split()
+    expected = quality([" ".join(words)], [outcome.logged.reference or ""]).BLEU
     value = outcome.scores.get(QUALITY)
-    if len(words) != len(outcome.logged["delays"]):
+    if len(words) != len(outcome.logged.delays):
         return "the words of a prediction run together"
     return None if _equal(value, expected) else f"it is {value} where sacrebleu says {expected:.3f}"
 

@@ -1,8 +1,8 @@
-"""The installed SimulEval, found out by what it does: small runs of its own command.
+"""Small runs of the installed SimulEval's own command, which show how it behaves.
 
-Each run is the real evaluation of a second of silence by an agent that writes at known times. It
-happens in this process, in a temporary folder, with what SimulEval prints put aside. Nothing here
-looks at a version.
+Each run is a real evaluation of one second of silence by an agent that writes at known times, in
+this process and a temporary folder, with the output of SimulEval discarded. Nothing here depends on
+version numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import logging
 import socket
 import sys
@@ -19,7 +18,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import simuleval.cli
 import soundfile
@@ -34,29 +32,32 @@ from simuleval.agents import (
 from simuleval.data.segments import SpeechSegment
 
 from echostream.doctor.build import joins_pieces
+from echostream.scoring.log import INSTANCES_LOG, ScoringError, Utterance, read_log
 from echostream.streaming import SAMPLE_RATE
 from echostream.text.tokenizer import WORD_START
 
-REFERENCE = "the small black cat"  # a word less than is written, or AL and LAAL would be one
+REFERENCE = (
+    "the small black cat"  # one word shorter than the hypothesis, so that AL and LAAL differ
+)
 SOURCE_MS = 1000
 SEGMENT_MS = 250
-COMPUTE_S = 0.01  # of one policy call: enough to tell plain values from those with compute
+COMPUTE_S = 0.01  # of one policy call: enough to separate plain values from those with compute
 
-# What is written when so many ms have been heard: words, or ms of speech.
+# The output after so many ms of source: words, or ms of speech.
 WORDS = {500: ("the", "small"), 750: ("black",), 1000: ("cat", "sleeps")}
 SPEECH_MS = {500: 400, 1000: 300}
 UNSPACED = {500: "黒い猫は", 1000: "よく寝る"}
 
 
 class TextProbe(SpeechToTextAgent):  # type: ignore[misc]
-    """Writes `WORDS`, in the form that the installed build makes words of."""
+    """Writes `WORDS`, with word marks if the installed build needs them."""
 
     def policy(self, states: AgentStates | None = None) -> Action:
-        """WRITE what is due, READ otherwise."""
+        """WRITE at the times of the table, READ otherwise."""
         states = self.states if states is None else states
         time.sleep(COMPUTE_S)
         mark = WORD_START if joins_pieces("word") else ""
-        words = WORDS.get(_heard_ms(states), ())
+        words = WORDS.get(_source_ms(states), ())
         if not words:
             return ReadAction()
         text = " ".join(mark + word for word in words)
@@ -67,9 +68,9 @@ class CharacterProbe(SpeechToTextAgent):  # type: ignore[misc]
     """Writes `UNSPACED`, a text of a language without spaces, at its times."""
 
     def policy(self, states: AgentStates | None = None) -> Action:
-        """WRITE what is due, READ otherwise."""
+        """WRITE at the times of the table, READ otherwise."""
         states = self.states if states is None else states
-        text = UNSPACED.get(_heard_ms(states), "")
+        text = UNSPACED.get(_source_ms(states), "")
         return WriteAction(text, finished=states.source_finished) if text else ReadAction()
 
 
@@ -77,10 +78,10 @@ class SpeechProbe(SpeechToSpeechAgent):  # type: ignore[misc]
     """Writes a tone of `SPEECH_MS`."""
 
     def policy(self, states: AgentStates | None = None) -> Action:
-        """WRITE what is due, READ otherwise."""
+        """WRITE at the times of the table, READ otherwise."""
         states = self.states if states is None else states
         time.sleep(COMPUTE_S)
-        duration = SPEECH_MS.get(_heard_ms(states), 0)
+        duration = SPEECH_MS.get(_source_ms(states), 0)
         if not duration:
             return ReadAction()
         segment = SpeechSegment(
@@ -91,17 +92,23 @@ class SpeechProbe(SpeechToSpeechAgent):  # type: ignore[misc]
         return WriteAction(segment, finished=states.source_finished)
 
 
-def _heard_ms(states: AgentStates) -> int:
+def _source_ms(states: AgentStates) -> int:
     return len(states.source) * 1000 // SAMPLE_RATE
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left behind: its log line, its score table, and why it broke off if it did."""
+    """The results of a run: its only utterance, its score table, and the error if it failed."""
 
-    logged: dict[str, Any]
+    utterance: Utterance | None  # None if the run wrote no log
     scores: dict[str, float]
     error: str | None
+
+    @property
+    def logged(self) -> Utterance:
+        """The utterance of a run without an error."""
+        assert self.utterance is not None
+        return self.utterance
 
 
 def evaluate(
@@ -129,16 +136,21 @@ def evaluate(
         with _command_line(flags):
             try:
                 simuleval.cli.evaluate(agent, {})
-            # Whatever the installed build does not survive is what is to be found out here.
+            # Any failure of the installed build is a result.
             except (Exception, SystemExit) as raised:
                 error = _describe(raised)
-        return Outcome(_read_log(output), _read_scores(output), error)
+        utterance = None
+        try:
+            utterance = read_log(output / INSTANCES_LOG).utterances[0]
+        except ScoringError as unreadable:
+            error = error or _describe(unreadable)
+        return Outcome(utterance, _read_scores(output), error)
 
 
 def remote_error() -> str | None:
-    """Why the client of a remote evaluation cannot work; None if it comes as far as connecting."""
+    """The error of the client of a remote evaluation; None if it gets as far as connecting."""
     with tempfile.TemporaryDirectory(prefix="echostream-doctor-") as name, socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and does not listen: nothing can answer
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: no connection succeeds
         flags = [
             "--remote-eval",
             *_inputs(Path(name)),
@@ -167,7 +179,7 @@ def _inputs(folder: Path, reference: str = REFERENCE) -> list[str]:
 
 @contextlib.contextmanager
 def _command_line(flags: Sequence[str]) -> Iterator[None]:
-    """SimulEval as if called with `flags`, without its output and without traces of earlier runs.
+    """SimulEval as if called with `flags`, without its output and the state of earlier runs.
 
     It reads `sys.argv` even when it is called from Python.
     """
@@ -182,13 +194,6 @@ def _command_line(flags: Sequence[str]) -> Iterator[None]:
         sys.argv = before
         logging.disable(disabled)
         simuleval.cli.EVALUATION_SYSTEM_LIST.clear()
-
-
-def _read_log(output: Path) -> dict[str, Any]:
-    path = output / "instances.log"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    logged: dict[str, Any] = json.loads(lines[0]) if lines else {}
-    return logged
 
 
 def _read_scores(output: Path) -> dict[str, float]:

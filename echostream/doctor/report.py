@@ -1,12 +1,11 @@
 """`echostream doctor`: what is installed, and which columns of SimulEval can be trusted.
 
-The command line runs it in a process of its own, because it stands below the agents, which alone
-import SimulEval.
+The command line runs it in a process of its own, whose `sys.path` is that of `simuleval`.
 
-Exit status: 0 when every figure of a text run can be trusted or EchoStream works around it, 1 when
-one cannot be had, when EchoStream's text does not arrive as words, or when the `simuleval` on the
-PATH is another than the one that was looked at. Faults in columns of speech are named, but do not
-count: no agent here writes speech.
+Exit status: 0 if every column of a text run can be trusted or EchoStream works around it; 1 if one
+is unavailable, if EchoStream's text does not arrive as words, or if the `simuleval` on the PATH is
+not the one that was checked. Faults in columns of speech are listed and do not count: no agent here
+writes speech.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ SCORE = "`echostream score RUN_DIR` works out latency with and without compute f
 
 
 def main() -> int:
-    """Prints the report; see the module for what its status says."""
+    """Prints the report and returns the exit status of the module docstring."""
     text, speech = text_columns(), speech_columns()
     where, is_own = simuleval_on_path()
     lost = [column for column in text if not _is_available(column)]
@@ -74,7 +73,7 @@ def main() -> int:
 
 
 def _is_available(column: Column) -> bool:
-    """The figure can be had: here, or from `echostream score`, which needs only a log."""
+    """The value is right here, or `echostream score` computes it from the log."""
     if column.fault is None:
         return True
     return column.name != QUALITY and not column.fault.startswith(STOPS)
@@ -102,7 +101,7 @@ def _summary(
 
 
 def _verdicts(columns: Sequence[Column]) -> list[str]:
-    """A line for each fault and for what has none, apart for runs with and without the flag."""
+    """A line for each fault and one for columns without, for runs with and without the flag."""
     lines = []
     for flag in (False, True):
         run = f"{'with' if flag else 'without'} --computation-aware"
@@ -158,7 +157,7 @@ def _remote() -> str:
 
 
 def simuleval_on_path() -> tuple[str, bool]:
-    """What a shell would run, in a sentence, and whether it is this Python's (or nothing)."""
+    """A sentence about the `simuleval` a shell would run; True if it is this Python's or none."""
     found = shutil.which("simuleval")
     own = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
     if found is None:

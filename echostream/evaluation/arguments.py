@@ -1,4 +1,4 @@
-"""The arguments of a sweep: read, checked, and turned into what is to be run."""
+"""The arguments of a sweep: read, checked, and turned into a setup and its points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from echostream.evaluation.test_set import InputError, check_single_references, 
 from echostream.model_folder import BACKENDS
 from echostream.session_config import DECODING_METHODS
 
-# What a sweep says to the agent itself, so that nobody else may.
+# Flags of the agent and of SimulEval that the sweep sets; they are refused after `--`.
 _OURS = (
     *(
         "--agent",
@@ -31,12 +31,12 @@ _OURS = (
     *("--max-future-frames", "--source-segment-size", "--stride-n", "--backend"),
     *("--decoding-method", "--writer"),
 )
-# What says how much of a sweep is done in this call, and not what the sweep is.
+# Arguments of a single call, which are no part of the sweep.
 _OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The description as it is, and the default of every option that has one."""
+    """The unformatted description, and the default of every option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False:
@@ -45,7 +45,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 
 
 def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Namespace:
-    """The arguments, with what stands after `--` as `agent_args`. Exits with 2 for bad ones."""
+    """The arguments, those after `--` as `agent_args`. Exits with 2 if they are wrong."""
     words = list(sys.argv[1:] if argv is None else argv)
     split = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(
@@ -97,12 +97,12 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
 
 
 def make_setup(args: argparse.Namespace) -> Setup:
-    """Everything that can be wrong before a process is started, checked. Raises InputError.
+    """Checks all that can be checked before a process is started. Raises InputError.
 
-    It also settles `args.decoding_methods`, which the model decides when it was not given.
+    It also sets `args.decoding_methods` from the model if it was not given.
     """
     if args.agent is not None and not args.agent.is_file():
-        raise InputError(f"`--agent` must be a file, but {args.agent} is none.")
+        raise InputError(f"`--agent` must be a file, but {args.agent} is not one.")
     if not args.model_path.exists():
         raise InputError(
             f"`--model-path` must be a model folder, but {args.model_path} does not exist."
@@ -114,7 +114,7 @@ def make_setup(args: argparse.Namespace) -> Setup:
             )
     args.decoding_methods = _methods(args.model_path, args.decoding_methods)
     if any(":" in method for method in args.decoding_methods) and "--lagging-k1" in args.agent_args:
-        raise InputError("`--lagging-k1` must not stand after `--`: `--decoding-methods` says it.")
+        raise InputError("`--lagging-k1` must not stand after `--`: `--decoding-methods` sets it.")
     scoring = read_scoring_flags(args.agent_args)
     if "--extra-output-dir" in [word.partition("=")[0] for word in args.agent_args]:
         num_runs = len(make_points(args)) * args.shards
@@ -144,7 +144,7 @@ def make_setup(args: argparse.Namespace) -> Setup:
 
 
 def make_points(args: argparse.Namespace) -> list[Point]:
-    """All combinations, each once, in the order of the rows; the stride does not matter offline."""
+    """All combinations, each once, in the order of the rows; offline points have one stride."""
     points = []
     for method in args.decoding_methods:
         for lookahead in args.max_future_frames:
@@ -167,20 +167,25 @@ def words_of(args: argparse.Namespace) -> list[str]:
     return words
 
 
-def _methods(model: Path, asked: Sequence[str] | None) -> list[str]:
-    """The decoding methods that were asked for, or all of the model."""
+def _methods(model: Path, configured: Sequence[str] | None) -> list[str]:
+    """The configured decoding methods, or all of the model."""
     try:
         has_decoder = load_config(ModelConfig, model / "config.yaml").decoder_layers > 0
-    except (ConfigError, OSError):  # no model folder of ours: the agent knows what it can do
-        return list(asked or [CTC])
-    if asked is None:
+    except (ConfigError, OSError):  # not an EchoStream model folder: the agent checks its methods
+        return list(configured or [CTC])
+    if configured is None:
         return list(DECODING_METHODS) if has_decoder else [CTC]
-    if not has_decoder and any(method.partition(":")[0] != CTC for method in asked):
+    if not has_decoder and any(method.partition(":")[0] != CTC for method in configured):
         raise InputError(
             f"`--decoding-methods` must be {CTC} for {model}, which has no text decoder, "
-            f"but is {' '.join(asked)} instead."
+            f"but is {' '.join(configured)} instead."
         )
-    return list(asked)
+    return list(configured)
+
+
+def print_error(command: str, message: object) -> None:
+    """Prints an error on standard error, with the name of the command."""
+    print(f"echostream {command}: {message}", file=sys.stderr)
 
 
 def method_and_lagging(text: str) -> str:
@@ -194,7 +199,7 @@ def method_and_lagging(text: str) -> str:
 
 
 def whole_from(least: int) -> Any:
-    """An argument type: a whole number of at least `least`."""
+    """An argument type: an integer of at least `least`."""
 
     def whole_number(text: str) -> int:
         try:

@@ -1,9 +1,9 @@
 """Bootstrap of corpus BLEU over utterances: confidence intervals, and a paired test of two systems.
 
-The statistics of an utterance and the score of their sum are sacrebleu's. The resampling is ours,
+The statistics of an utterance and the score of their sum are sacrebleu's. The resampling is not,
 because `sacrebleu.significance.PairedTest` (2.6.0) counts resamples strictly beyond the observed
-difference and so reports p = 1 / (B + 1), "highly significant", for two systems that say the
-same: the likely case for two points of one latency curve.
+difference and so reports p = 1 / (B + 1), "highly significant", for two systems with the
+same output: the likely case for two points of one latency curve.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ORDERS = 4  # 1-grams to 4-grams
 def bleu_statistics(
     predictions: Sequence[str], references: Sequence[str], tokenizer: str = DEFAULT_TOKENIZER
 ) -> NDArray[np.int64]:
-    """What corpus BLEU needs of each utterance, (N, 10): n-gram matches and totals, both lengths.
+    """The statistics of corpus BLEU per utterance, (N, 10): n-gram matches, totals, both lengths.
 
     Texts are compared in NFC, as all scores are.
 
@@ -89,8 +89,8 @@ def paired_p_value(
     """Two-sided p-value of "a and b are equally good", from paired resamples (R,) of both.
 
     The resampled differences are centred on the observed one, and those at least as far from it
-    as it is from zero are counted (Riezler and Maxwell 2005). 1.0 for two systems that say the
-    same.
+    as it is from zero are counted (Riezler and Maxwell 2005). 1.0 for two systems with the same
+    output.
     """
     if len(resampled_a) != len(resampled_b):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Sweeps look-ahead, segment size, decoding method with SimulEval; draws BLEU against latency.
+"""Sweeps look-ahead, segment size and decoding method with SimulEval; draws BLEU against latency.
 
     echostream curve        # the demo model on the example recordings
     echostream curve --segment-sizes 320 640 --jobs 2 --offline --output out/mine
@@ -6,16 +6,16 @@
     echostream curve --shards 8 --slurm-script out/curve.sbatch    # for a cluster
 
 Each combination is a point: one run of the real `simuleval` command in a folder of its own.
-Finished points are not run again unless an input or an option of theirs changed. With --shards N
-each point is cut into N runs. One that is killed goes on from its last finished utterance, and the
-scores of the union are those of one run; only what depends on the clock differs, as between any two
-runs: AL_CA, LAAL_CA, AP_CA, DAL_CA and compute_rtf.
+Finished points are not run again unless one of their inputs or options has changed. With --shards
+N each point is split into N runs. One that is killed continues after its last finished utterance,
+and the scores of the union are those of one run, except those that depend on the clock: AL_CA,
+LAAL_CA, AP_CA, DAL_CA and compute_rtf.
 
 In the output folder: results.tsv, results.json, curve.png and curve.svg. With several values of
 --stride-n these belong to the first one, and each further value n has its own results_n{n}.tsv,
 curve_n{n}.png and curve_n{n}.svg; results.json has all points.
 
-Exit status: 0 when every point is done, 1 when one failed, 2 for bad arguments or inputs.
+Exit status: 0 if every point is done, 1 if one failed, 2 for bad arguments or inputs.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ from typing import Any
 from echostream.evaluation import arguments, bootstrap, provenance
 from echostream.evaluation.merge import finish_points
 from echostream.evaluation.plot import draw
-from echostream.evaluation.point import AGENT_CLASS, INSTANCES, Point, Setup
+from echostream.evaluation.point import AGENT_CLASS, Point, Setup
 from echostream.evaluation.report import Row, build_rows, table, write_json, write_tsv
 from echostream.evaluation.runner import Failure, run_tasks
 from echostream.evaluation.slurm.scripts import write_scripts
 from echostream.evaluation.tasks import Sweep, make_tasks
 from echostream.evaluation.test_set import InputError, with_plain_lists
-from echostream.scoring.instances import WORDS, ScoringError, read_instances, signatures
+from echostream.scoring.log import ScoringError
+from echostream.scoring.simuleval_scores import WORDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the sweep, or the part of it that was asked for, and return the exit status."""
+    """Runs the sweep, or the configured part of it, and returns the exit status."""
     args = arguments.parse(argv, __doc__)
     try:
         setup = arguments.make_setup(args)
@@ -56,47 +57,46 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _write_scripts(args, num_tasks)
         setup.output.mkdir(parents=True, exist_ok=True)
         setup = replace(setup, test_set=with_plain_lists(setup.test_set, setup.output))
-        sweep = Sweep(setup, setup.inputs_digest(), _where(args))
+        sweep = Sweep(setup, setup.inputs_digest(), _provenance(args))
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        arguments.print_error("curve", error)
         return 2
     try:
         failures = _run(sweep, points, args)
     except KeyboardInterrupt:
-        print(
-            "interrupted: what is finished stays so; the same command goes on from there",
-            file=sys.stderr,
+        arguments.print_error(
+            "curve",
+            "interrupted; finished runs are kept, and the same command continues from there",
         )
         return 130
     except (ScoringError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        arguments.print_error("curve", error)
         return 1
     for failure in failures:
-        print(
-            f"error: {failure.name} failed: {failure.reason}\n  log: {failure.log}",
-            file=sys.stderr,
+        arguments.print_error(
+            "curve", f"{failure.name} failed: {failure.reason}\n  log: {failure.log}"
         )
     return 1 if failures else 0
 
 
 def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> list[Failure]:
-    """Run tasks, score and draw, as far as the arguments say so."""
+    """Runs tasks, scores and draws, or the configured part of it."""
     failures: list[Failure] = []
     tasks = make_tasks(sweep, points, args.shards)
     if args.only_task is not None:
-        return run_tasks([tasks[args.only_task]], 1, report=_say, rerun=args.rerun)
+        return run_tasks([tasks[args.only_task]], 1, report=_print, rerun=args.rerun)
     if not args.merge_only:
         shards = f" in {args.shards} shards" if args.shards > 1 else ""
         num = len(sweep.setup.test_set)
         what = f"{len(points)} points of {num} utterances{shards}"
-        _say(f"{what}, {args.jobs} at a time, in {sweep.setup.output}")
+        _print(f"{what}, {args.jobs} at a time, in {sweep.setup.output}")
         counting = sweep.setup.counting
         if counting != WORDS:
-            _say(f"BLEU by {counting.tokenizer}, latency by {counting.latency_unit}")
-        failures = run_tasks(tasks, args.jobs, report=_say, rerun=args.rerun)
+            _print(f"BLEU by {counting.tokenizer}, latency by {counting.latency_unit}")
+        failures = run_tasks(tasks, args.jobs, report=_print, rerun=args.rerun)
     failed = {failure.name.partition("/")[0] for failure in failures}
     rest = [point for point in points if point.name not in failed]
-    records, unmerged = finish_points(sweep, rest, args.shards, report=_say)
+    records, unmerged = finish_points(sweep, rest, args.shards, report=_print)
     failures += unmerged
     done = [point for point in points if point in records]
     if done:
@@ -105,8 +105,8 @@ def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> lis
     return failures
 
 
-def _where(args: argparse.Namespace) -> dict[str, Any]:
-    """Where the numbers come from: the code, the libraries, the machine."""
+def _provenance(args: argparse.Namespace) -> dict[str, Any]:
+    """The provenance of the numbers: code, libraries, machine."""
     return {
         **provenance.commit(),
         "versions": provenance.versions(),
@@ -134,11 +134,10 @@ def _write(
     records: dict[Point, dict[str, Any]],
     failures: Sequence[Failure],
 ) -> None:
-    """Write tables and pictures, print the table and where they are."""
+    """Writes tables and pictures, prints the tables and the paths of the files."""
     setup: Setup = sweep.setup
     counting = setup.counting
-    log = setup.folder(rows[0].point) / INSTANCES
-    utterances = read_instances(log, unit=counting.latency_unit)
+    first = rows[0].scores
     words = arguments.words_of(args) + (["--", *args.agent_args] if args.agent_args else [])
     about: dict[str, Any] = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -148,9 +147,9 @@ def _write(
         "model_path": str(setup.model_path),
         "source": str(setup.test_set.source),
         "target": str(setup.test_set.target),
-        "num_utterances": len(utterances),
-        "audio_seconds": sum(utterance.source_ms for utterance in utterances) / 1000,
-        "signatures": signatures(utterances, counting),
+        "num_utterances": first.num_utterances,
+        "audio_seconds": first.source_ms / 1000,
+        "signatures": first.signatures,
         "latency_unit": counting.latency_unit,
         "bootstrap": {"resamples": args.resamples, "seed": bootstrap.SEED, "confidence": 0.95},
         "provenance": sweep.provenance,
@@ -160,16 +159,16 @@ def _write(
     by_stride: dict[int, tuple[str, list[Row]]] = {}
     for stride in dict.fromkeys(args.stride_n):
         mine = [row for row in rows if row.point.segment_ms is None or row.point.stride_n == stride]
-        title = f"{setup.model_path.name}, {len(utterances)} utterances, stride n = {stride}"
+        title = f"{setup.model_path.name}, {first.num_utterances} utterances, stride n = {stride}"
         by_stride[stride] = title, mine
-        # before anything is written: a full disk must not hide the scores
+        # Printed before anything is written: a full disk must not hide the scores.
         print(f"\n{title} (latencies in ms{units})\n{table(mine)}\n", flush=True)
     write_json(setup.output / "results.json", rows, records, about)
     for stride, (title, mine) in by_stride.items():
         suffix = "" if stride == args.stride_n[0] else f"_n{stride}"
         write_tsv(setup.output / f"results{suffix}.tsv", mine)
         pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
-        # a dollar would begin a formula
+        # matplotlib would read a dollar as the start of a formula
         heading = f"{title}; at each point: segment size in ms".replace("$", r"\$")
         heading = heading.encode("utf-8", "replace").decode()
         draw(mine, heading, pictures)
@@ -177,7 +176,7 @@ def _write(
         print(f"picture: {pictures[0]}")
     num_recomposed = max(row.scores.num_recomposed for row in rows)
     if num_recomposed:
-        _say(
+        _print(
             f"{num_recomposed} predictions or references of a point are not in Unicode's composed "
             "form (NFC). All texts are compared in it; SimulEval's BLEU, in the scores.tsv of a "
             "point, is that of the texts as they are written."
@@ -186,5 +185,5 @@ def _write(
         print(f"BLEU: {about['signatures']['BLEU']}")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)

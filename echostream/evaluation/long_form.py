@@ -1,17 +1,16 @@
-"""How well a model does when sentences follow each other in one stream.
+"""Quality on streams of several sentences without a reset.
 
     echostream long-form            # the demo model on the example recordings
     echostream long-form --model-path MODEL --source LIST --target LIST --joined 1 8 32
 
-Consecutive recordings are joined with a pause between them and go through one session, 320 ms at a
-time, without a reset. Quality is BLEU over all streams, with as many sentences in each reference. A
-model that only ever heard single sentences does well at 1 and badly at 16.
+Consecutive recordings are joined with a pause between them and translated by one session, 320 ms at
+a time, without a reset. Quality is BLEU over all streams, with as many sentences in each reference.
+A model that was trained on single sentences only is good at 1 and bad at 16.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.evaluation.arguments import method_and_lagging, whole_from
+from echostream.evaluation.arguments import method_and_lagging, print_error, whole_from
 from echostream.evaluation.point import method_options
 from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
 from echostream.frontend.audio import clean, read_audio
@@ -31,7 +30,7 @@ from echostream.session.translator import StreamingTranslator, joined_text
 from echostream.session_config import SessionConfig
 from echostream.streaming import SAMPLE_RATE
 
-BY_WORD = ("13a", "intl", "none")  # tokenizers of sacrebleu for which spaces end words
+BY_WORD = ("13a", "intl", "none")  # tokenizers of sacrebleu that split at spaces
 PUSH = SAMPLE_RATE * 320 // 1000  # samples
 
 
@@ -39,7 +38,7 @@ PUSH = SAMPLE_RATE * 320 // 1000  # samples
 class LongForm:
     """The result for one decoding method and one number of sentences in a stream."""
 
-    method: str  # as it was asked for
+    method: str  # as configured
     joined: int
     num_streams: int
     bleu: float
@@ -56,25 +55,27 @@ def measure(
     pause_ms: int,
     tokenizer: str = DEFAULT_TOKENIZER,
 ) -> LongForm:
-    """Translates streams of `joined` recordings (S,) at 16 kHz each; the last may have fewer.
+    """Translates streams of `joined` recordings (S,) at 16 kHz; the last stream may have fewer.
 
     `method` is ctc, decoder, or either with a lagging, as in decoder:2; `tokenizer` is sacrebleu's.
     """
     session = open_session(model, method, max_future_frames)
     pause = np.zeros(SAMPLE_RATE * pause_ms // 1000, np.float32)
-    said, wanted = list[str](), list[str]()
+    hypotheses, joined_references = list[str](), list[str]()
     for start in range(0, len(recordings), joined):
         parts = [
             part for samples in recordings[start : start + joined] for part in (samples, pause)
         ]
-        said.append(translate(session, np.concatenate(parts[:-1])))
-        wanted.append(" ".join(references[start : start + joined]))
-    # What takes each character for itself is for languages without words between spaces.
+        hypotheses.append(translate(session, np.concatenate(parts[:-1])))
+        joined_references.append(" ".join(references[start : start + joined]))
+    # The other tokenizers are for languages without spaces between words.
     units = str.split if tokenizer in BY_WORD else characters
-    num_written = sum(len(units(text)) for text in said)
-    ratio = num_written / sum(len(units(text)) for text in wanted)
-    bleu = quality(list(map(composed, said)), list(map(composed, wanted)), tokenizer).BLEU
-    return LongForm(method, joined, len(said), bleu, ratio)
+    num_written = sum(len(units(text)) for text in hypotheses)
+    ratio = num_written / sum(len(units(text)) for text in joined_references)
+    bleu = quality(
+        list(map(composed, hypotheses)), list(map(composed, joined_references)), tokenizer
+    ).BLEU
+    return LongForm(method, joined, len(hypotheses), bleu, ratio)
 
 
 def table(results: Sequence[LongForm]) -> str:
@@ -108,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for method in inputs.methods
         ]
     except (InputError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error("long-form", error)
         return 2
     print(table(results))
     return 0
@@ -116,19 +117,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the flags of `add_input_flags` name."""
+    """The inputs that the flags of `add_input_flags` name."""
 
     model: Model
-    methods: list[str]  # those asked for, or all of the model
+    methods: list[str]  # as configured, or all of the model
     recordings: list[NDArray[np.float32]]  # (S,) at 16 kHz
     references: Sequence[str]
 
 
 def read_inputs(args: argparse.Namespace) -> Inputs:
-    """Reads them. Raises InputError, OSError or ValueError naming what cannot be used."""
+    """Reads the inputs. Raises InputError, OSError or ValueError naming the one at fault."""
     test_set = read_test_set(args.source, args.target)
     check_single_references(test_set)
-    make_bleu(args.sacrebleu_tokenizer)  # before the work
+    make_bleu(args.sacrebleu_tokenizer)  # fails before the slow part
     model = load_model(args.model_path, backend=args.backend)
     methods = args.decoding_methods or (
         ["ctc"] if model.network.decoder is None else ["ctc", "decoder"]

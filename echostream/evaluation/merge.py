@@ -1,7 +1,7 @@
 """From the logs of all shards of a point to the log and the scores of the point.
 
-The folder of the point holds the same afterwards as if one process had evaluated it: instances.log
-with the numbers of the whole test set, and scores.tsv as SimulEval itself scores that log.
+Afterwards the folder of the point has the files of a single process: instances.log with the indices
+of the whole test set, and scores.tsv as SimulEval itself scores that log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from echostream.evaluation.point import (
-    INSTANCES,
     MARKER,
     RUN_LOG,
     SCORED,
@@ -26,19 +25,20 @@ from echostream.evaluation.point import (
 )
 from echostream.evaluation.runner import ENVIRONMENT, Failure
 from echostream.evaluation.shards import Progress, Shard, cut_shards, read_progress
-from echostream.evaluation.tasks import SILENT, Ended, Sweep, last_words, now
+from echostream.evaluation.tasks import SILENT, Ended, Sweep, describe_end, now
 from echostream.files import locked, write_whole
-from echostream.scoring.instances import ScoringError, compare_with_simuleval, read_instances, score
+from echostream.scoring.log import INSTANCES_LOG, ScoringError, read_complete_log
+from echostream.scoring.simuleval_scores import compare_with_simuleval, score
 
-CONFIG = "config.yaml"  # which SimulEval writes for --score-only
+CONFIG = "config.yaml"  # written by SimulEval for --score-only
 
 
 def finish_points(
     sweep: Sweep, points: Sequence[Point], num_shards: int, report: Callable[[str], None]
 ) -> tuple[dict[Point, dict[str, Any]], list[Failure]]:
-    """Merge what can be; the records of the points that are finished, and why others are not.
+    """Merges the shards of points; returns the records of finished points and the failures.
 
-    report: is told one line about each point that was merged or could not be.
+    report: called with one line about each point that was merged or could not be.
     """
     records: dict[Point, dict[str, Any]] = {}
     failures: list[Failure] = []
@@ -59,10 +59,10 @@ def finish_points(
 
 
 def merge_point(sweep: Sweep, point: Point, shards: Sequence[Shard]) -> None:
-    """Join the logs of all shards, have SimulEval score the union, and mark the point as finished.
+    """Joins the logs of all shards, scores the union with SimulEval, marks the point as finished.
 
-    Raises ScoringError when a shard is not finished, with a message that says how far they are, and
-    when our scores of the union are not SimulEval's.
+    Raises ScoringError if a shard is not finished, with the number of utterances that are, and if
+    our scores of the union are not SimulEval's.
     """
     with locked(sweep.setup.folder(point)):
         _merge(sweep, point, shards)
@@ -77,11 +77,11 @@ def _merge(sweep: Sweep, point: Point, shards: Sequence[Shard]) -> None:
     folder = setup.folder(point)
     # The marker goes first: from here on the point is not finished.
     (folder / MARKER).unlink(missing_ok=True)
-    write_whole(folder / INSTANCES, "".join(lines))
+    write_whole(folder / INSTANCES_LOG, "".join(lines))
     unit = setup.counting.latency_unit
-    utterances = read_instances(folder / INSTANCES, len(setup.test_set), unit)
+    utterances = read_complete_log(folder / INSTANCES_LOG, len(setup.test_set), unit)
     if tuple(utterance.reference for utterance in utterances) != setup.test_set.references:
-        raise ScoringError(f"{folder / INSTANCES}: does not hold the lines of the target list.")
+        raise ScoringError(f"{folder / INSTANCES_LOG}: does not hold the lines of the target list.")
     scores = score(utterances, setup.counting)
     if scores.num_empty == len(utterances):
         raise ScoringError(SILENT)
@@ -110,7 +110,7 @@ def _first_config(progress: Sequence[Progress]) -> Path:
 
 
 def _score_with_simuleval(folder: Path, scoring_args: Sequence[str]) -> None:
-    """Write scores.tsv from the table that SimulEval prints about the log in a folder."""
+    """Writes scores.tsv from the table that SimulEval prints for the log in a folder."""
     log = folder / RUN_LOG
     with open(log, "wb") as errors:
         done = subprocess.run(
@@ -125,7 +125,7 @@ def _score_with_simuleval(folder: Path, scoring_args: Sequence[str]) -> None:
         )
         errors.write(done.stdout)
     if done.returncode != 0:
-        raise ScoringError(f"{last_words(Ended(done.returncode, log, '', 0.0))} (log: {log})")
+        raise ScoringError(f"{describe_end(Ended(done.returncode, log, '', 0.0))} (log: {log})")
     # a line with the names; a line with the number of the row, 0, and the values
     names, values = ([], [], *map(str.split, done.stdout.decode().splitlines()))[-2:]
     if not names or len(values) != len(names) + 1:

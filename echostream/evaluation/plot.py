@@ -1,6 +1,6 @@
-"""The picture of a sweep: BLEU against AL and LAAL, a line for each look-ahead and method.
+"""The figure of a sweep: BLEU against AL and LAAL, one line per look-ahead and decoding method.
 
-The colour says which look-ahead L, the kind of the line and of the marker which decoding method.
+The colour stands for the look-ahead L, the style of line and marker for the decoding method.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from echostream.evaluation.point import Point
 from echostream.evaluation.report import Row
 from echostream.files import replacing
 
-# Okabe and Ito's colours, told apart with any colour vision; the markers differ as well.
+# Okabe and Ito's colours, distinct with any colour vision; the markers differ as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _GREY = "#555555"
-# Of each method, in turn: its line, and how its markers are filled.
+# The line of each method, and the fill of its markers.
 _LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _FILLS = ("full", "none", "left", "top")
 _OFFLINE_LINES = ((0, (5, 3)), (0, (1, 2)), (0, (2, 2)), (0, (5, 2, 1, 2)))
@@ -38,10 +38,9 @@ _STYLE: dict[Any, Any] = {
 
 
 def draw(rows: Sequence[Row], title: str, paths: Sequence[Path]) -> None:
-    """Draw the rows of one `stride_n` and save the figure to each of `paths` (.png, .svg).
+    """Draws the rows of one `stride_n` and saves the figure to each of `paths` (.png, .svg).
 
-    An offline row is a dashed horizontal line: at its place on the axis of latency it would squeeze
-    the others.
+    An offline row is a dashed horizontal line: a point at its latency would compress the others.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(10, 4.4), layout="constrained")
@@ -58,7 +57,7 @@ def draw(rows: Sequence[Row], title: str, paths: Sequence[Path]) -> None:
             axes.set_axisbelow(True)
             axes.margins(x=0.15, y=0.12)
         low, high = panels[0].get_ylim()
-        if high - low < 1:  # no drama where BLEU hardly changes
+        if high - low < 1:  # small differences of BLEU must look small
             panels[0].set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
         panels[0].set_ylabel("BLEU (error bars: 95 % bootstrap interval)")
         keys = _keys(rows)
@@ -95,8 +94,8 @@ def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:
                     axes.axhline(row.scores.BLEU, **_offline_style(row, rows))
 
 
-def _curve(axes: Any, curve: Sequence[Row], metric: str, place: int, crowded: bool) -> None:
-    """One line with its markers and error bars; the bars are pale where there are many."""
+def _curve(axes: Any, curve: Sequence[Row], metric: str, method_index: int, crowded: bool) -> None:
+    """One line with its markers and error bars; the bars are pale if there are several methods."""
     # A percentile interval can leave out the score itself; no error bar is negative.
     below = [max(0.0, row.scores.BLEU - row.BLEU_lo) for row in curve]
     above = [max(0.0, row.BLEU_hi - row.scores.BLEU) for row in curve]
@@ -106,14 +105,14 @@ def _curve(axes: Any, curve: Sequence[Row], metric: str, place: int, crowded: bo
         yerr=(below, above),
         elinewidth=0.9,
         capsize=3,
-        **_curve_style(curve[0].point.max_future_frames, place),
+        **_curve_style(curve[0].point.max_future_frames, method_index),
     )
     for piece in (*caps, *bars):
         piece.set_alpha(0.35 if crowded else 1.0)
 
 
 def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Row]) -> None:
-    """The segment size at each point of a curve, where it is least in the way of other curves."""
+    """The segment size at each point of a curve, on the side away from other curves."""
     lookahead, method = curve[0].point.max_future_frames, curve[0].point.method
     first = lookahead == _lookaheads(rows)[0]
     if len(_methods(rows)) == 1:
@@ -132,26 +131,26 @@ def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Ro
         )
 
 
-def _curve_style(lookahead: int, place: int) -> dict[str, Any]:
-    colour = _COLOURS[lookahead % len(_COLOURS)]  # of L, so that pictures can be compared
+def _curve_style(lookahead: int, method_index: int) -> dict[str, Any]:
+    colour = _COLOURS[lookahead % len(_COLOURS)]  # by L, so that figures can be compared
     return {
         "color": colour,
         "marker": _MARKERS[lookahead % len(_MARKERS)],
         "markersize": 6,
         "markerfacecoloralt": "white",
-        "fillstyle": _FILLS[place % len(_FILLS)],
+        "fillstyle": _FILLS[method_index % len(_FILLS)],
         "linewidth": 1.6,
-        "linestyle": _LINES[place % len(_LINES)],
+        "linestyle": _LINES[method_index % len(_LINES)],
     }
 
 
 def _offline_style(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
     lookahead, methods = row.point.max_future_frames, _methods(rows)
-    # Where there is one method, two look-aheads that say the same must still be seen.
-    place = methods.index(row.point.method) if len(methods) > 1 else lookahead > 0
+    # With one method, two look-aheads with the same BLEU must both be visible.
+    index = methods.index(row.point.method) if len(methods) > 1 else lookahead > 0
     return {
         "color": _COLOURS[lookahead % len(_COLOURS)],
-        "linestyle": _OFFLINE_LINES[place % len(_OFFLINE_LINES)],
+        "linestyle": _OFFLINE_LINES[index % len(_OFFLINE_LINES)],
         "linewidth": 1.1,
     }
 
@@ -170,8 +169,8 @@ def _keys(rows: Sequence[Row]) -> list[Line2D]:
                 style = _offline_style(row, rows)
                 keys.append(Line2D([], [], label=f"L = {lookahead} offline", **style))
     if len(methods) > 1:
-        for place, method in enumerate(methods):
-            style = {**_curve_style(0, place), "color": _GREY}
+        for index, method in enumerate(methods):
+            style = {**_curve_style(0, index), "color": _GREY}
             keys.append(Line2D([], [], label=method, **style))
             for row in [row for row in offline if row.point.method == method][:1]:
                 style = {**_offline_style(row, rows), "color": _GREY}

@@ -1,4 +1,4 @@
-"""One point of a latency curve: the command that runs it, and when a finished one still counts."""
+"""One point of a latency curve: its command, and the record that marks it as finished."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echostream.evaluation.files import digest, digest_of_stats
 from echostream.evaluation.test_set import TestSet
-from echostream.files import write_whole
-from echostream.scoring.instances import LATENCY_METRICS, WORDS, Counting
+from echostream.files import digest, digest_of_stats, write_whole
+from echostream.scoring.log import INSTANCES_LOG
+from echostream.scoring.metrics.latency import LATENCY_METRICS
+from echostream.scoring.simuleval_scores import WORDS, Counting
 from echostream.session_config import DECODING_METHODS
-from echostream.streaming import GROUP_MS
+from echostream.streaming.clock import algorithmic_latency_ms
 
-MARKER = "point.json"  # written last: a folder without it is not finished
-INSTANCES = "instances.log"
+MARKER = "point.json"  # written last: without it the point is not finished
 SIMULEVAL_SCORES = "scores.tsv"
 RUN_LOG = "run.log"
 
@@ -50,7 +50,7 @@ def method_options(method: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Point:
-    """What varies along a curve; `segment_ms` None is offline, one segment for the utterance."""
+    """The options that vary along a curve; `segment_ms` None is one segment per utterance."""
 
     max_future_frames: int
     segment_ms: int | None
@@ -60,7 +60,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The name of its folder; the method is in it when it is not the CTC head."""
+        """The name of its folder; it contains the method unless that is ctc."""
         segment = "offline" if self.segment_ms is None else f"seg{self.segment_ms}"
         method = "" if self.method == CTC else f"_{self.method.replace(':', '-k')}"
         return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{method}"
@@ -78,13 +78,13 @@ class Point:
 
     @property
     def algorithmic_latency_ms(self) -> int:
-        """What the encoder waits for before a frame comes out: its group, and L groups more."""
-        return GROUP_MS * (1 + self.max_future_frames)
+        """The latency of the encoder: one group and L groups of look-ahead."""
+        return algorithmic_latency_ms(self.max_future_frames)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Lists with some of the utterances of a test set, and the folder for what becomes of them."""
+    """Lists with some of the utterances of a test set, and the output folder for them."""
 
     source: Path
     target: Path
@@ -93,19 +93,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all points of a curve have in common."""
+    """The options that all points of a curve share."""
 
     agent: Path | None  # None: AGENT_CLASS
     model_path: Path
     test_set: TestSet
     output: Path
-    agent_args: tuple[str, ...] = ()  # handed to the agent, or to SimulEval, as they are
-    counting: Counting = WORDS  # what those of SimulEval say about scores
+    agent_args: tuple[str, ...] = ()  # passed to the agent or to SimulEval unchanged
+    counting: Counting = WORDS  # from those of SimulEval about scores
     scoring_args: tuple[str, ...] = ()  # those flags alone
     pieces: Path | None = None  # the model of `--eval-latency-spm-model`
 
     def folder(self, point: Point) -> Path:
-        """Where a point leaves its files."""
+        """The output folder of a point."""
         return self.output / point.name
 
     def command(self, point: Point, part: Part | None = None) -> list[str]:
@@ -131,14 +131,14 @@ class Setup:
         ]
 
     def inputs_digest(self) -> dict[str, str]:
-        """What the result depends on beside the command: a digest of each input, by name.
+        """A digest of each input that the result depends on beside the command, by name.
 
         The agent file, EchoStream's code, the lists and the model go by content, the recordings
         by size and time of change.
         """
         pieces = {} if self.pieces is None else {"pieces": digest(self.pieces)}
         return {
-            # what trains a model is not run here
+            # training is not part of an evaluation
             "code": digest(Path(__file__).resolve().parents[1], "*.py", but=("training", "data")),
             "agent": AGENT_CLASS if self.agent is None else digest(self.agent),
             "model": digest(self.model_path),
@@ -153,8 +153,8 @@ class Setup:
 def find_simuleval() -> Path:
     """The `simuleval` command of the environment this interpreter belongs to.
 
-    Raises FileNotFoundError when the environment has none. One that is elsewhere on the PATH is
-    not taken: it would run another torch and another EchoStream.
+    Raises FileNotFoundError if the environment has none. One elsewhere on the PATH is not used: it
+    would run another torch and another EchoStream.
     """
     places = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts")])
     found = shutil.which("simuleval", path=places)
@@ -167,13 +167,13 @@ def find_simuleval() -> Path:
 
 
 def write_marker(folder: Path, **entries: Any) -> None:
-    """Mark a point as finished, with its record. Call it when everything else is on disk."""
-    record = {**entries, "instances_sha256": digest(folder / INSTANCES)}
+    """Marks a point as finished, with its record. Call it after everything else is on disk."""
+    record = {**entries, "instances_sha256": digest(folder / INSTANCES_LOG)}
     write_whole(folder / MARKER, json.dumps(record, indent=2) + "\n")
 
 
 def read_marker(folder: Path, command: list[str], inputs: dict[str, str]) -> dict[str, Any] | None:
-    """The record of a finished point, or None when it must be run (again).
+    """The record of a finished point, or None if it must be run (again).
 
     It counts only if the command, the inputs and instances.log are still those of the record.
     """
@@ -182,7 +182,7 @@ def read_marker(folder: Path, command: list[str], inputs: dict[str, str]) -> dic
         unchanged = (
             record["command"] == command
             and record["inputs"] == inputs
-            and record["instances_sha256"] == digest(folder / INSTANCES)
+            and record["instances_sha256"] == digest(folder / INSTANCES_LOG)
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

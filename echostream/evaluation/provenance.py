@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, versions, machine."""
+"""The provenance of a number: commit, versions, machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_CODE = ("echostream", "agents", "eval")  # what runs in an evaluation; new files count, too
+_CODE = ("echostream", "agents", "eval")  # the code of an evaluation, new files included
 _PACKAGES = (
     "simuleval",
     "sacrebleu",

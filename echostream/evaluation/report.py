@@ -1,9 +1,7 @@
-"""What a sweep leaves behind: rows, results.tsv, results.json and the printed table."""
+"""The results of a sweep: rows, results.tsv, results.json and the printed table."""
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,15 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from echostream.evaluation.bootstrap import bleu_statistics, interval, paired_p_value, resample
-from echostream.evaluation.point import CTC, INSTANCES, Point, Setup
+from echostream.evaluation.point import CTC, Point, Setup
 from echostream.files import write_whole
-from echostream.scoring.instances import (
-    LoggedUtterance,
-    Scores,
-    ScoringError,
-    read_instances,
-    score,
-)
+from echostream.scoring.log import INSTANCES_LOG, ScoringError, Utterance, read_complete_log
+from echostream.scoring.simuleval_scores import Scores, score
+from echostream.scoring.tables import json_text, tsv_text
 
 TSV_COLUMNS = (
     *("L", "segment_ms", "algorithmic_latency_ms"),
@@ -32,46 +26,47 @@ TSV_COLUMNS = (
     *("method", "p_vs_ctc"),
 )
 OFFLINE = "offline"  # in the column segment_ms
+_MORE_DECIMALS = {"compute_rtf": 4, "p_vs_L0": 4, "p_vs_ctc": 4}
 
 
 @dataclass(frozen=True)
 class Row:
-    """The scores of one point, with what they mean beside the other points."""
+    """The scores of one point and its comparison with the other points."""
 
     point: Point
     scores: Scores
     BLEU_lo: float
     BLEU_hi: float
-    # Against L=0, the rest being the same; None for L=0 itself and where there is no L=0.
+    # Against the same point with L=0; None for L=0 itself and if there is no such point.
     p_vs_L0: float | None
-    # Against the method ctc, the rest being the same; None for ctc and where there is no ctc.
+    # Against the same point with the method ctc; None for ctc and if there is no such point.
     p_vs_ctc: float | None = None
 
     def values(self) -> dict[str, Any]:
         """The row by the names of results.tsv."""
         segment = OFFLINE if self.point.segment_ms is None else self.point.segment_ms
+        scores = asdict(self.scores)
         entries: dict[str, Any] = {
             "L": self.point.max_future_frames,
             "segment_ms": segment,
             "algorithmic_latency_ms": self.point.algorithmic_latency_ms,
-            **asdict(self.scores),
             "BLEU_lo": self.BLEU_lo,
             "BLEU_hi": self.BLEU_hi,
             "p_vs_L0": self.p_vs_L0,
             "method": self.point.method,
             "p_vs_ctc": self.p_vs_ctc,
         }
-        return {name: entries[name] for name in TSV_COLUMNS}
+        return {name: entries[name] if name in entries else scores[name] for name in TSV_COLUMNS}
 
 
 def build_rows(setup: Setup, points: Sequence[Point], num_resamples: int, seed: int) -> list[Row]:
     """Score finished points from their logs, with bootstrap intervals and paired tests.
 
-    Raises ScoringError when two points were not scored against the same references.
+    Raises ScoringError if two points were not scored against the same references.
     """
     counting = setup.counting
     logs = {
-        point: read_instances(setup.folder(point) / INSTANCES, unit=counting.latency_unit)
+        point: read_complete_log(setup.folder(point) / INSTANCES_LOG, unit=counting.latency_unit)
         for point in points
     }
     _check_same_references(logs)
@@ -79,7 +74,7 @@ def build_rows(setup: Setup, points: Sequence[Point], num_resamples: int, seed: 
     resampled: dict[Point, NDArray[Any]] = {}
     for point, log in logs.items():
         statistics = bleu_statistics(
-            [u.prediction for u in log], [u.reference for u in log], counting.tokenizer
+            [u.prediction for u in log], [u.reference or "" for u in log], counting.tokenizer
         )
         scores[point] = score(log, counting)
         resampled[point] = resample(statistics, num_resamples, seed)
@@ -101,11 +96,9 @@ def build_rows(setup: Setup, points: Sequence[Point], num_resamples: int, seed: 
 
 
 def write_tsv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows with exactly `TSV_COLUMNS`; an undefined value is an empty cell."""
-    lines = ["\t".join(TSV_COLUMNS)]
-    for row in rows:
-        lines.append("\t".join(_cell(name, value) for name, value in row.values().items()))
-    write_whole(path, "\n".join(lines) + "\n")
+    """Writes rows with exactly `TSV_COLUMNS`; an undefined value is an empty cell."""
+    values = [row.values() for row in rows]
+    write_whole(path, tsv_text(TSV_COLUMNS, values, decimals=3, decimals_of=_MORE_DECIMALS))
 
 
 def write_json(
@@ -114,7 +107,7 @@ def write_json(
     records: Mapping[Point, Mapping[str, Any]],
     about: Mapping[str, Any],
 ) -> None:
-    """Write `about`, and for each point its scores, command, dates and provenance."""
+    """Writes `about`, and for each point its scores, command, dates and provenance."""
     points = []
     for row in rows:
         record = records[row.point]
@@ -133,11 +126,10 @@ def write_json(
                     for key in ("started", "finished", "wall_seconds", "provenance")
                 },
                 "shards": record.get("shards", 1),
-                "parts": record.get("parts", []),  # the processes that the shards took
+                "parts": record.get("parts", []),  # the processes that ran the shards
             }
         )
-    text = json.dumps(_without_nan({**about, "points": points}), indent=2, allow_nan=False)
-    write_whole(path, text + "\n")
+    write_whole(path, json_text({**about, "points": points}))
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -171,26 +163,7 @@ def _probability(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _cell(name: str, value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4f}" if name in ("compute_rtf", "p_vs_L0", "p_vs_ctc") else f"{value:.3f}"
-    return str(value)
-
-
-def _without_nan(value: Any) -> Any:
-    """The same JSON value with null for NaN, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(entry) for entry in value]
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value
-
-
-def _check_same_references(logs: Mapping[Point, Sequence[LoggedUtterance]]) -> None:
+def _check_same_references(logs: Mapping[Point, Sequence[Utterance]]) -> None:
     references = {point: [u.reference for u in log] for point, log in logs.items()}
     first = next(iter(references), None)
     for point, lines in references.items():

@@ -1,24 +1,22 @@
-"""What recording level and sounds without speech do to a model.
+"""The effect of recording level and of sounds without speech.
 
     echostream robustness           # the demo model on the example recordings
     echostream robustness --model-path MODEL --source LIST --target LIST --gains 0 -20
 
-The first table is BLEU when every recording is made louder or quieter by so many decibels, as 16
-bits hold it: what is too loud is clipped. The second is what the model writes when it is given the
-sounds of `echostream.evaluation.sounds`, 10 s each, of which it should write nothing. Rows are
-printed as they are measured.
+The first table is BLEU with a gain in dB on every recording, as a 16-bit file holds it, with
+clipping. The second is the output for the sounds of `echostream.evaluation.sounds`, 10 s each,
+which should be empty. Rows are printed as they are measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.evaluation.arguments import whole_from
+from echostream.evaluation.arguments import print_error, whole_from
 from echostream.evaluation.long_form import (
     Inputs,
     add_input_flags,
@@ -36,7 +34,7 @@ Sessions = dict[str, StreamingTranslator]  # by the name of the column
 
 
 def at_level(samples: NDArray[np.float32], gain_db: float) -> NDArray[np.float32]:
-    """A recording (S,) as a 16-bit file has it that was recorded `gain_db` louder."""
+    """A recording (S,) with a gain, rounded and clipped to 16 bits."""
     scaled = np.round(samples * (2**15 * 10 ** (gain_db / 20)))
     return (np.clip(scaled, -(2**15), 2**15 - 1) / 2**15).astype(np.float32)
 
@@ -44,7 +42,7 @@ def at_level(samples: NDArray[np.float32], gain_db: float) -> NDArray[np.float32
 def level_rows(
     sessions: Sessions, inputs: Inputs, gains: Sequence[int], tokenizer: str
 ) -> Iterator[list[str]]:
-    """A level, and BLEU of each session at it."""
+    """For each level a row with BLEU of each session."""
     references = list(map(composed, inputs.references))
     for gain in gains:
         row = [f"{gain:+d} dB"]
@@ -55,7 +53,7 @@ def level_rows(
 
 
 def sound_rows(sessions: Sessions, seconds: int) -> Iterator[list[str]]:
-    """A sound, and what each session writes of it."""
+    """For each sound a row with the output of each session."""
     for name, samples in sounds(seconds).items():
         yield [name, *(translate(session, samples) or "-" for session in sessions.values())]
 
@@ -71,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for method in inputs.methods
         }
     except (InputError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error("robustness", error)
         return 2
     rows = level_rows(sessions, inputs, args.gains, args.sacrebleu_tokenizer)
     _print_table("level", sessions, rows)

@@ -1,6 +1,6 @@
 """Runs tasks: several `simuleval` processes at a time, each in a folder of its own.
 
-A task that fails leaves its log and does not stop the others; what is done is not run again.
+A task that fails leaves its log and does not stop the others; finished tasks are not run again.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from pathlib import Path
 from echostream.evaluation.point import find_simuleval
 from echostream.evaluation.tasks import Ended, Task, now
 from echostream.files import locked
-from echostream.scoring.instances import ScoringError
+from echostream.scoring.log import ScoringError
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 # SimulEval reads lists and logs in the encoding of the locale; they are UTF-8.
 ENVIRONMENT = {**ONE_THREAD, "PYTHONUTF8": "1"}
 _HOME = Path(__file__).resolve().parents[2]
 if _HOME not in map(Path, (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))):
-    # Not installed, or from a checkout: `simuleval` must import the same code.
+    # A checkout: `simuleval` must import the same code.
     ENVIRONMENT["PYTHONPATH"] = os.pathsep.join(
         filter(None, (str(_HOME), os.environ.get("PYTHONPATH")))
     )
 _POLL_SECONDS = 0.1
-# What a process is asked to end with, and how many seconds it is given after each. SimulEval keeps
-# the end of its log in memory; interrupted, it writes it, terminated it does not.
+# The signals that end a process, and the seconds to wait after each. SimulEval buffers the end of
+# its log: interrupted, it writes it; terminated, it does not.
 _ENDINGS = ((signal.SIGINT, 5), (signal.SIGTERM, 5), (signal.SIGKILL, None))
 
 
@@ -47,12 +47,12 @@ class Failure:
 def run_tasks(
     tasks: Sequence[Task], jobs: int, report: Callable[[str], None], rerun: bool = False
 ) -> list[Failure]:
-    """Run what is not done yet of `tasks`, up to `jobs` processes at a time.
+    """Runs the tasks that are not finished, up to `jobs` processes at a time.
 
-    report: is told one line about each task, when it starts and when it ends.
-    rerun: run the ones that are done, too.
+    report: called with one line about each task when it starts and when it ends.
+    rerun: also run the finished tasks.
 
-    When it is interrupted, the processes are ended, and what is done stays so.
+    An interrupt ends the processes; finished tasks stay finished.
     """
     simuleval = find_simuleval()
     failures: list[Failure] = []
@@ -93,7 +93,7 @@ def run_tasks(
 
 
 class _Run:
-    """One process at work on one task."""
+    """The process of one task."""
 
     def __init__(
         self, task: Task, simuleval: Path, report: Callable[[str], None], rerun: bool
@@ -113,20 +113,20 @@ class _Run:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **ENVIRONMENT},
                     pass_fds=(lock,),  # the folder stays locked until this process ends
-                    preexec_fn=_hear_interrupts,
+                    preexec_fn=_accept_interrupts,
                 )
 
     def finish(self) -> float:
-        """Have the task check what the ended process left; the seconds that it took.
+        """Checks the files of the ended process; returns its wall time in seconds.
 
-        Raises ScoringError when the process failed, or left less than a whole and consistent run.
+        Raises ScoringError if the process failed or its run is incomplete or inconsistent.
         """
         wall_seconds = time.monotonic() - self._clock
         self.task.finish(Ended(self.process.returncode, self.log, self.started, wall_seconds))
         return wall_seconds
 
     def stop(self) -> None:
-        """End the process and wait until it is gone."""
+        """Ends the process and waits for it."""
         for number, seconds in _ENDINGS:
             self.process.send_signal(number)
             try:
@@ -136,6 +136,6 @@ class _Run:
                 continue
 
 
-def _hear_interrupts() -> None:
-    # A shell makes what it starts in the background deaf to SIGINT, and so would its children be.
+def _accept_interrupts() -> None:
+    # A shell makes background processes ignore SIGINT, and their children inherit that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

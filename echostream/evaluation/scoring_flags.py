@@ -1,7 +1,7 @@
-"""The flags of SimulEval that may stand after `--` of a sweep: those that say how scores count.
+"""The scoring flags of SimulEval that may stand after `--` of a sweep.
 
-The sweep scores with the same ones. A flag that would change what a run is, or keep SimulEval from
-scoring it, is refused before anything is started.
+The sweep itself scores with the same ones. A flag that would evaluate a part of the test set, or
+keep SimulEval from scoring, is refused before anything is started.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from echostream.evaluation.test_set import InputError
-from echostream.scoring.instances import Counting
 from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER, make_bleu
+from echostream.scoring.simuleval_scores import Counting
 from echostream.scoring.words import load_pieces
 
 UNIT, TOKENIZER = "--eval-latency-unit", "--sacrebleu-tokenizer"
 PIECES, NO_REFERENCE = "--eval-latency-spm-model", "--no-use-ref-len"
 _FLAGS = (UNIT, TOKENIZER, PIECES, NO_REFERENCE)
-# What a sweep says itself, or what would leave it nothing to score.
+# Flags that the sweep sets itself, or that leave it nothing to score.
 _REFUSED = (
     *("--quality-metrics", "--latency-metrics", "--no-scoring", "--score-only"),
     *("--continue-unfinished", "--start-index", "--end-index"),
@@ -30,16 +30,16 @@ _REFUSED = (
 
 @dataclass(frozen=True)
 class ScoringFlags:
-    """What the words after `--` say about scores."""
+    """The scoring flags among the arguments after `--`."""
 
     counting: Counting
-    words: tuple[str, ...]  # those flags alone, for SimulEval's scorer
-    pieces: Path | None  # the SentencePiece model that counts
-    added: tuple[str, ...]  # what must be said to SimulEval beside the words that were given
+    words: tuple[str, ...]  # these flags alone, for SimulEval's scorer
+    pieces: Path | None  # the SentencePiece model of the latency unit spm
+    added: tuple[str, ...]  # flags for SimulEval beside the given ones
 
 
 def read_scoring_flags(agent_args: Sequence[str]) -> ScoringFlags:
-    """What the words after `--` say about scores. Raises InputError for what cannot be scored."""
+    """Reads the arguments after `--`. Raises InputError for flags that cannot be scored with."""
     for word in agent_args:
         name = word.partition("=")[0]
         if name in _REFUSED:
@@ -50,7 +50,7 @@ def read_scoring_flags(agent_args: Sequence[str]) -> ScoringFlags:
         if full and len(name) > len("--no-use"):  # shorter ones may be the agent's
             raise InputError(f"`{name}` must be written in full after `--`: {' or '.join(full)}.")
     found, _ = _parser().parse_known_args(list(agent_args))
-    # A sentence of a language without spaces is one word to SimulEval's default.
+    # SimulEval's default takes a sentence without spaces for one word.
     fallback = UNSPACED_TOKENIZER if found.unit == "char" else DEFAULT_TOKENIZER
     tokenizer = found.tokenizer or fallback
     added = (TOKENIZER, tokenizer) if found.tokenizer is None and found.unit == "char" else ()
@@ -72,7 +72,7 @@ def read_scoring_flags(agent_args: Sequence[str]) -> ScoringFlags:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that raises what it would end the program with."""
+    """A parser that raises an error where argparse ends the program."""
 
     def error(self, message: str) -> NoReturn:
         """Raises InputError."""

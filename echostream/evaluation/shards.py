@@ -1,12 +1,12 @@
-"""Shards: contiguous shares of a test set, each evaluated in a folder of its own.
+"""Shards: contiguous parts of a test set, each evaluated in a folder of its own.
 
-The lists are cut. SimulEval's --start-index and --end-index would let every agent look through the
-whole list, one build cannot score what does not begin at 0, and --continue-unfinished goes by the
-last line of a log, which may be cut.
+The lists are split. With SimulEval's --start-index and --end-index every agent would check the
+whole list, one build cannot score a run that does not begin at 0, and --continue-unfinished relies
+on the last line of a log, which may be cut.
 
-In the folder of a shard each process has its own folder, named after the first utterance it was
-given: `from-21`. What a process that was killed has finished stays where it is, and the next one is
-given the rest. Nothing is moved or written twice, so it does not matter when it was killed.
+In the folder of a shard each process has its own folder, named after its first utterance:
+`from-21`. The finished utterances of a killed process stay there, and the next process evaluates
+the rest. Nothing is moved or written twice, so a process may be killed at any time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from echostream.evaluation.point import INSTANCES, Part, Point, Setup
+from echostream.evaluation.point import Part, Point, Setup
 from echostream.evaluation.test_set import TestSet
 from echostream.files import write_whole
-from echostream.scoring.instances import parse_utterance
+from echostream.scoring.log import INSTANCES_LOG, parse_complete_utterance
 from echostream.scoring.log_line import parse_line
 
 PART = "part.json"  # written before the process of a part is started
@@ -29,7 +29,7 @@ PART = "part.json"  # written before the process of a part is started
 
 @dataclass(frozen=True)
 class Shard:
-    """Share `number` of `num_shards`: the utterances `start` to `stop` - 1 of a test set."""
+    """Part `number` of `num_shards`: the utterances `start` to `stop` - 1 of a test set."""
 
     number: int
     num_shards: int
@@ -47,17 +47,17 @@ class Shard:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the processes of a shard have finished so far."""
+    """The finished utterances of a shard."""
 
     lines: tuple[str, ...]  # of instances.log, numbered as in the whole test set
-    parts: tuple[dict[str, Any], ...]  # the record of each process that finished some of them
-    cut: tuple[str, ...]  # what was found damaged and does not count, in words
+    parts: tuple[dict[str, Any], ...]  # the record of each process that finished some
+    cut: tuple[str, ...]  # descriptions of damaged lines, which do not count
 
 
 def cut_shards(num_utterances: int, num_shards: int) -> list[Shard]:
-    """Shares of a test set whose sizes differ by at most one.
+    """Splits a test set into parts whose sizes differ by at most one.
 
-    Raises ValueError unless every share has at least one utterance.
+    Raises ValueError unless every part has at least one utterance.
     """
     if not 1 <= num_shards <= num_utterances:
         raise ValueError(
@@ -72,24 +72,24 @@ def cut_shards(num_utterances: int, num_shards: int) -> list[Shard]:
 
 
 def part_from(setup: Setup, point: Point, shard: Shard, start: int) -> Part:
-    """The lists and the folder of a process that is given what is left of a shard from `start`."""
+    """The lists and the folder of a process that evaluates a shard from utterance `start`."""
     folder = setup.folder(point) / shard.name / f"from-{start}"
     return Part(folder / "source.txt", folder / "target.txt", folder)
 
 
 def write_lists(part: Part, test_set: TestSet, start: int, stop: int) -> None:
-    """Write the lists of a part: the utterances `start` to `stop` - 1 of a test set."""
+    """Writes the lists of a part: the utterances `start` to `stop` - 1 of a test set."""
     for path, lines in ((part.source, test_set.sources), (part.target, test_set.references)):
         write_whole(path, "".join(f"{line}\n" for line in lines[start:stop]))
 
 
 def write_part(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write what the process of a part was started with and, later, when it ended."""
+    """Writes the command and inputs of the process of a part and, later, when it ended."""
     write_whole(folder / PART, json.dumps(record, indent=2) + "\n")
 
 
 def read_part(folder: Path) -> dict[str, Any] | None:
-    """What `write_part` wrote; None where it did not, or something else is."""
+    """The record of `write_part`; None if there is no valid one."""
     try:
         return dict(json.loads((folder / PART).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -97,7 +97,7 @@ def read_part(folder: Path) -> dict[str, Any] | None:
 
 
 def read_progress(setup: Setup, point: Point, shard: Shard, inputs: Mapping[str, str]) -> Progress:
-    """What is finished of a shard, by processes with the options and inputs of now."""
+    """The utterances of a shard finished by processes with the present options and inputs."""
     lines: list[str] = []
     parts: list[dict[str, Any]] = []
     cut: list[str] = []
@@ -108,7 +108,7 @@ def read_progress(setup: Setup, point: Point, shard: Shard, inputs: Mapping[str,
         if record is None or any(record.get(name) != value for name, value in now.items()):
             break
         unit = setup.counting.latency_unit
-        found, damage = _finished(part.output / INSTANCES, start, shard.stop, unit)
+        found, damage = _finished(part.output / INSTANCES_LOG, start, shard.stop, unit)
         if damage:
             cut.append(damage)
         if not found:
@@ -119,7 +119,7 @@ def read_progress(setup: Setup, point: Point, shard: Shard, inputs: Mapping[str,
 
 
 def _finished(path: Path, start: int, stop: int, unit: str) -> tuple[list[str], str]:
-    """The whole lines a log begins with, renumbered from `start`; what follows them, in words."""
+    """The complete first lines of a log, renumbered from `start`; why the next one is not."""
     if not path.exists():  # killed before it began
         return [], ""
     *lines, rest = path.read_bytes().split(b"\n")
@@ -127,15 +127,15 @@ def _finished(path: Path, start: int, stop: int, unit: str) -> tuple[list[str], 
     reason = "it is cut" if rest else ""
     for line in lines:
         try:
-            index = parse_utterance(line, unit).index
+            index = parse_complete_utterance(line, unit).index
         except ValueError as error:
             reason = str(error)
             break
         if index != len(found) or start + len(found) >= stop:
             reason = f"it is of utterance {index}"
             break
-        entry = {**parse_line(line), "index": start + len(found)}
-        found.append(json.dumps(entry) + "\n")
+        renumbered = {**parse_line(line), "index": start + len(found)}
+        found.append(json.dumps(renumbered) + "\n")
     if reason:
         return found, f"{path}: line {len(found) + 1} is cut or damaged ({reason.rstrip('.')})"
     return found, ""

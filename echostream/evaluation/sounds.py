@@ -1,7 +1,7 @@
-"""Sounds without speech, of which nothing may be written: a test set, no part of training.
+"""Sounds without speech, whose translation is empty: a test set, not part of the training.
 
-`echostream.data.synthetic.nonspeech` makes those of the training by other formulas. Bells, plucked
-strings, sirens, telephones, birds, surf and applause are of kinds that it does not make at all.
+`echostream.data.synthetic.nonspeech` generates those of the training with other formulas. Bells,
+plucked strings, sirens, telephones, birds, surf and applause are kinds that it does not contain.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROGRESSION = (C_MAJOR, (220.0, 261.6, 329.6), (174.6, 220.0, 261.6), (196.0, 24
 
 
 def sounds(seconds: float) -> dict[str, Samples]:
-    """Every sound by its name, (S,) at 16 kHz, with its peak at 0.5 unless it is silence."""
+    """Every sound by its name, (S,) at 16 kHz, with a peak of 0.5 unless it is silence."""
     count = int(seconds * SAMPLE_RATE)
     made: dict[str, Samples] = {}
     for name, make in _SOUNDS.items():
@@ -33,7 +33,7 @@ def sounds(seconds: float) -> dict[str, Samples]:
 
 
 def _every(time: Wave, period: float, note: Callable[[int, Wave], Wave]) -> Wave:
-    """Note i of a function of (i, seconds since it began), one each `period`."""
+    """A note every `period` seconds; `note(i, t)`: samples of note i at t seconds in it."""
     index = np.floor(time / period).astype(int)
     parts = [note(i, time[index == i] - i * period) for i in range(index[-1] + 1)]
     return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
@@ -66,7 +66,7 @@ def _scale(time: Wave, rng: np.random.Generator) -> Wave:
 
 
 def _plucked(time: Wave, rng: np.random.Generator) -> Wave:
-    """Karplus and Strong 1983: noise that goes round a delay line and is averaged each time."""
+    """Karplus and Strong 1983: noise in a delay line that is averaged at each turn."""
 
     def note(i: int, t: Wave) -> Wave:
         size = round(SAMPLE_RATE / PROGRESSION[i // 3 % 4][i % 3])
@@ -80,7 +80,7 @@ def _plucked(time: Wave, rng: np.random.Generator) -> Wave:
 
 
 def _bells(time: Wave, rng: np.random.Generator) -> Wave:
-    """Frequency modulation with a ratio that is not whole (Chowning 1973)."""
+    """Frequency modulation with a ratio that is not an integer (Chowning 1973)."""
 
     def note(i: int, t: Wave) -> Wave:
         pitch = (523.3, 659.3, 392.0, 587.3)[i % 4]

@@ -1,4 +1,4 @@
-"""What one `simuleval` process has to do: a whole point of a curve, or one shard of it."""
+"""The task of one `simuleval` process: a whole point of a curve, or one shard of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from echostream.evaluation.point import (
-    INSTANCES,
     MARKER,
     RUN_LOG,
     SIMULEVAL_SCORES,
@@ -30,33 +29,28 @@ from echostream.evaluation.shards import (
     write_lists,
     write_part,
 )
-from echostream.scoring.instances import (
-    LoggedUtterance,
-    ScoringError,
-    compare_with_simuleval,
-    read_instances,
-    score,
-)
+from echostream.scoring.log import INSTANCES_LOG, ScoringError, Utterance, read_complete_log
+from echostream.scoring.simuleval_scores import compare_with_simuleval, score
 
 SILENT = "the agent wrote nothing for any utterance, which SimulEval cannot score"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What all tasks share: the setup, its digest, and where their numbers will come from."""
+    """The setup that all tasks share, its digest, and the provenance of the results."""
 
     setup: Setup
     inputs: Mapping[str, str]
     provenance: Mapping[str, Any]
 
     def record(self, point: Point) -> dict[str, Any] | None:
-        """The record of a point, however it was evaluated; None when it is not finished."""
+        """The record of a point, evaluated whole or in shards; None if it is not finished."""
         return read_marker(self.setup.folder(point), self.setup.command(point), dict(self.inputs))
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that has ended, with its times."""
+    """An ended process, with its times."""
 
     status: int
     log: Path
@@ -65,27 +59,27 @@ class Ended:
 
 
 class Task(Protocol):
-    """What one process has to do in a folder of its own."""
+    """The work of one process in a folder of its own."""
 
     @property
     def name(self) -> str:
-        """What it is called in reports."""
+        """The name in reports."""
 
     @property
     def folder(self) -> Path:
-        """Where it leaves its files."""
+        """The output folder."""
 
     def done(self) -> str | None:
-        """When or how it was done, in words; None when it has to be run."""
+        """A sentence if it is finished; None if it has to be run."""
 
     def forget(self) -> None:
-        """Remove what an earlier process has finished of it."""
+        """Removes the results of earlier processes."""
 
     def start(self, report: Callable[[str], None]) -> tuple[list[str], Path]:
-        """Make the folder ready; return the command and where its output is to be logged."""
+        """Prepares the folder; returns the command and the path for its output."""
 
     def finish(self, ended: Ended) -> None:
-        """Check what the process left, and mark the task as done. Raises ScoringError."""
+        """Checks the files of the process and marks the task as done. Raises ScoringError."""
 
 
 class WholePoint:
@@ -103,7 +97,7 @@ class WholePoint:
 
     def forget(self) -> None:
         # The marker goes first: from here on the point is not finished.
-        for name in (MARKER, INSTANCES, SIMULEVAL_SCORES):
+        for name in (MARKER, INSTANCES_LOG, SIMULEVAL_SCORES):
             (self.folder / name).unlink(missing_ok=True)
 
     def start(self, report: Callable[[str], None]) -> tuple[list[str], Path]:
@@ -126,23 +120,23 @@ class WholePoint:
             provenance=dict(self.sweep.provenance),
         )
 
-    def _read(self) -> list[LoggedUtterance]:
+    def _read(self) -> list[Utterance]:
         setup = self.sweep.setup
-        path = self.folder / INSTANCES
-        return read_instances(path, len(setup.test_set), setup.counting.latency_unit)
+        path = self.folder / INSTANCES_LOG
+        return read_complete_log(path, len(setup.test_set), setup.counting.latency_unit)
 
     def _why_it_failed(self, ended: Ended) -> str:
         try:
             utterances = self._read()
         except ScoringError:
             utterances = []
-        if utterances and not any(utterance.delays_ms for utterance in utterances):
+        if utterances and not any(utterance.delays for utterance in utterances):
             return SILENT
-        return last_words(ended)
+        return describe_end(ended)
 
 
 class OneShard:
-    """A shard of a point; what an earlier process has finished of it is not evaluated again."""
+    """A shard of a point; its finished utterances are not evaluated again."""
 
     def __init__(self, sweep: Sweep, point: Point, shard: Shard) -> None:
         self.sweep = sweep
@@ -193,10 +187,9 @@ class OneShard:
         return command, part.output / RUN_LOG
 
     def finish(self, ended: Ended) -> None:
-        """The shard is done when its log is whole, whatever the status.
+        """The shard is done if its log is complete, whatever the exit status.
 
-        SimulEval cannot score a shard in which the agent wrote nothing, but what counts is the
-        union, which it scores when all shards are merged.
+        SimulEval cannot score a shard with empty output only. The union is scored after merging.
         """
         record = read_part(ended.log.parent)
         if record is not None:
@@ -206,27 +199,32 @@ class OneShard:
         progress = self.progress()
         finished = len(progress.lines)
         if finished < len(self.shard):
-            words = [f"{finished} of {len(self.shard)} utterances are finished", last_words(ended)]
+            words = [
+                f"{finished} of {len(self.shard)} utterances are finished",
+                describe_end(ended),
+            ]
             raise ScoringError("; ".join([*words, *progress.cut[-1:]]))
 
 
 def make_tasks(sweep: Sweep, points: Sequence[Point], num_shards: int) -> list[Task]:
-    """The tasks of all points, in the order of the points; the number of a task is its place."""
+    """The tasks of all points, in the order of the points; the number of a task is its index."""
     if num_shards == 1:
         return [WholePoint(sweep, point) for point in points]
     shards = cut_shards(len(sweep.setup.test_set), num_shards)
     return [OneShard(sweep, point, shard) for point in points for shard in shards]
 
 
-def last_words(ended: Ended) -> str:
-    """How a process ended, and the last line that it wrote."""
+def describe_end(ended: Ended) -> str:
+    """The exit of a process and the last line of its output."""
     try:
         lines = ended.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = lines[-1].strip() if lines else "it printed nothing"
     except OSError as error:  # the folder was deleted under it
         last = f"its log cannot be read: {error.strerror or error}"
     if ended.status < 0:
-        return f"simuleval was killed by {signal.Signals(-ended.status).name}; last it said: {last}"
+        return (
+            f"simuleval was killed by {signal.Signals(-ended.status).name}; its last line: {last}"
+        )
     return f"simuleval ended with status {ended.status}: {last}"
 
 

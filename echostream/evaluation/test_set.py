@@ -1,22 +1,32 @@
-"""The two lists that SimulEval reads, checked before anything is started.
+"""The source and target lists of SimulEval, checked before anything is started.
 
-SimulEval itself meets a missing file after the model is loaded, takes a blank line for an empty
-path, and divides by zero at scoring time when a recording has no samples.
+SimulEval itself finds a missing file after the model is loaded, takes a blank line for an empty
+path, and divides by zero at scoring time if a recording has no samples. It empties `instances.log`
+and then loads the audio of every utterance: one unreadable file ends the run with nothing evaluated
+and the results of an earlier run lost.
+
+`read_test_set` reads the lists for a sweep, `check_lists` as SimulEval will read them. Both name
+all faults in one message.
 """
 
 from __future__ import annotations
 
+import locale
+import logging
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from echostream.files import write_whole
 from echostream.frontend.audio import AudioError
-from echostream.frontend.audio_header import read_headers
+from echostream.frontend.audio_header import Header, read_headers
 from echostream.frontend.recording_list import ListError, read_list
 
-_MOST_NAMED = 10  # faults listed in one message
+logger = logging.getLogger(__name__)
+
+_MOST_NAMED = 100  # faults listed in one message
 
 
 class InputError(ValueError):
@@ -25,7 +35,7 @@ class InputError(ValueError):
 
 @dataclass(frozen=True)
 class TestSet:
-    """A source list and a target list that belong together, and the recordings they name."""
+    """A source list and a target list of the same length, and the recordings they name."""
 
     # pytest would otherwise take this class for a test
     __test__ = False
@@ -41,67 +51,165 @@ class TestSet:
 
     @property
     def recordings(self) -> tuple[Path, ...]:
-        """Where the recordings are."""
+        """The paths of the recordings."""
         return tuple(Path(line) for line in self.sources)
 
 
 def read_test_set(source: Path, target: Path) -> TestSet:
-    """Read and check a list of recordings (a path a line) and of references (a sentence a line).
+    """Reads a list of recordings and one of references, both UTF-8 with one entry per line.
+
+    A byte order mark and blank lines at the end are allowed (see `with_plain_lists`).
 
     Raises InputError for a list that cannot be read, blank lines, different numbers of lines, and
     recordings that are missing, that SimulEval cannot read as a whole, or that have no samples.
     """
-    sources, references = _lines(source), _lines(target)
-    if len(sources) != len(references):
-        shorter, line = (
-            (source, len(sources))
-            if len(sources) < len(references)
-            else (
-                target,
-                len(references),
+    sources, references = (_read_without_blank_end(path) for path in (source, target))
+    faults = _faults_of_lists(source, sources, target, references)
+    if isinstance(references, list):
+        faults += _blank_lines(target, dict(enumerate(references, 1)), "a reference").values()
+    longest = 0.0
+    if isinstance(sources, list):
+        headers, faults_of_recordings = _headers(source, dict(enumerate(sources, 1)))
+        faults += faults_of_recordings
+        for line, header in headers.items():
+            if header.num_samples == 0:
+                faults.append(f"{source}, line {line}: {sources[line - 1]}: has no samples")
+            else:
+                longest = max(longest, 1000 * header.num_samples / header.sample_rate)
+    if faults or isinstance(sources, ListError) or isinstance(references, ListError):
+        raise InputError(_message(f"{source} cannot be evaluated.", faults))
+    return TestSet(source, target, tuple(sources), tuple(references), math.ceil(longest))
+
+
+def check_lists(
+    source: Path, target: Path | None, start_index: int = 0, end_index: int = -1
+) -> None:
+    """Checks the lists of a SimulEval run and its recordings from `start_index` to `end_index`.
+
+    A path may hold spaces and a line may end as on Windows, as in SimulEval. The log warns of
+    recordings that are shorter than their headers declare.
+
+    Raises InputError for lists in another encoding than the locale's, lists of different lengths,
+    indices beyond them, blank lines, and recordings that SimulEval cannot read as a whole.
+    """
+    encoding = locale.getpreferredencoding(False)  # as SimulEval does
+    sources = _read(source, encoding)
+    if target is None:
+        faults = _faults_of_lists(source, sources)
+        faults.append("`--target` must name the list of references, but is not given.")
+    elif not target.is_file():
+        faults = _faults_of_lists(source, sources)
+        faults.append(f"{target} (`--target`) does not exist.")
+    else:
+        faults = _faults_of_lists(source, sources, target, _read(target, encoding))
+    if isinstance(sources, list):
+        if wrong_indices := _faults_of_indices(start_index, end_index, len(sources)):
+            faults += wrong_indices
+        else:
+            indices = range(start_index, len(sources) if end_index < 0 else end_index)
+            headers, faults_of_recordings = _headers(source, {i + 1: sources[i] for i in indices})
+            faults += faults_of_recordings
+            _warn_of_short_recordings(source, sources, headers)
+    if faults:
+        raise InputError(
+            _message(
+                f"{source} cannot be evaluated. Nothing has been evaluated or overwritten. Correct "
+                "the lists, or skip a recording with --start-index and --end-index.",
+                faults,
             )
         )
-        raise InputError(
-            f"{source} and {target} must have equally many lines, "
-            f"but have {len(sources)} and {len(references)} instead: {shorter} ends at line {line}."
-        )
-    test_set = TestSet(source, target, tuple(sources), tuple(references), longest_ms=0)
-    faults = []
-    longest = 0.0
-    for number, header in enumerate(read_headers(sources), start=1):
-        if isinstance(header, AudioError):
-            faults.append(f"line {number}: {header}")
-        elif header.num_samples == 0:
-            faults.append(f"line {number}: {sources[number - 1]}: has no samples")
-        else:
-            longest = max(longest, 1000 * header.num_samples / header.sample_rate)
-    if faults:
-        shown = faults[:_MOST_NAMED]
-        if len(faults) > len(shown):
-            shown.append(f"... and {len(faults) - len(shown)} more")
-        raise InputError(
-            f"{source} names {len(faults)} recordings that cannot be used "
-            f"(relative paths start at {Path.cwd()}):\n  " + "\n  ".join(shown)
-        )
-    return replace(test_set, longest_ms=math.ceil(longest))
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a list, stripped as SimulEval does, without blank ones at its end."""
+def _read(path: Path, encoding: str = "utf-8", mark_allowed: bool = False) -> list[str] | ListError:
     try:
-        lines = read_list(path, mark_allowed=True)
+        return read_list(path, encoding, mark_allowed)
     except ListError as error:
-        raise InputError(str(error)) from error
-    if not any(lines):
-        raise InputError(f"{path}: is empty.")
-    while not lines[-1]:
-        lines.pop()
-    blank = [str(number) for number, line in enumerate(lines, start=1) if not line]
-    if blank:
-        raise InputError(
-            f"{path}: must have no blank line, but line {', '.join(blank[:_MOST_NAMED])} is one."
-        )
+        return error
+
+
+def _read_without_blank_end(path: Path) -> list[str] | ListError:
+    lines = _read(path, mark_allowed=True)
+    if isinstance(lines, list):
+        while lines and not lines[-1]:
+            lines.pop()
     return lines
+
+
+def _faults_of_lists(
+    source: Path,
+    sources: list[str] | ListError,
+    target: Path | None = None,
+    references: list[str] | ListError | None = None,
+) -> list[str]:
+    faults = []
+    for path, lines in ((source, sources), (target, references)):
+        if isinstance(lines, ListError):
+            faults.append(str(lines))
+        elif lines == []:
+            faults.append(f"{path} is empty.")
+    if isinstance(sources, list) and isinstance(references, list):
+        numbers = len(sources), len(references)
+        if 0 not in numbers and numbers[0] != numbers[1]:
+            pairs = sorted([(numbers[0], source), (numbers[1], target)])
+            longer = sources if numbers[0] > numbers[1] else references
+            blank = "" if longer[-1] else ", whose last line is blank"
+            faults.append(
+                f"{source} has {numbers[0]} lines and {target} has {numbers[1]}: {pairs[0][1]} is "
+                f"shorter by {pairs[1][0] - pairs[0][0]} than {pairs[1][1]}{blank}."
+            )
+    return faults
+
+
+def _faults_of_indices(start: int, end: int, count: int) -> list[str]:
+    faults = []
+    if count and not 0 <= start < count:
+        faults.append(f"`--start-index` must be from 0 to {count - 1}, but is {start} instead.")
+    if end > count:
+        faults.append(f"`--end-index` must be at most {count}, but is {end} instead.")
+    elif 0 <= end <= start:
+        faults.append(f"`--end-index` must be above `--start-index` {start}, but is {end} instead.")
+    return faults
+
+
+def _headers(source: Path, paths: Mapping[int, str]) -> tuple[dict[int, Header], list[str]]:
+    """The readable headers of recordings by their lines, and the faults of the others."""
+    faults = _blank_lines(source, paths, "the path of a recording")
+    lines = [line for line in paths if line not in faults]
+    headers = {}
+    for line, header in zip(lines, read_headers([paths[line] for line in lines]), strict=True):
+        if isinstance(header, AudioError):
+            faults[line] = f"{source}, line {line}: {header}"
+        else:
+            headers[line] = header
+    return headers, [faults[line] for line in sorted(faults)]
+
+
+def _blank_lines(path: Path, lines: Mapping[int, str], content: str) -> dict[int, str]:
+    return {
+        number: f"{path}, line {number}: is blank; each line must be {content}."
+        for number, line in lines.items()
+        if not line
+    }
+
+
+def _warn_of_short_recordings(
+    source: Path, sources: Sequence[str], headers: Mapping[int, Header]
+) -> None:
+    short = [line for line, header in headers.items() if header.fault]
+    if short:
+        logger.warning(
+            "%s: %d recordings are shorter than their headers say and are evaluated as they are; "
+            "the first is %s: %s.",
+            *(source, len(short), sources[short[0] - 1], headers[short[0]].fault),
+        )
+
+
+def _message(head: str, faults: Sequence[str]) -> str:
+    shown = list(faults[:_MOST_NAMED])
+    if len(faults) > len(shown):
+        shown.append(f"... and {len(faults) - len(shown)} more")
+    start = f"Relative paths start at {Path.cwd()}."
+    return "\n".join([f"{head} {start}", *(f"  {fault}" for fault in shown)])
 
 
 def check_single_references(test_set: TestSet) -> None:
@@ -110,8 +218,8 @@ def check_single_references(test_set: TestSet) -> None:
     if several:
         raise InputError(
             f"{test_set.target}: must have one reference a line, but line "
-            f"{', '.join(several[:_MOST_NAMED])} holds a tab: SimulEval takes what it separates "
-            "for one sentence. `echostream score` scores a log with several references."
+            f"{', '.join(several[:_MOST_NAMED])} holds a tab: SimulEval takes the line for one "
+            "sentence. `echostream score` scores a log with several references."
         )
 
 

@@ -1,9 +1,11 @@
-"""Reading any instances.log for scoring: what cannot be read is left out and reported.
+"""The reader of instances.log, SimulEval's log with one JSON object per utterance.
 
 Three builds of SimulEval write such logs: 1.1.4 of the package index, the head of its repository
-and the copy that StreamSpeech brings. A line of text output has a delay for each unit; a line of
-speech output has one for each write, with its duration, and never holds times with compute.
-`echostream.scoring.instances` reads the logs of our own sweeps and refuses what is not perfect.
+and the copy in StreamSpeech. A line of text output has one delay per unit; a line of speech output
+has one per write, with its duration, and never holds times with compute.
+
+`read_log` reads any log as far as possible and reports what it skips. `read_complete_log` reads the
+log of one of our own runs and refuses anything that is missing or damaged.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from echostream.scoring.instances import ScoringError
 from echostream.scoring.log_line import (
     LEAST_MS,
     MOST_BYTES,
@@ -31,22 +32,28 @@ from echostream.scoring.log_line import (
     times_of_field,
 )
 
-_MOST_NAMED = 20  # faults of one kind that are named one by one
+INSTANCES_LOG = "instances.log"
+_MOST_NAMED = 20  # faults of one kind that are listed one by one
+_UNIT_NAMES = {"word": "words", "char": "characters", "spm": "pieces"}
+
+
+class ScoringError(ValueError):
+    """A log that cannot be scored; the message names the file and what is wrong in it."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class Utterance:
     """One line of a log; times in ms."""
 
-    line: int
     index: int
     prediction: str  # for speech, the path of a recording
     reference: str | None
     delays: tuple[float, ...]
-    elapsed: tuple[float, ...]  # empty where the build wrote none
+    elapsed: tuple[float, ...]  # empty if the build wrote none
     source_ms: float
-    pieces: tuple[str, ...] | None  # SentencePiece units, where the build wrote them
-    durations: tuple[float, ...] | None  # of the writes; None for text
+    pieces: tuple[str, ...] | None = None  # SentencePiece units, if the build wrote them
+    durations: tuple[float, ...] | None = None  # of the writes; None for text
+    line: int = 0  # from 1
 
     @property
     def is_speech(self) -> bool:
@@ -55,58 +62,146 @@ class Entry:
 
 
 class Log(NamedTuple):
-    """The lines that could be read, one for each index and in its order, and what was wrong."""
+    """The readable lines, one per index and ordered by it, and what was wrong with the others."""
 
-    entries: tuple[Entry, ...]
-    left_out: tuple[str, ...]  # a sentence for each thing of the run that is not in the scores
-    remarks: tuple[str, ...]  # and for what is odd, but lost nothing
+    utterances: tuple[Utterance, ...]
+    skipped: tuple[str, ...]  # a sentence for each part of the run that is not in the scores
+    notes: tuple[str, ...]  # sentences about oddities that cost nothing
 
 
 def read_log(path: Path) -> Log:
-    """Reads a log as far as possible. Of two lines with one index the later holds, as in SimulEval.
+    """Reads a log as far as possible. Of two lines with one index the later counts (SimulEval).
 
-    Raises ScoringError when the file cannot be opened, holds no line that can be read, or mixes
-    text and speech.
+    Raises ScoringError if the file cannot be opened, holds no readable line, or mixes text and
+    speech.
     """
-    read: list[Entry] = []
-    left_out: list[str] = []
-    try:
-        for number, line in _lines(path):
-            try:
-                read.append(_parse(line, number))
-            except ValueError as error:
-                # After the last line end comes nothing, unless the writer was stopped.
-                cut = isinstance(error, BrokenLine) and not line.endswith(b"\n")
-                what = "is cut off in the middle" if cut else "cannot be read"
-                left_out.append(f"line {number} {what} and was left out ({error}).")
-    except OSError as error:
-        raise ScoringError(f"{path}: cannot be read: {error.strerror or error}") from error
+    read: list[Utterance] = []
+    skipped: list[str] = []
+    for number, line in _lines(path):
+        try:
+            read.append(parse_utterance(line, number))
+        except ValueError as error:
+            # Nothing follows the last line end, unless the writer was stopped.
+            cut = isinstance(error, BrokenLine) and not line.endswith(b"\n")
+            what = "is cut off in the middle" if cut else "cannot be read"
+            skipped.append(f"line {number} {what} and was left out ({error}).")
     if not read:
-        reason = left_out[0] if left_out else "the file is empty."
+        reason = skipped[0] if skipped else "the file is empty."
         raise ScoringError(f"{path}: holds no utterance that can be scored: {reason}")
-    if len({entry.is_speech for entry in read}) > 1:
+    if len({utterance.is_speech for utterance in read}) > 1:
         raise ScoringError(f"{path}: must be a log of text or of speech, but mixes both.")
-    entries, remarks = _one_each(read)
-    gaps = _gaps([entry.index for entry in entries])
-    left_out = [*_first(left_out, "lines were left out"), *_first(gaps, "gaps")]
+    utterances, notes = _one_per_index(read)
+    gaps = _gaps([utterance.index for utterance in utterances])
     return Log(
-        tuple(entries), tuple(left_out), tuple(_first(remarks, "utterances are there twice"))
+        tuple(utterances),
+        (*_first(skipped, "lines were left out"), *_first(gaps, "gaps")),
+        tuple(_first(notes, "utterances are there twice")),
     )
 
 
+def read_complete_log(
+    path: Path, num_expected: int | None = None, unit: str = "word"
+) -> list[Utterance]:
+    """Reads the log of a finished speech-to-text run with SimulEval's latency unit `unit`.
+
+    Raises ScoringError if a line cannot be read, if its units and times differ in number, or if the
+    indices are not 0, 1, ..., `num_expected` - 1.
+    """
+    utterances = []
+    for number, line in _lines(path):
+        try:
+            utterances.append(parse_complete_utterance(line, unit, number))
+        except ValueError as error:
+            raise ScoringError(f"{path}, line {number}: {error}") from error
+    indices = [utterance.index for utterance in utterances]
+    expected = len(indices) if num_expected is None else num_expected
+    if indices != list(range(expected)):
+        raise ScoringError(
+            f"{path}: must hold the utterances 0 to {expected - 1} in order, "
+            f"but holds {len(indices)} lines with other indices instead."
+        )
+    if not utterances:
+        raise ScoringError(f"{path}: holds no utterance.")
+    return utterances
+
+
+def parse_utterance(line: bytes, number: int = 0) -> Utterance:
+    """The utterance of a line of text or speech output; `number` is the number of the line.
+
+    Raises ValueError for anything that SimulEval does not write, BrokenLine if it is not JSON.
+    """
+    logged = parse_line(line)
+    speech = "durations" in logged
+    if not speech and isinstance(logged.get("source"), str):
+        raise ValueError("its source is text, whose latency is not measured in ms")
+    utterance = Utterance(
+        index=index_of(logged),
+        prediction=text_of_field(logged, "prediction"),
+        reference=optional_text(logged, "reference"),
+        delays=times_of_field(logged, "delays"),
+        elapsed=times_of_field(logged, "elapsed", least=-MOST_MS, optional=True),
+        source_ms=length_of_source(logged),
+        pieces=texts_of_field(logged, "prediction_spm") if "prediction_spm" in logged else None,
+        durations=times_of_field(logged, "durations") if speech else None,
+        line=number,
+    )
+    check_unused(logged)
+    _check_counts(utterance)
+    return utterance
+
+
+def parse_complete_utterance(line: bytes, unit: str, number: int = 0) -> Utterance:
+    """The utterance of a line of text output with a reference and all times, counted in `unit`.
+
+    Raises ValueError as `parse_utterance` does, and if a reference or a time is missing.
+    """
+    try:
+        utterance = parse_utterance(line, number)
+        if utterance.reference is None:
+            raise ValueError("it has no reference")
+        if utterance.is_speech:
+            raise ValueError("its output is speech")
+        if unit == "spm" and utterance.pieces is None:
+            raise ValueError("it has no 'prediction_spm'")
+    except ValueError as error:
+        raise ValueError(f"is not an instance of SimulEval: {error}.") from error
+    units = {"char": utterance.prediction, "spm": utterance.pieces or ()}.get(
+        unit, utterance.prediction.split()
+    )
+    if not len(units) == len(utterance.delays) == len(utterance.elapsed):
+        name = _UNIT_NAMES[unit]
+        raise ValueError(
+            f"must have one delay and one elapsed time per {name[:-1]}, but has "
+            f"{len(units)} {name}, {len(utterance.delays)} delays and "
+            f"{len(utterance.elapsed)} elapsed times instead."
+        )
+    return utterance
+
+
+def parse_index(line: bytes) -> int:
+    """The index of the utterance of a line. Raises ValueError if there is none."""
+    return index_of(parse_line(line))
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Each line that is not blank with its number; one that is too long, as far as it may go."""
-    if path.exists() and not path.is_file():
-        raise OSError("it is not a file")  # a pipe would be waited for
-    number = 0
-    with open(path, "rb") as file:
-        while line := file.readline(MOST_BYTES + 1):
-            number += 1
-            rest = line
-            while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
-                rest = file.readline(MOST_BYTES + 1)
-            if line.strip():
-                yield number, line
+    """The number and content of each line that is not blank; a line that is too long is cut.
+
+    Raises ScoringError if the file cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is not a file")  # reading a pipe would block
+        number = 0
+        with open(path, "rb") as file:
+            while line := file.readline(MOST_BYTES + 1):
+                number += 1
+                rest = line
+                while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
+                    rest = file.readline(MOST_BYTES + 1)
+                if line.strip():
+                    yield number, line
+    except OSError as error:
+        raise ScoringError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _first(sentences: Sequence[str], what: str) -> list[str]:
@@ -114,17 +209,17 @@ def _first(sentences: Sequence[str], what: str) -> list[str]:
     return [*sentences[:_MOST_NAMED], *([f"{more} more {what}."] if more > 0 else [])]
 
 
-def _one_each(read: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
-    found: dict[int, Entry] = {}
-    remarks = []
-    for entry in read:
-        if entry.index in found:
-            remarks.append(
-                f"utterance {entry.index} is there twice; line {entry.line} holds, "
-                f"line {found[entry.index].line} does not count."
+def _one_per_index(read: Sequence[Utterance]) -> tuple[list[Utterance], list[str]]:
+    found: dict[int, Utterance] = {}
+    notes = []
+    for utterance in read:
+        if utterance.index in found:
+            notes.append(
+                f"utterance {utterance.index} is there twice; line {utterance.line} holds, "
+                f"line {found[utterance.index].line} does not count."
             )
-        found[entry.index] = entry
-    return [found[index] for index in sorted(found)], remarks
+        found[utterance.index] = utterance
+    return [found[index] for index in sorted(found)], notes
 
 
 def _gaps(indices: Sequence[int]) -> list[str]:
@@ -137,39 +232,18 @@ def _gaps(indices: Sequence[int]) -> list[str]:
     return gaps
 
 
-def _parse(line: bytes, number: int) -> Entry:
-    logged = parse_line(line)
-    speech = "durations" in logged
-    if not speech and isinstance(logged.get("source"), str):
-        raise ValueError("its source is text, whose latency is not measured in ms")
-    entry = Entry(
-        line=number,
-        index=index_of(logged),
-        prediction=text_of_field(logged, "prediction"),
-        reference=optional_text(logged, "reference"),
-        delays=times_of_field(logged, "delays"),
-        elapsed=times_of_field(logged, "elapsed", least=-MOST_MS, optional=True),
-        source_ms=length_of_source(logged),
-        pieces=texts_of_field(logged, "prediction_spm") if "prediction_spm" in logged else None,
-        durations=times_of_field(logged, "durations") if speech else None,
-    )
-    check_unused(logged)
-    _check(entry)
-    return entry
-
-
-def _check(entry: Entry) -> None:
-    num_delays = len(entry.delays)
-    for name, values in (("elapsed", entry.elapsed), ("prediction_spm", entry.pieces)):
+def _check_counts(utterance: Utterance) -> None:
+    num_delays = len(utterance.delays)
+    for name, values in (("elapsed", utterance.elapsed), ("prediction_spm", utterance.pieces)):
         if values and len(values) != num_delays:
             raise ValueError(f"it has {num_delays} delays, but {len(values)} {name}")
-    if any(b < a for a, b in pairwise(entry.delays)):
+    if any(b < a for a, b in pairwise(utterance.delays)):
         raise ValueError("its delays go back")
-    if entry.durations is not None:
-        if len(entry.durations) != num_delays or min(entry.durations, default=1) < LEAST_MS:
+    if utterance.durations is not None:
+        if len(utterance.durations) != num_delays or min(utterance.durations, default=1) < LEAST_MS:
             raise ValueError(f"it must have {num_delays} positive durations")
-        if sum(entry.durations) > MOST_SPEECH_MS:
+        if sum(utterance.durations) > MOST_SPEECH_MS:
             raise ValueError(f"its durations must be at most {MOST_SPEECH_MS:g} ms together")
-    elif len(entry.prediction.split()) > num_delays:
-        num_words = len(entry.prediction.split())
+    elif len(utterance.prediction.split()) > num_delays:
+        num_words = len(utterance.prediction.split())
         raise ValueError(f"its {num_words} words have only {num_delays} delays")

@@ -1,7 +1,7 @@
-"""A line of instances.log, field by field: each is what SimulEval writes there, or refused.
+"""The fields of a line of instances.log, checked one by one.
 
-All functions raise ValueError naming the key, what is allowed and what was found. The limits keep
-one damaged or hostile line from taking hours or all memory; no run comes near them.
+All functions raise ValueError naming the key, what is allowed and what was found. The limits are
+far above any real run; they keep a damaged or hostile line from taking hours or all memory.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 from echostream.scoring.texts import MOST_MARKS, has_too_many_marks
 
 MOST_BYTES = 1 << 24  # of a line
-MOST_CHARACTERS = 200_000  # of a text: four hours of speech, which SimulEval holds in a list
+MOST_CHARACTERS = 200_000  # of a text: four hours of speech
 MOST_MS = 1e9  # of a time: eleven days
 MOST_SPEECH_MS = 1e8  # of all speech of an utterance: a day
-LEAST_MS = 1e-3  # of a source: less than a sample at any rate
+LEAST_MS = 1e-3  # of a source: less than one sample at any rate
 _SHOWN = 40  # characters of a wrong value in a message
 
 
 class BrokenLine(ValueError):
-    """A line that is no JSON in UTF-8, as one that was cut off is not."""
+    """A line that is not JSON in UTF-8, for example because it was cut off."""
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def text_of_field(logged: Mapping[str, Any], key: str) -> str:
 
 
 def optional_text(logged: Mapping[str, Any], key: str) -> str | None:
-    """A text, or None where it is null or not there."""
+    """A text, or None if it is null or missing."""
     value = logged.get(key)
     return None if value is None else _text(value, f"`{key}`", "a text or null")
 
@@ -63,22 +63,23 @@ def texts_of_field(logged: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """A list of texts."""
     values = _list(_get(logged, key), key, "texts")
     return tuple(
-        _text(value, f"`{key}`", "a list of texts", place) for place, value in enumerate(values, 1)
+        _text(value, f"`{key}`", "a list of texts", position)
+        for position, value in enumerate(values, 1)
     )
 
 
 def times_of_field(
     logged: Mapping[str, Any], key: str, least: float = 0, optional: bool = False
 ) -> tuple[float, ...]:
-    """A list of times in ms; with `optional`, an empty one where it is null or not there."""
+    """A list of times in ms; with `optional`, an empty one if it is null or missing."""
     if optional and logged.get(key) is None:
         return ()
     allowed = f"numbers of ms from {least:g} to {MOST_MS:g}"
     values = _list(_get(logged, key), key, allowed)
-    for place, value in enumerate(values, start=1):
+    for position, value in enumerate(values, start=1):
         if not _is_number(value) or not least <= value <= MOST_MS:
             raise ValueError(
-                f"`{key}` must be a list of {allowed}, but entry {place} is {_show(value)}"
+                f"`{key}` must be a list of {allowed}, but entry {position} is {_show(value)}"
             )
     return tuple(map(float, values))
 
@@ -94,7 +95,7 @@ def length_of_source(logged: Mapping[str, Any]) -> float:
 
 
 def index_of(logged: Mapping[str, Any]) -> int:
-    """`index`, the place of the utterance in the list."""
+    """`index`, the position of the utterance in the list."""
     value = _get(logged, "index")
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_MS:
         raise ValueError(
@@ -104,7 +105,7 @@ def index_of(logged: Mapping[str, Any]) -> int:
 
 
 def check_unused(logged: Mapping[str, Any]) -> None:
-    """The fields that nothing is worked out of: their types tell of a damaged line all the same."""
+    """Checks the types of fields that are not used: a wrong type means a damaged line."""
     length = logged.get("prediction_length")
     if length is not None and not (_is_number(length) and 0 <= length <= MOST_MS):
         raise ValueError(f"`prediction_length` must be a number from 0, but is {_show(length)}")
@@ -125,8 +126,8 @@ def _list(value: Any, key: str, of: str) -> list[Any]:
     return value
 
 
-def _text(value: Any, name: str, allowed: str, place: int | None = None) -> str:
-    where = "" if place is None else f"entry {place} "
+def _text(value: Any, name: str, allowed: str, position: int | None = None) -> str:
+    where = "" if position is None else f"entry {position} "
     if not isinstance(value, str):
         raise ValueError(f"{name} must be {allowed}, but {where}is {_show(value)}")
     if len(value) > MOST_CHARACTERS:
@@ -149,7 +150,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    """A value as JSON, cut where it is long."""
+    """A value as JSON, shortened if it is long."""
     try:
         shown = json.dumps(value)
     except RecursionError:

@@ -1,12 +1,12 @@
-"""The scores of runs as a Markdown page: a table, the values with compute, and the findings."""
+"""The scores of runs as a Markdown page: a table, the values with compute, and warnings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from echostream.scoring.findings import findings
-from echostream.scoring.metrics.table import AWARE, NAMES
-from echostream.scoring.score import Counted, RunScores
+from echostream.scoring.metrics.table import COMPUTATION_AWARE, NAMES
+from echostream.scoring.score import MetricTable, RunScores
+from echostream.scoring.warnings import warnings_of
 
 WORDS = "words"
 CHARACTERS = "characters"
@@ -18,52 +18,52 @@ UNITS = {
     "char": CHARACTERS,
     "write": "writes of speech",
 }
-AS_BUILT = "as the build counts"
-ERROR_RATES = {"WER": False, "CER": True}  # whether characters are counted
+AS_SIMULEVAL = "as the build counts"
+ERROR_RATES = {"WER": False, "CER": True}  # True: of characters
 _SAME = 1e-9
 
 
-def countings(run: RunScores) -> Iterator[tuple[str, Counted]]:
-    """The rows of a run: in words, where they are known, or characters, and as its build counts.
+def rows_of(run: RunScores) -> Iterator[tuple[str, MetricTable]]:
+    """The rows of a run with their labels: in words or characters, and in SimulEval's units.
 
-    One row is enough where both say the same.
+    The second is left out if it has the same values; the first, if the words are unknown.
     """
     label, own = (WORDS, run.words) if run.characters is None else (CHARACTERS, run.characters)
     if own is not None:
         yield label, own
-    if own is None or _differ(own.values, run.as_built.values):
-        yield f"{UNITS[run.unit]}, {AS_BUILT}", run.as_built
+    if own is None or _differ(own.values, run.simuleval_units.values):
+        yield f"{UNITS[run.unit]}, {AS_SIMULEVAL}", run.simuleval_units
 
 
 def error_rate(run: RunScores, name: str) -> float | None:
-    """WER or CER of a run; None where it is the other, or neither was asked for."""
+    """WER or CER of a run; None for the one of the two that was not computed."""
     return run.error_rate if ERROR_RATES[name] is (run.characters is not None) else None
 
 
 def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
-    """The page about runs by their names."""
+    """The page about runs, by their names."""
     parts = [_table(runs, has_yaal)]
     aware = {name: run for name, run in runs.items() if run.compute_rtf is not None}
     if aware:
         parts.append("With compute (computation-aware):")
-        parts.append(_table(aware, has_yaal, AWARE))
+        parts.append(_table(aware, has_yaal, COMPUTATION_AWARE))
     parts.append("Latencies in ms, AP as a share; means over the utterances with a word.")
     signatures = _signatures(runs)
     if signatures:
         parts.append("\n".join(f"- {line}" for line in signatures))
     if not has_yaal:
         parts.append("YAAL is added where OmniSTEval is installed: `pip install OmniSTEval`.")
-    said: dict[str, list[str]] = {}
+    warnings: dict[str, list[str]] = {}
     for name, run in runs.items():
-        for line in findings(run):
-            said.setdefault(line, []).append(name)
-    if said:
-        parts.append("\n".join(f"- {', '.join(names)}: {line}" for line, names in said.items()))
+        for line in warnings_of(run):
+            warnings.setdefault(line, []).append(name)
+    if warnings:
+        parts.append("\n".join(f"- {', '.join(names)}: {line}" for line, names in warnings.items()))
     return "\n\n".join(parts) + "\n"
 
 
 def _signatures(runs: Mapping[str, RunScores]) -> list[str]:
-    """How quality was computed; with the names of the runs where it was not the same for all."""
+    """sacrebleu's signatures, with the names of the runs if these differ in them."""
     users: dict[str, dict[str, list[str]]] = {}
     for run_name, run in runs.items():
         for name, signature in ({} if run.quality is None else run.quality.signatures).items():
@@ -87,16 +87,16 @@ def _table(runs: Mapping[str, RunScores], has_yaal: bool, suffix: str = "") -> s
         [
             name,
             label,
-            str(counted.num_utterances),
+            str(metrics.num_utterances),
             *(_cell("", _quality(run, metric)) for metric in quality),
-            *(_cell(metric, counted.values[metric + suffix]) for metric in names),
+            *(_cell(metric, metrics.values[metric + suffix]) for metric in names),
         ]
         for name, run in runs.items()
-        for label, counted in countings(run)
+        for label, metrics in rows_of(run)
     ]
     if suffix:
         header.append("compute RTF")
-        rtfs = [run.compute_rtf for run in runs.values() for _ in countings(run)]
+        rtfs = [run.compute_rtf for run in runs.values() for _ in rows_of(run)]
         rows = [[*row, _cell("AP", rtf)] for row, rtf in zip(rows, rtfs, strict=True)]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     dashes = ["-" * width for width in widths]
@@ -124,10 +124,10 @@ def _cell(metric: str, value: float | None) -> str:
 
 def _differ(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> bool:
     for name, value in one.items():
-        built = other[name]
-        if value is None or built is None:
-            if value is not built:
+        second = other[name]
+        if value is None or second is None:
+            if value is not second:
                 return True
-        elif abs(value - built) > _SAME:
+        elif abs(value - second) > _SAME:
             return True
     return False

@@ -10,8 +10,7 @@ from typing import Literal, NamedTuple
 
 import sentencepiece
 
-from echostream.scoring.instances import ScoringError
-from echostream.scoring.log import Entry, Log, read_log
+from echostream.scoring.log import INSTANCES_LOG, Log, ScoringError, Utterance, read_log
 from echostream.scoring.metrics.degenerate import Degeneracy, degeneracy
 from echostream.scoring.metrics.quality import (
     DEFAULT_TOKENIZER,
@@ -21,12 +20,12 @@ from echostream.scoring.metrics.quality import (
 )
 from echostream.scoring.metrics.table import compute_rtf, measure
 from echostream.scoring.metrics.wer import word_error_rate
-from echostream.scoring.texts import characters, composed, is_composed, references_of
-from echostream.scoring.timeline import Timeline
-from echostream.scoring.words import Unit, characters_of, text_of, unit_of, word_ends
+from echostream.scoring.texts import composed, is_composed, references_of
+from echostream.scoring.timeline import Timeline, in_characters, in_simuleval_units, in_words
+from echostream.scoring.words import Unit, text_of, unit_of, word_ends
 
-LOG_NAME = "instances.log"
-# Fewer predictions than this that a SentencePiece model cuts as the log does: another model's.
+# If fewer predictions than this split into as many pieces as they have delays, the SentencePiece
+# model is not the one that wrote them.
 LEAST_SHARE_OF_PIECES = 0.5
 
 Task = Literal["st", "asr"]
@@ -40,186 +39,181 @@ class Options:
     task: Task = "st"  # asr: also the word error rate
     processor: sentencepiece.SentencePieceProcessor | None = None  # pieces of the target
     omnisteval: ModuleType | None = None  # for YAAL
-    # What latency is counted in, one of LATENCY_UNITS; None: what the log is counted in.
+    # The unit of latency, one of LATENCY_UNITS; None: the unit of the log.
     latency_unit: str | None = None
-    # Of sacrebleu; None: its default, or `char` where the run is counted in characters.
+    # Of sacrebleu; None: its default, or `char` if the run is counted in characters.
     tokenizer: str | None = None
 
 
-class Counted(NamedTuple):
-    """Latency metrics of a run by name (None where undefined), over so many utterances."""
+class MetricTable(NamedTuple):
+    """Latency metrics of a run by name (None if undefined) and their number of utterances."""
 
     num_utterances: int
     values: dict[str, float | None]
 
 
-class Cuts(NamedTuple):
-    """Utterances of a run whose units can be put together to words, by how that is known."""
+class TextScores(NamedTuple):
+    """Quality of the texts of a run in NFC."""
+
+    quality: Quality
+    # Of the texts exactly as they are in the log; None if those are the same.
+    quality_as_logged: Quality | None
+
+
+class Segmentation(NamedTuple):
+    """For how many utterances of a run the units can be grouped into words, and how."""
 
     by_log: int
     by_model: int
-    unknown: tuple[Entry, ...]
-    has_model: bool  # a model of the pieces was given
+    unknown: tuple[Utterance, ...]
+    has_model: bool  # a SentencePiece model was given
 
 
 @dataclass(frozen=True)
 class RunScores:
-    """Everything `echostream score` says about one run."""
+    """All results of `echostream score` for one run."""
 
     path: Path  # of the log
     log: Log
     unit: Unit
     tokenizer: str  # of sacrebleu
-    quality: Quality | None  # None for speech, and where a reference is missing
-    # Of the texts as they are in the log, where those compared are others: words put together from
-    # pieces, other forms of Unicode, several references.
+    quality: Quality | None  # None for speech, and if a reference is missing
+    # Of the texts as logged, if the texts compared differ from them: words joined from pieces,
+    # other Unicode forms, several references.
     quality_as_logged: Quality | None
     num_recomposed: int  # texts that were not in NFC
     num_several: int  # utterances with several references
-    error_rate: float | None  # of words, or of characters where those are counted
-    as_built: Counted  # in the units that the build counted
-    words: Counted | None  # None where the words of the units are not known
-    characters: Counted | None  # None where words are counted
-    cuts: Cuts
+    error_rate: float | None  # of words, or of characters if those are counted
+    simuleval_units: MetricTable  # in the units that the build of SimulEval counted
+    words: MetricTable | None  # None if the words of the units are unknown
+    characters: MetricTable | None  # None if words are counted
+    segmentation: Segmentation
     degeneracy: Degeneracy | None
     compute_rtf: float | None
 
     @property
     def num_empty(self) -> int:
-        """Utterances of which nothing was written; they count in the quality alone."""
-        return sum(not entry.delays for entry in self.log.entries)
+        """Utterances with empty output; they count in the quality only."""
+        return sum(not utterance.delays for utterance in self.log.utterances)
 
 
 def find_log(run: Path) -> Path:
     """The log of a run folder; a path that is a file is the log itself."""
-    return run if run.is_file() else run / LOG_NAME
+    return run if run.is_file() else run / INSTANCES_LOG
 
 
 def score_run(path: Path, options: Options) -> RunScores:
-    """Scores a log. Raises ScoringError when it holds nothing that can be scored as asked."""
+    """Scores a log. Raises ScoringError if it has nothing that can be scored with the options."""
     log = read_log(path)
-    unit = unit_of(log.entries, options.latency_unit)
+    unit = unit_of(log.utterances, options.latency_unit)
     _check_unit(path, unit, options)
     by_character = (
         unit == "char" if options.latency_unit is None else options.latency_unit == "char"
     )
     tokenizer = options.tokenizer or (UNSPACED_TOKENIZER if by_character else DEFAULT_TOKENIZER)
-    spoken = [entry for entry in log.entries if entry.delays]
-    built = [_as_built(entry, unit, options) for entry in spoken]
-    cuts, by_word = _cut_into_words(spoken, unit, options)
-    by_char = [_by_characters(path, entry, unit) for entry in spoken] if by_character else None
-    counted = by_char or by_word or built
-    logged = [entry.prediction for entry in log.entries]
-    lines = [entry.reference for entry in log.entries if entry.reference is not None]
-    texts = [composed(text_of(entry)) for entry in log.entries]
-    references = [references_of(composed(line)) for line in lines]
-    has_quality = unit != "write" and len(lines) == len(texts)
-    differs = logged != texts or [(line,) for line in lines] != references
+    nonempty = [utterance for utterance in log.utterances if utterance.delays]
+    logged_times = [in_simuleval_units(one, unit, options.processor) for one in nonempty]
+    segmentation, word_times = _group_into_words(nonempty, unit, options)
+    character_times = _in_characters(path, nonempty, unit) if by_character else None
+    predictions = [text_of(utterance) for utterance in log.utterances]
+    references = [one.reference for one in log.utterances if one.reference is not None]
+    texts: TextScores | None = None
+    error_rate = None
+    if unit != "write" and len(references) == len(predictions):
+        logged = [utterance.prediction for utterance in log.utterances]
+        texts = compare_texts(predictions, references, tokenizer, logged)
+        if options.task == "asr":
+            error_rate = word_error_rate(
+                [references_of(composed(line)) for line in references],
+                list(map(composed, predictions)),
+                "char" if by_character else "word",
+            )
     return RunScores(
         path=path,
         log=log,
         unit=unit,
         tokenizer=tokenizer,
-        quality=quality(texts, references, tokenizer) if has_quality else None,
-        quality_as_logged=(quality(logged, lines, tokenizer) if has_quality and differs else None),
-        num_recomposed=sum(not is_composed(text) for text in (*logged, *lines)),
-        num_several=sum(len(several) > 1 for several in references),
-        error_rate=(
-            word_error_rate(references, texts, "char" if by_character else "word")
-            if has_quality and options.task == "asr"
-            else None
+        quality=None if texts is None else texts.quality,
+        quality_as_logged=None if texts is None else texts.quality_as_logged,
+        num_recomposed=num_recomposed(log.utterances),
+        num_several=sum(len(references_of(line)) > 1 for line in references),
+        error_rate=error_rate,
+        simuleval_units=_metrics(logged_times, options),
+        words=None if word_times is None else _metrics(word_times, options),
+        characters=None if character_times is None else _metrics(character_times, options),
+        segmentation=segmentation,
+        degeneracy=(
+            None if unit == "write" else degeneracy(character_times or word_times or logged_times)
         ),
-        as_built=Counted(len(built), measure(built, options.omnisteval)),
-        words=_counted(by_word, options),
-        characters=_counted(by_char, options),
-        cuts=cuts,
-        degeneracy=None if unit == "write" else degeneracy(counted),
-        compute_rtf=compute_rtf(built),
+        compute_rtf=compute_rtf(logged_times),
+    )
+
+
+def compare_texts(
+    predictions: Sequence[str], references: Sequence[str], tokenizer: str, logged: Sequence[str]
+) -> TextScores:
+    """Quality in NFC; a tab separates several references. `logged`: the predictions as logged."""
+    texts = list(map(composed, predictions))
+    choices = [references_of(composed(line)) for line in references]
+    differs = list(logged) != texts or [(line,) for line in references] != choices
+    return TextScores(
+        quality(texts, choices, tokenizer),
+        quality(logged, references, tokenizer) if differs else None,
+    )
+
+
+def num_recomposed(utterances: Sequence[Utterance]) -> int:
+    """Predictions and references that are not in NFC."""
+    return sum(not is_composed(one.prediction) for one in utterances) + sum(
+        not is_composed(one.reference) for one in utterances if one.reference is not None
     )
 
 
 def _check_unit(path: Path, unit: Unit, options: Options) -> None:
-    asked = options.latency_unit
-    if asked == "char" and unit == "write":
+    wanted = options.latency_unit
+    if wanted == "char" and unit == "write":
         raise ScoringError(f"{path}: the output is speech, which has no characters.")
-    if asked == "spm" and unit not in ("spm", "piece"):
+    if wanted == "spm" and unit not in ("spm", "piece"):
         raise ScoringError(f"{path}: was not counted in SentencePiece pieces, as `spm` says.")
 
 
-def _counted(timelines: Sequence[Timeline] | None, options: Options) -> Counted | None:
-    if timelines is None:
-        return None
-    return Counted(len(timelines), measure(timelines, options.omnisteval))
+def _metrics(timelines: Sequence[Timeline], options: Options) -> MetricTable:
+    return MetricTable(len(timelines), measure(timelines, options.omnisteval))
 
 
-def _by_characters(path: Path, entry: Entry, unit: Unit) -> Timeline:
-    times = list(zip(entry.delays, entry.elapsed or entry.delays, strict=True))
-    found = characters_of(entry, unit, times)
-    if found is None:
-        raise ScoringError(
-            f"{path}, line {entry.line}: {len(entry.delays)} delays cannot be shared among the "
-            "characters of the prediction, so the latency by character is not known."
-        )
-    whens = found[1]
-    wanted = None if entry.reference is None else references_of(entry.reference)[0]
-    num_characters = len(whens) if wanted is None else max(1, len(characters(wanted)))
-    return Timeline(
-        tuple(when[0] for when in whens),
-        tuple(when[1] for when in whens) if entry.elapsed else (),
-        entry.source_ms,
-        num_characters,
-    )
+def _in_characters(path: Path, nonempty: Sequence[Utterance], unit: Unit) -> list[Timeline]:
+    timelines = []
+    for utterance in nonempty:
+        timeline = in_characters(utterance, unit)
+        if timeline is None:
+            raise ScoringError(
+                f"{path}, line {utterance.line}: {len(utterance.delays)} delays cannot be shared "
+                "among the characters of the prediction, so the latency by character is not known."
+            )
+        timelines.append(timeline)
+    return timelines
 
 
-def _as_built(entry: Entry, unit: Unit, options: Options) -> Timeline:
-    return Timeline(
-        entry.delays,
-        entry.elapsed,
-        entry.source_ms,
-        _units_of_reference(entry, unit, options),
-        entry.durations or (),
-    )
-
-
-def _units_of_reference(entry: Entry, unit: Unit, options: Options) -> int | None:
-    """The length of the reference as SimulEval counts it; without one it takes the output's."""
-    if entry.reference is None:
-        return len(entry.delays)
-    if unit == "char":
-        return len(entry.reference.strip()) or None
-    if unit == "spm":
-        return len(options.processor.encode(entry.reference)) or None if options.processor else None
-    return len(entry.reference.split(" "))
-
-
-def _cut_into_words(
-    spoken: Sequence[Entry], unit: Unit, options: Options
-) -> tuple[Cuts, list[Timeline] | None]:
+def _group_into_words(
+    nonempty: Sequence[Utterance], unit: Unit, options: Options
+) -> tuple[Segmentation, list[Timeline] | None]:
     if unit == "write":
-        return Cuts(0, 0, (), False), None
+        return Segmentation(0, 0, (), False), None
     timelines = []
     by_log = by_model = 0
     unknown = []
-    for entry in spoken:
-        ends = word_ends(entry, unit, None)
+    for utterance in nonempty:
+        ends = word_ends(utterance, unit, None)
         if ends is not None:
             by_log += 1
         else:
-            ends = word_ends(entry, unit, options.processor)
+            ends = word_ends(utterance, unit, options.processor)
             by_model += ends is not None
         if ends is None:
-            unknown.append(entry)
+            unknown.append(utterance)
         else:
-            timelines.append(_by_words(entry, ends))
-    cuts = Cuts(by_log, by_model, tuple(unknown), options.processor is not None)
+            timelines.append(in_words(utterance, ends))
+    segmentation = Segmentation(by_log, by_model, tuple(unknown), options.processor is not None)
     if unknown and by_model < LEAST_SHARE_OF_PIECES * (by_model + len(unknown)):
-        return cuts, None
-    return cuts, timelines
-
-
-def _by_words(entry: Entry, ends: Sequence[int]) -> Timeline:
-    wanted = None if entry.reference is None else references_of(entry.reference)[0]
-    num_words = len(ends) if wanted is None else max(1, len(wanted.split()))
-    elapsed = tuple(entry.elapsed[end] for end in ends) if entry.elapsed else ()
-    delays = tuple(entry.delays[end] for end in ends)
-    return Timeline(delays, elapsed, entry.source_ms, num_words)
+        return segmentation, None
+    return segmentation, timelines

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from echostream.files import write_whole
-from echostream.scoring.findings import findings
-from echostream.scoring.metrics.table import AWARE, NAMES
-from echostream.scoring.report import ERROR_RATES, countings, error_rate
-from echostream.scoring.score import Counted, RunScores
+from echostream.scoring.metrics.table import COMPUTATION_AWARE, NAMES
+from echostream.scoring.report import ERROR_RATES, error_rate, rows_of
+from echostream.scoring.score import MetricTable, RunScores
+from echostream.scoring.tables import json_text, tsv_text
+from echostream.scoring.warnings import warnings_of
 
 STEM = "echostream_scores"
 COLUMNS = (
     *("run", "counted_in", "num_utterances", "num_empty", "BLEU", "chrF", *ERROR_RATES),
     *NAMES,
-    *(name + AWARE for name in NAMES),
+    *(name + COMPUTATION_AWARE for name in NAMES),
     "compute_rtf",
 )
 
@@ -34,21 +33,21 @@ def write_scores(run: RunScores) -> None:
 
 
 def printable(name: str) -> str:
-    """The name of a file as text: what is not UTF-8 is replaced, and it stays in one cell."""
+    """The name of a file as the text of one cell; bytes that are not UTF-8 are replaced."""
     text = os.fsencode(name).decode("utf-8", "replace")
     return "".join(" " if character in "\t\r\n" else character for character in text)
 
 
 def to_json(run: RunScores) -> str:
-    """Everything about a run; what is not known is null."""
+    """Everything about a run; unknown values are null."""
     content: dict[str, Any] = {
         "unit": run.unit,
-        "num_utterances": len(run.log.entries),
+        "num_utterances": len(run.log.utterances),
         "num_empty": run.num_empty,
         "quality": _quality(run),
-        "words": _counted(run.words),
-        "characters": _counted(run.characters),
-        "as_the_build_counts": _counted(run.as_built),
+        "words": _metrics(run.words),
+        "characters": _metrics(run.characters),
+        "as_the_build_counts": _metrics(run.simuleval_units),
         "compute_rtf": run.compute_rtf,
         "policy": None
         if run.degeneracy is None
@@ -58,30 +57,30 @@ def to_json(run: RunScores) -> str:
             "degenerate": run.degeneracy.is_degenerate,
             "offline": run.degeneracy.is_offline,
         },
-        "left_out": list(run.log.left_out),
-        "findings": findings(run),
+        "left_out": list(run.log.skipped),
+        "findings": warnings_of(run),
     }
-    return json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n"
+    return json_text(content)
 
 
 def to_tsv(runs: Mapping[str, RunScores]) -> str:
-    """A row for each run and way of counting; an unknown value is an empty cell."""
-    lines = ["\t".join(COLUMNS)]
+    """One line per run and unit of counting; unknown values are empty cells."""
+    rows = []
     for name, run in runs.items():
-        for label, counted in countings(run):
+        for label, metrics in rows_of(run):
             values: dict[str, Any] = {
                 "run": name,
                 "counted_in": label,
-                "num_utterances": counted.num_utterances,
+                "num_utterances": metrics.num_utterances,
                 "num_empty": run.num_empty,
                 **{rate: error_rate(run, rate) for rate in ERROR_RATES},
                 "compute_rtf": run.compute_rtf,
-                **counted.values,
+                **metrics.values,
             }
             if run.quality is not None:
                 values |= {"BLEU": run.quality.BLEU, "chrF": run.quality.chrF}
-            lines.append("\t".join(_cell(values.get(column)) for column in COLUMNS))
-    return "\n".join(lines) + "\n"
+            rows.append(values)
+    return tsv_text(COLUMNS, rows, decimals=6)
 
 
 def _quality(run: RunScores) -> dict[str, Any] | None:
@@ -96,22 +95,7 @@ def _quality(run: RunScores) -> dict[str, Any] | None:
     }
 
 
-def _counted(counted: Counted | None) -> dict[str, Any] | None:
-    if counted is None:
+def _metrics(metrics: MetricTable | None) -> dict[str, Any] | None:
+    if metrics is None:
         return None
-    return {"num_utterances": counted.num_utterances, **counted.values}
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
-
-
-def _without_nan(value: Any) -> Any:
-    """The same JSON value with null for NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return {"num_utterances": metrics.num_utterances, **metrics.values}

@@ -1,7 +1,7 @@
-"""Texts as they are compared: in Unicode's composed form, with one or several references.
+"""Texts for comparison: in Unicode's composed form (NFC), with one or several references.
 
-A letter with an accent can be one code point (NFC) or two (NFD): the same text to a reader, another
-to a metric. Both sides of a comparison are therefore brought to NFC.
+A letter with an accent can be one code point (NFC) or two (NFD): the same text for a reader, not
+for a metric. Both sides of a comparison are therefore normalised to NFC.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 BETWEEN_REFERENCES = "\t"
-# Marks on one letter, the limit of Unicode's stream-safe texts; more take NFC the square of time.
+# Marks on one letter, the limit of Unicode's stream-safe texts; NFC is quadratic in their number.
 MOST_MARKS = 30
 _LONGEST_GROUP = 2 + MOST_MARKS
 
@@ -38,22 +38,22 @@ def has_too_many_marks(text: str) -> bool:
 
 
 def references_of(line: str) -> tuple[str, ...]:
-    """The references of a line, which a tab separates; blank ones do not count, unless all are."""
+    """The references of a line, separated by tabs; blank ones are dropped, unless all are blank."""
     parts = [part.strip() for part in line.split(BETWEEN_REFERENCES)] if "\t" in line else [line]
     return tuple(filter(None, parts)) or ("",)
 
 
 def characters(text: str) -> list[str]:
-    """The characters that count: those of NFC, without spaces of any kind."""
+    """The characters of the text in NFC, without white space."""
     return [character for character in composed(text) if not character.isspace()]
 
 
 def characters_with_times(
     text: str, times: Sequence[tuple[float, ...]]
 ) -> tuple[list[str], list[tuple[float, ...]]]:
-    """`characters` of a text whose code points have `times`, a tuple each, and theirs.
+    """`characters` of a text and their times, from the times of its code points.
 
-    A character that is composed of several code points is there when the last of them is.
+    A character composed of several code points has the time of the last of them.
     """
     if is_composed(text):
         pairs = [(character, time) for character, time in zip(text, times, strict=True)]
@@ -68,7 +68,7 @@ def characters_with_times(
 
 
 def _groups(text: str, times: Sequence[tuple[float, ...]]) -> list[tuple[str, tuple[float, ...]]]:
-    """Code points that are composed with their neighbours, together; each with its last time."""
+    """Code points grouped with the neighbours they compose with, each group with its last time."""
     groups: list[tuple[str, tuple[float, ...]]] = []
     for character, time in zip(text, times, strict=True):
         if groups:

@@ -19,9 +19,9 @@ from echostream.backends.export.progress import Report, Stages, silent
 from echostream.backends.export.trace import trace_step
 from echostream.backends.export.weights import refer_to
 from echostream.backends.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
-from echostream.backends.onnx.digest import UNSEALED, digest, sealed
+from echostream.backends.onnx.digest import UNSEALED, sealed
 from echostream.config import EncoderConfig, to_dict
-from echostream.files import replacing
+from echostream.files import replacing, sha256_of
 from echostream.model_folder import WEIGHTS, load_network, open_folder, save_weights
 from echostream.models import EchoStreamModel, ZipformerEncoder
 from echostream.models.echostream import CtcOutput
@@ -53,7 +53,7 @@ def export_model(path: str | Path, int8: bool = False, report: Report = silent) 
         with stages.stage(f"{STEP}: tracing the network"):
             proto = trace_step(EchoStreamModel(*parts), config.encoder.input_dim, outputs)
         refer_to(proto, folder / WEIGHTS)
-        _describe(proto, "network", to_dict(config), digest(folder / WEIGHTS))
+        _describe(proto, "network", to_dict(config), sha256_of(folder / WEIGHTS))
         temporary.write_bytes(sealed(proto.SerializeToString()))
         with stages.stage(f"{STEP}: comparing it with PyTorch"):
             check_network(OnnxNetwork(temporary, config, None), network)
@@ -89,7 +89,7 @@ def export_encoder(
         with stages.stage(f"{target.name}: tracing the encoder"):
             proto = trace_step(encoder, encoder.input_dim, ("y", "valid_out"))
         refer_to(proto, weights)
-        _describe(proto, "encoder", _encoder_config(encoder), digest(weights))
+        _describe(proto, "encoder", _encoder_config(encoder), sha256_of(weights))
         temporary.write_bytes(sealed(proto.SerializeToString()))
         with stages.stage(f"{target.name}: comparing it with PyTorch"):
             check_encoder(OnnxEncoder(temporary), encoder)

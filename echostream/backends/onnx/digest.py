@@ -9,19 +9,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_BLOCK = 2**20
 UNSEALED = "0" * 64  # what stands for the fingerprint of a graph while it is made
 _GRAPH = re.compile(rb'"graph_sha256": "([0-9a-f]{64})"')
 _WEIGHTS = re.compile(rb'"weights_sha256": "([0-9a-f]{64})"')
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 class Seal(NamedTuple):

@@ -1,8 +1,8 @@
-"""A SimulEval agent at the other end of HTTP, as `simuleval --standalone` serves it.
+"""The client of a SimulEval agent that `simuleval --standalone` serves over HTTP.
 
-`PUT /input` hears a segment, `GET /output` runs the policy once, `POST /reset` begins the next
-utterance. The server has one agent and no sessions: two clients at a time would talk into each
-other's utterances. Only fields that every build of SimulEval knows are sent.
+`PUT /input` sends a segment, `GET /output` runs the policy once, `POST /reset` begins the next
+utterance. The server has one agent and no sessions: two clients at a time would mix their
+utterances. Only fields that every build of SimulEval has are sent.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-_MOST_BYTES = 1 << 24  # of an answer
+_MOST_BYTES = 1 << 24  # of a response
 
 
 class RemoteError(RuntimeError):
-    """A server that is not there, is gone, or does not answer as SimulEval's does."""
+    """A server that cannot be reached, or whose response is not that of SimulEval."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the agent wrote: text, empty if it chose to read on."""
+    """The output of one policy call: text, empty for READ."""
 
     text: str
     finished: bool
 
 
 class RemoteAgent:
-    """One agent and the connection to it, which stays open from call to call.
+    """One agent and the connection to it, which stays open between calls.
 
     Args:
         url: like http://localhost:12321
-        timeout_seconds: how long to wait for one answer.
+        timeout_seconds: how long to wait for one response.
 
-    All calls raise `RemoteError` naming the call, and what came instead of an answer.
+    All calls raise `RemoteError` naming the call and the unexpected response.
 
     Raises:
-        ValueError: if `url` is not one.
+        ValueError: if `url` is not a URL of HTTP or HTTPS.
     """
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
@@ -56,7 +56,7 @@ class RemoteAgent:
         self._connection.close()
 
     def describe(self) -> str:
-        """The name of the agent and what it makes of what, as the server tells it."""
+        """The server's description of the agent: its name, source and target type."""
         answer = self._json("GET", "/")
         if "info" not in answer:
             raise RemoteError(f"GET {self._url}/: the answer is not that of a SimulEval agent.")
@@ -66,20 +66,20 @@ class RemoteAgent:
         """Begins the next utterance."""
         self._call("POST", "/reset")
 
-    def hear(self, samples: list[Any], sample_rate: int, at_ms: float, finished: bool) -> Reply:
-        """Sends samples (S,) or (S, C), the last of which is at `at_ms`; what the agent says."""
+    def push(self, samples: list[Any], sample_rate: int, at_ms: float, finished: bool) -> Reply:
+        """Sends samples (S,) or (S, C), which end at `at_ms`; returns the output of the agent."""
         segment = {"content": samples, "sample_rate": sample_rate, "data_type": "speech"}
         return self._exchange(segment | {"index": at_ms, "finished": finished})
 
-    def hear_nothing(self, at_ms: float) -> Reply:
-        """Says once more that the source is finished; what the agent says to that."""
+    def push_end(self, at_ms: float) -> Reply:
+        """Sends one more empty segment after the end of the source; returns the output."""
         return self._exchange({"index": at_ms, "finished": True, "data_type": None})
 
     def _exchange(self, segment: dict[str, Any]) -> Reply:
         is_empty = segment["data_type"] is None
         self._call("PUT", "/input", json.dumps(segment | {"is_empty": is_empty}).encode())
         answer = self._json("GET", "/output")
-        content = answer.get("content") or ""  # an empty segment has a list
+        content = answer.get("content") or ""  # an empty segment holds a list
         if not isinstance(content, str) or not isinstance(answer.get("finished"), bool):
             kind = answer.get("data_type")
             raise RemoteError(f"GET {self._url}/output: must answer text, but answered {kind!r}.")
@@ -121,6 +121,6 @@ class RemoteAgent:
 
 def _has_usable_port(parts: SplitResult) -> bool:
     try:
-        return parts.port != 0  # None is the usual one
+        return parts.port != 0  # None: the default port
     except ValueError:
         return False

@@ -5,37 +5,37 @@
         --source-segment-size 320 --output out/remote --url http://localhost:12321
 
 The first line is for the machine with the agent, the second for the one with the recordings. The
-log is that of a local run; `elapsed` holds the network, too. Each utterance is on disk before the
-next begins, and a run that broke off goes on when the command is given again. The server has one
-agent: only one client at a time.
+log is that of a local run; `elapsed` includes the network. Each utterance is on disk before the
+next begins, and the same command continues a run that failed. The server has one agent: only one
+client at a time.
 
-Exit status: 0 when every utterance is done, 1 when the run broke off, 2 for bad arguments, inputs
-or an output folder of another run.
+Exit status: 0 if every utterance is done, 1 if the run failed, 2 for bad arguments, inputs or an
+output folder of another run.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from echostream.evaluation.files import digest, digest_of_stats
+from echostream.evaluation.arguments import print_error
 from echostream.evaluation.remote.agent import RemoteAgent, RemoteError
 from echostream.evaluation.remote.log import RemoteLog, RemoteLogError
 from echostream.evaluation.remote.utterance import evaluate
 from echostream.evaluation.test_set import InputError, TestSet, read_test_set
+from echostream.files import digest, digest_of_stats
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the evaluation and return the exit status."""
+    """Runs the evaluation and returns the exit status."""
     args = _parse(argv)
     try:
         test_set = read_test_set(args.source, args.target)
         agent = RemoteAgent(args.url, args.timeout)
     except (InputError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error("remote", error)
         return 2
     with closing(agent):
         return _evaluate(agent, test_set, args)
@@ -45,7 +45,7 @@ def _evaluate(agent: RemoteAgent, test_set: TestSet, args: argparse.Namespace) -
     try:
         name = agent.describe()
     except RemoteError as error:
-        print(f"error: {error}\n{_how_to_serve(args.url)}", file=sys.stderr)
+        print_error("remote", f"{error}\n{_how_to_serve(args.url)}")
         return 1
     settings = {
         "agent": name,
@@ -58,17 +58,17 @@ def _evaluate(agent: RemoteAgent, test_set: TestSet, args: argparse.Namespace) -
     try:
         log = RemoteLog(args.output, settings, args.rerun, args.eval_latency_unit)
     except (RemoteLogError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error("remote", error)
         return 2
     print(f"{name} at {args.url}: {log.num_done} of {len(test_set)} utterances are done")
     try:
         _run(agent, test_set, log, args)
     except (RemoteError, OSError, KeyboardInterrupt) as error:
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
-        print(
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error
+        print_error(
+            "remote",
             f"{reason}\n{log.num_done} of {len(test_set)} utterances are in {log.path}; "
-            "the same command goes on from there",
-            file=sys.stderr,
+            "the same command continues from there",
         )
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     print(f"{log.path} is complete; score it with: echostream score {args.output}")
@@ -92,7 +92,7 @@ def _run(agent: RemoteAgent, test_set: TestSet, log: RemoteLog, args: argparse.N
 def _how_to_serve(url: str) -> str:
     port = url.rstrip("/").rpartition(":")[2]
     return (
-        "Start a server there, and wait until it says that it listens:\n"
+        "Start a server there, and wait until it listens:\n"
         f"  simuleval --standalone --remote-port {port if port.isdigit() else 12321} "
         "--agent agents/s2tt.py --model-path models/fr-en-demo"
     )
@@ -111,7 +111,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--target", type=Path, required=True, help="references")
     add("--output", type=Path, required=True, help="output folder")
     add("--source-segment-size", type=_milliseconds, required=True, help="in ms")
-    units = "what has a delay each; char for a language without spaces"
+    units = "unit of latency; char for a language without spaces"
     add("--eval-latency-unit", choices=("word", "char"), default="word", help=units)
     add("--url", default="http://localhost:12321", help="where the agent is served")
     add("--timeout", type=_seconds, default=120.0, help="seconds to wait for one answer")

@@ -11,29 +11,28 @@ from typing import Any
 import yaml
 
 from echostream.files import write_whole
-from echostream.scoring.instances import parse_utterance
+from echostream.scoring.log import INSTANCES_LOG, parse_complete_utterance
 
 logger = logging.getLogger(__name__)
 
-INSTANCES = "instances.log"
 SETTINGS = "remote.json"
 SIMULEVAL_CONFIG = "config.yaml"  # read by `simuleval --score-only`
 
 
 class RemoteLogError(ValueError):
-    """A folder in which this run can neither begin nor go on; the message names the file."""
+    """A folder in which this run can neither begin nor continue; the message names the file."""
 
 
 class RemoteLog:
-    """The log of a run, new or gone on with. `num_done` utterances, from the first, are in it.
+    """The log of a new or continued run; it holds the first `num_done` utterances.
 
-    A line that was cut when an earlier run died is taken out, with a warning.
+    The cut last line of a killed run is removed, with a warning.
 
     Args:
-        folder: made if need be.
-        settings: what the lines depend on; a log of others is not gone on with.
-        rerun: begin anew, whatever is there.
-        unit: what latency is counted in, word or char.
+        folder: created if it does not exist.
+        settings: the settings of the run; a log with other settings is not continued.
+        rerun: begin anew, whatever the folder holds.
+        unit: the unit of latency, word or char.
 
     Raises:
         RemoteLogError: if the folder holds a log that was made with other settings, by another
@@ -43,10 +42,10 @@ class RemoteLog:
     def __init__(
         self, folder: Path, settings: Mapping[str, Any], rerun: bool, unit: str = "word"
     ) -> None:
-        self.path = folder / INSTANCES
+        self.path = folder / INSTANCES_LOG
         folder.mkdir(parents=True, exist_ok=True)
         if rerun:
-            # The log goes first: it must never lie beside settings that are not its own.
+            # The log is removed first: it must never lie beside the settings of another run.
             self.path.unlink(missing_ok=True)
         if self.path.exists() and self.path.stat().st_size > 0:
             _check_settings(folder, settings)
@@ -59,7 +58,7 @@ class RemoteLog:
             self.num_done = 0
 
     def append(self, instance: Mapping[str, Any]) -> None:
-        """Puts one more utterance on disk."""
+        """Appends one utterance to the file."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(instance) + "\n")
         self.num_done += 1
@@ -68,7 +67,7 @@ class RemoteLog:
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     way_out = "Name another --output, or begin anew with --rerun."
     try:
-        # Before there was a choice, words were counted.
+        # Runs without this setting were counted in words.
         found = {
             "eval_latency_unit": "word",
             **json.loads((folder / SETTINGS).read_text(encoding="utf-8")),
@@ -76,7 +75,7 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         other = [key for key in settings if found[key] != settings[key]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RemoteLogError(
-            f"{folder / INSTANCES} is not of a remote run: {folder / SETTINGS} cannot be used "
+            f"{folder / INSTANCES_LOG} is not of a remote run: {folder / SETTINGS} cannot be used "
             f"({error!r}). {way_out}"
         ) from error
     if other:
@@ -87,7 +86,7 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _mend(path: Path, unit: str) -> int:
-    """Takes a cut last line out; the number of lines."""
+    """Removes a cut last line; returns the number of lines."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
@@ -97,7 +96,7 @@ def _mend(path: Path, unit: str) -> int:
     lines = whole.split(b"\n")[:-1]
     for number, line in enumerate(lines, start=1):
         try:
-            index = parse_utterance(line, unit).index
+            index = parse_complete_utterance(line, unit, number).index
         except ValueError as error:
             raise RemoteLogError(f"{path}, line {number}: {error}") from error
         if index != number - 1:

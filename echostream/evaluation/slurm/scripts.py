@@ -1,6 +1,6 @@
-"""The two scripts of a sweep on a cluster: an array of tasks, and what follows when all are done.
+"""The two scripts of a sweep on a cluster: an array of tasks, and the merge when all are done.
 
-They go on from what is finished: after a failure or a time limit, submit both again.
+They continue after the finished utterances: after a failure or a time limit, submit both again.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def check_option(text: str) -> str:
 def write_scripts(
     path: Path, command: Sequence[str], agent_args: Sequence[str], options: Sequence[str], num: int
 ) -> list[str]:
-    """Write the array script to `path`, the script that merges beside it; how to submit both.
+    """Writes the array script to `path` and the merge script beside it; returns how to submit both.
 
-    command: what runs the sweep, by words, with absolute paths or paths from the current folder.
-    agent_args: what stands after `--` in it.
-    options: what `check_option` lets pass, for both scripts.
+    command: the words of the sweep's command; paths are absolute or from the current folder.
+    agent_args: its arguments after `--`.
+    options: of sbatch for both scripts, as `check_option` accepts them.
     num: number of tasks, 0 to `num` - 1.
     """
     merge = path.with_name(f"{path.stem}-merge{path.suffix}")
@@ -56,7 +56,7 @@ def write_scripts(
 def _write(path: Path, name: str, options: Sequence[str], words: Sequence[str]) -> None:
     lines = ["#!/bin/bash"]
     for option in (f"job-name={name}", "cpus-per-task=1", *options):
-        # sbatch knows quotes as a shell does
+        # sbatch understands the quotes of a shell
         lines.append(f"#SBATCH {shlex.quote(f'--{option}')}")
     lines += ["set -euo pipefail", f"cd {shlex.quote(str(Path.cwd()))}", f"exec {' '.join(words)}"]
     write_whole(path, "\n".join(lines) + "\n")

@@ -2,13 +2,13 @@
 
 The source is cut into tokens of 300 ms, anew in every stretch between two writes. Each target
 token has one source token as its partner: the one of the same place, moved back by as many
-tokens as earlier writes held more than the source heard until then, and at most the last one
-heard. Its delay is the time from the end of the partner to its own end. Unlike AL, the metric
-grows when the output itself takes long to be heard.
+tokens as earlier writes held more than the source read until then, and at most the last one read.
+Its delay is the time from the end of the partner to its own end. Unlike AL, the metric grows with
+the duration of the output itself.
 
 The conventions are those of SimulEval's scorer, so that its column and ours are the same number
-where it takes the output for what it is: text tokens last no time, speech is cut into tokens of
-300 ms.
+where it scores the output as what it is: text tokens take no time, speech is cut into tokens of 300
+ms.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ TOKEN_MS = 300
 
 
 class _Token(NamedTuple):
-    delay: float  # source heard when it was written
-    length: float  # how long it takes to be heard itself
+    delay: float  # source read when it was written
+    length: float  # its own duration
     compute: float = 0.0  # time spent on it alone
 
 
@@ -74,14 +74,14 @@ def _mean_delay(tokens: Sequence[_Token]) -> float:
     # begins and how long it is. A list of its tokens would have no bound.
     stretches: list[tuple[int, float, float]] = []
     num_sources = 0
-    heard = now = total = 0.0
-    source_before = target_before = 0  # tokens of all earlier writes and of what was heard then
+    read = now = total = 0.0
+    source_before = target_before = 0  # tokens of all earlier writes and of the source read then
     for place, token in enumerate(tokens, start=1):
-        if token.delay > heard:
+        if token.delay > read:
             source_before, target_before = num_sources, place - 1
-            stretches.append((num_sources, heard, token.delay - heard))
-            num_sources += math.ceil((token.delay - heard) / TOKEN_MS)
-            heard = token.delay
+            stretches.append((num_sources, read, token.delay - read))
+            num_sources += math.ceil((token.delay - read) / TOKEN_MS)
+            read = token.delay
         partner = min(place - max(0, target_before - source_before), num_sources)
         now = max(now, token.delay) + token.length + token.compute
         total += now - _end_of_source_token(stretches, partner)
@@ -89,7 +89,7 @@ def _mean_delay(tokens: Sequence[_Token]) -> float:
 
 
 def _end_of_source_token(stretches: Sequence[tuple[int, float, float]], place: int) -> float:
-    """When a source token, counted from 1, ends; 0 where none was heard."""
+    """The end of source token `place`, counted from 1; 0 for `place` 0."""
     if place < 1:
         return 0.0
     before, begin, length = stretches[bisect_left(stretches, place, key=itemgetter(0)) - 1]

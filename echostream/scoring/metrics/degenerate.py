@@ -8,8 +8,8 @@ simultaneous: words written before the source had ended, of all words of the run
 expected: source left over when each utterance is shortened by its lag, of all source. The lag is
     YAAL: LAAL over the words before the end of the source alone.
 
-They part when a policy writes a burst early and holds the rest back to the end, or the reverse;
-its mean lag then describes no listener's experience. The test and its limit of 20 points are
+They differ if a policy writes a burst early and the rest at the end, or the reverse; its mean lag
+then describes neither part. The test and its limit of 20 points are
 those of OmniSTEval ("degenerate simultaneous policy"), the reasons in Polák et al. 2025,
 "Better Late Than Never: Evaluation of Latency Metrics for Simultaneous Speech-to-Text
 Translation" (arXiv 2509.17349).
@@ -27,7 +27,7 @@ LIMIT = 20.0  # percentage points
 
 
 class Degeneracy(NamedTuple):
-    """The two figures in percent; NaN where nothing was written, or nothing before the end."""
+    """The two figures in percent; NaN without output, or without output before the end."""
 
     simultaneous: float
     expected: float

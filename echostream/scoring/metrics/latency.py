@@ -2,14 +2,13 @@
 
 The four functions take the same arguments:
 
-times: when each target word was written, in ms: `delays` (source audio heard) for the plain metric,
+times: when each target word was written, in ms: `delays` (source audio read) for the plain metric,
     `elapsed` (the same plus compute) for the computation-aware one (`_CA`).
 source_ms: length of the source audio in ms.
 reference_words: number of words of the reference.
 
-They raise ValueError when there is no word (no metric is defined then) or when a length is not
-positive. The conventions are SimulEval 1.1.4's, so that its columns and ours are the same
-numbers.
+They raise ValueError if there is no word (no metric is defined then) or a length is not positive.
+The conventions are SimulEval 1.1.4's, so that its columns and ours are the same numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def length_adaptive_average_lagging(
 
 
 def average_proportion(times: Sequence[float], source_ms: float, reference_words: int) -> float:
-    """Average Proportion (Cho and Esipova 2016): mean share of the source heard before a word."""
+    """Average Proportion (Cho and Esipova 2016): mean share of the source read before a word."""
     _check(times, source_ms, reference_words)
     return sum(times) / (source_ms * reference_words)
 
@@ -46,7 +45,7 @@ def differentiable_average_lagging(
     hypothesis' length; `reference_words` is only checked.
     """
     _check(times, source_ms, reference_words)
-    share = source_ms / len(times)  # source time that belongs to one written word
+    share = source_ms / len(times)  # source time per written word
     total = 0.0
     paced = times[0]
     for i, time in enumerate(times):

@@ -8,14 +8,14 @@ from types import ModuleType
 
 from echostream.scoring.metrics.atd import speech_token_delay, text_token_delay
 from echostream.scoring.metrics.latency import LATENCY_METRICS
+from echostream.scoring.metrics.offsets import end_offset, start_offset
 from echostream.scoring.metrics.yaal import mean_yaal
-from echostream.scoring.offsets import end_offset, start_offset
 from echostream.scoring.timeline import Timeline
 
-# In the order of the tables. YAAL is there only where OmniSTEval is.
+# In the order of the tables. YAAL needs OmniSTEval.
 NAMES = ("AL", "LAAL", "YAAL", "AP", "DAL", "ATD", "StartOffset", "EndOffset")
-AWARE = "_CA"
-_WITHOUT_REFERENCE = 1  # for DAL, which only checks the length it is given
+COMPUTATION_AWARE = "_CA"
+_ANY_LENGTH = 1  # for DAL, which checks the length of the reference and does not use it
 
 
 def measure(
@@ -23,24 +23,30 @@ def measure(
 ) -> dict[str, float | None]:
     """Every metric of `NAMES` and, with `_CA` behind its name, its computation-aware value.
 
-    None where it is not defined: no utterance, a length of the reference that is not known, no
-    times with compute. A mean over only some of the utterances is never given for all.
+    None if undefined: no utterance, unknown length of a reference, no times with compute. A mean
+    is over all utterances or not given.
     """
     values: dict[str, float | None] = dict.fromkeys(
-        f"{name}{suffix}" for suffix in ("", AWARE) for name in NAMES
+        f"{name}{suffix}" for suffix in ("", COMPUTATION_AWARE) for name in NAMES
     )
     if not timelines:
         return values
     values |= _measure(timelines, [t.delays for t in timelines])
     values["YAAL"] = mean_yaal(timelines, [t.delays for t in timelines], omnisteval)
     values["ATD"] = mean(_token_delay(t) for t in timelines)
-    values["EndOffset"] = mean(end_offset(heard(t), t.source_ms) for t in timelines)
+    values["EndOffset"] = mean(end_offset(playback_ends(t), t.source_ms) for t in timelines)
     if all(t.elapsed for t in timelines):
         elapsed = [t.elapsed for t in timelines]
-        values |= {name + AWARE: value for name, value in _measure(timelines, elapsed).items()}
-        values["YAAL" + AWARE] = mean_yaal(timelines, elapsed, omnisteval)
-        values["ATD" + AWARE] = mean(text_token_delay(t.delays, t.elapsed) for t in timelines)
-        values["EndOffset" + AWARE] = mean(end_offset(t.elapsed, t.source_ms) for t in timelines)
+        values |= {
+            name + COMPUTATION_AWARE: value for name, value in _measure(timelines, elapsed).items()
+        }
+        values["YAAL" + COMPUTATION_AWARE] = mean_yaal(timelines, elapsed, omnisteval)
+        values["ATD" + COMPUTATION_AWARE] = mean(
+            text_token_delay(t.delays, t.elapsed) for t in timelines
+        )
+        values["EndOffset" + COMPUTATION_AWARE] = mean(
+            end_offset(t.elapsed, t.source_ms) for t in timelines
+        )
     return values
 
 
@@ -57,10 +63,10 @@ def _measure(
 ) -> dict[str, float | None]:
     values: dict[str, float | None] = {"StartOffset": mean(start_offset(t) for t in times)}
     for name, metric in LATENCY_METRICS.items():
-        units = [_WITHOUT_REFERENCE if name == "DAL" else t.reference_units for t in timelines]
+        units = [_ANY_LENGTH if name == "DAL" else t.reference_units for t in timelines]
         found = [
-            metric(when, t.source_ms, number)
-            for t, when, number in zip(timelines, times, units, strict=True)
+            metric(unit_times, t.source_ms, number)
+            for t, unit_times, number in zip(timelines, times, units, strict=True)
             if number is not None
         ]
         values[name] = mean(found) if len(found) == len(timelines) else None
@@ -73,8 +79,8 @@ def _token_delay(timeline: Timeline) -> float:
     return text_token_delay(timeline.delays)
 
 
-def heard(timeline: Timeline) -> list[float]:
-    """When each unit had been heard: speech plays one write after the other."""
+def playback_ends(timeline: Timeline) -> list[float]:
+    """When each unit has been played; speech plays one write after the other."""
     if not timeline.durations:
         return list(timeline.delays)
     ends, end = [], 0.0

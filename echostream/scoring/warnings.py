@@ -1,4 +1,4 @@
-"""What the figures of a run do not say by themselves: a plain sentence for each."""
+"""Warnings about the scores of a run, a plain sentence each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from statistics import mean
 from echostream.scoring.metrics.atd import text_token_delay
 from echostream.scoring.metrics.degenerate import LIMIT
 from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER
-from echostream.scoring.score import Counted, RunScores
+from echostream.scoring.score import MetricTable, RunScores
 from echostream.scoring.texts import references_of
 from echostream.scoring.words import text_of
 
 
-def findings(run: RunScores) -> list[str]:
-    """Sentences about one run: what was left out first, what the policy does last."""
+def warnings_of(run: RunScores) -> list[str]:
+    """The warnings of one run, from skipped lines to the policy."""
     return [
-        *run.log.left_out,
-        *run.log.remarks,
+        *run.log.skipped,
+        *run.log.notes,
         *_of_text(run),
         *_of_comparison(run),
         *_of_words(run),
@@ -29,7 +29,7 @@ def findings(run: RunScores) -> list[str]:
 
 
 def _of_text(run: RunScores) -> Iterator[str]:
-    num, num_empty = len(run.log.entries), run.num_empty
+    num, num_empty = len(run.log.utterances), run.num_empty
     if num_empty == num:
         yield "nothing was written for any utterance, so there is no latency."
     elif num_empty:
@@ -46,7 +46,7 @@ def _of_text(run: RunScores) -> Iterator[str]:
             "blank lines."
         )
     if run.quality is None and run.unit != "write":
-        missing = sum(entry.reference is None for entry in run.log.entries)
+        missing = sum(one.reference is None for one in run.log.utterances)
         yield f"{missing} of {num} lines have no reference, so there is no quality."
     if run.unit == "joined":
         yield (
@@ -57,12 +57,12 @@ def _of_text(run: RunScores) -> Iterator[str]:
 
 
 def _of_comparison(run: RunScores) -> Iterator[str]:
-    """How texts were compared, where that is not what SimulEval does, or not what it looks like."""
+    """Differences from SimulEval in how texts are compared, and BLEU that means nothing."""
     if run.quality is None:
         return
     logged = run.quality_as_logged
     gives = "" if logged is None else f"BLEU {logged.BLEU:.2f}"
-    if any(text_of(entry) != entry.prediction for entry in run.log.entries):
+    if any(text_of(one) != one.prediction for one in run.log.utterances):
         yield (
             "this build wrote the agent's pieces with spaces between them, which gives "
             f"{gives}; here they are put together to words."
@@ -74,9 +74,9 @@ def _of_comparison(run: RunScores) -> Iterator[str]:
         )
     if run.num_several:
         yield (
-            f"{run.num_several} of {len(run.log.entries)} utterances have several references, with "
-            "a tab between them: BLEU and chrF take all, an error rate the nearest and latency the "
-            f"first. SimulEval takes them for one sentence, which gives {gives}."
+            f"{run.num_several} of {len(run.log.utterances)} utterances have several references, "
+            "with a tab between them: BLEU and chrF take all, an error rate the nearest and "
+            f"latency the first. SimulEval takes them for one sentence, which gives {gives}."
         )
     if run.unit == "char" and _num_spaced(run):
         yield (
@@ -98,7 +98,7 @@ def _of_comparison(run: RunScores) -> Iterator[str]:
 
 
 def _is_unspaced(run: RunScores) -> bool:
-    """Most references are one long token of letters that are written without spaces."""
+    """Most references are one long token in a script that is not ASCII."""
     references = _references(run)
     unspaced = [text for text in references if len(text) > 3 and not text.isascii()]
     return 2 * (len(unspaced) - _num_spaced(run)) > len(references)
@@ -109,16 +109,16 @@ def _num_spaced(run: RunScores) -> int:
 
 
 def _references(run: RunScores) -> list[str]:
-    return [references_of(entry.reference)[0] for entry in run.log.entries if entry.reference]
+    return [references_of(one.reference)[0] for one in run.log.utterances if one.reference]
 
 
 def _of_words(run: RunScores) -> Iterator[str]:
-    known, unknown = run.cuts.by_model, run.cuts.unknown
+    known, unknown = run.segmentation.by_model, run.segmentation.unknown
     if run.characters is not None:
         return
     if run.unit == "char":
         yield "the run was counted in characters, so the latency per word is not known."
-    elif unknown and not run.cuts.has_model:
+    elif unknown and not run.segmentation.has_model:
         first = unknown[0]
         num_words = len(first.prediction.split())
         yield (
@@ -138,7 +138,11 @@ def _of_words(run: RunScores) -> Iterator[str]:
             "the latency per word follows from --target-spm: "
             f"{known} predictions are cut into as many pieces as they have delays{rest}."
         )
-    if run.unit == "spm" and run.as_built.values["AL"] is None and run.as_built.num_utterances:
+    if (
+        run.unit == "spm"
+        and run.simuleval_units.values["AL"] is None
+        and run.simuleval_units.num_utterances
+    ):
         yield (
             "AL, LAAL and AP as the build counts need the pieces of the reference; "
             "--target-spm with the model of the pieces gives them."
@@ -146,7 +150,7 @@ def _of_words(run: RunScores) -> Iterator[str]:
 
 
 def _of_compute(run: RunScores) -> Iterator[str]:
-    without = sum(not entry.elapsed for entry in run.log.entries if entry.delays)
+    without = sum(not one.elapsed for one in run.log.utterances if one.delays)
     if run.unit == "write":
         yield (
             "a log of speech has no times with compute (`elapsed` is empty in every build of "
@@ -154,16 +158,16 @@ def _of_compute(run: RunScores) -> Iterator[str]:
         )
     elif without:
         yield (
-            f"{without} of {run.as_built.num_utterances} lines have no times with compute "
+            f"{without} of {run.simuleval_units.num_utterances} lines have no times with compute "
             "(`elapsed`), so there are no computation-aware values."
         )
 
 
 def _of_speech(run: RunScores) -> Iterator[str]:
-    spoken = [entry for entry in run.log.entries if entry.delays]
-    if run.unit != "write" or not spoken:
+    nonempty = [one for one in run.log.utterances if one.delays]
+    if run.unit != "write" or not nonempty:
         return
-    as_text = mean(text_token_delay(entry.delays) for entry in spoken)
+    as_text = mean(text_token_delay(one.delays) for one in nonempty)
     yield (
         "ATD cuts the speech into tokens of 300 ms. SimulEval 1.1.4 and its head print "
         f"{as_text:.1f} for this log, because they score it as if it were text."
@@ -176,19 +180,19 @@ def _of_speech(run: RunScores) -> Iterator[str]:
 
 
 def _of_al(run: RunScores) -> Iterator[str]:
-    for counted, units in (
+    for table, units in (
         (run.characters, "characters"),
         (run.words, "words"),
-        (run.as_built, "what the build counts"),
+        (run.simuleval_units, "what the build counts"),
     ):
-        al = None if counted is None else counted.values["AL"]
+        al = None if table is None else table.values["AL"]
         if al is not None and al < 0:
-            yield _why_negative(run, counted, al, units)
-            return  # the build's own is no news after that of the words
+            yield _negative_al(table, al, units)
+            return  # the AL of SimulEval's units would repeat that of the words
 
 
-def _why_negative(run: RunScores, counted: Counted | None, al: float, units: str) -> str:
-    laal = None if counted is None else counted.values["LAAL"]
+def _negative_al(table: MetricTable | None, al: float, units: str) -> str:
+    laal = None if table is None else table.values["LAAL"]
     text = (
         f"AL is negative, {al:.1f} ms in {units}: no listener was ahead of the speaker. AL takes "
         "the reference for the pace of the output and rewards more units than the reference has"
@@ -198,7 +202,7 @@ def _why_negative(run: RunScores, counted: Counted | None, al: float, units: str
 
 def _of_policy(run: RunScores) -> Iterator[str]:
     test = run.degeneracy
-    if test is None or not run.as_built.num_utterances:
+    if test is None or not run.simuleval_units.num_utterances:
         return
     units = "units" if run.words is None else "words"
     if run.characters is not None:

@@ -1,7 +1,7 @@
-"""When the first word came and how long after the speaker the last one did, in ms.
+"""StartOffset and EndOffset of one utterance, in ms, as in SimulEval.
 
 times: when each target word was written, in ms: `delays` for the plain value, `elapsed` for the
-    computation-aware one. Both raise ValueError when there is no word.
+    computation-aware one. Both functions raise ValueError if there is no word.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def start_offset(times: Sequence[float]) -> float:
 
 
 def end_offset(times: Sequence[float], source_ms: float) -> float:
-    """Time from the end of the source to the last word; negative when that came before."""
+    """Time from the end of the source to the last word; negative if it was before."""
     _check(times)
     return times[-1] - source_ms
 
