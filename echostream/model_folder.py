@@ -23,7 +23,7 @@ from echostream.files import replacing, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
 from echostream.models.build import build_decoder
-from echostream.models.skip_init import without_weights
+from echostream.models.skip_init import skip_init
 from echostream.models.text_decoder import TextDecoder
 from echostream.ranges import shown
 from echostream.text.tokenizer import Tokenizer
@@ -220,7 +220,7 @@ def _load_decoder(folder: Path, config: ModelConfig) -> TextDecoder | None:
 def _building(folder: Path) -> Iterator[None]:
     """Modules of a configuration, for weights that are about to be read."""
     try:
-        with without_weights():
+        with skip_init():
             yield
     except (RuntimeError, MemoryError) as error:  # PyTorch's word for no memory is RuntimeError
         raise ModelFolderError(

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from echostream.cli import corpus, doctor, export, score, train, translate
-from echostream.cli.complaint import complain, silence_broken_outputs
+from echostream.cli.messages import print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
 
 COMMANDS = {  # as `--help` lists them
@@ -52,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if broken and isinstance(error, BrokenPipeError):
             return 0
         where = f"{' and '.join(broken)} cannot be written: " if broken else ""
-        complain(args, f"{where}{error}")
+        print_error(args, f"{where}{error}")
         return 2
     except KeyboardInterrupt:
         silence_broken_outputs()
-        complain(args, "stopped")
+        print_error(args, "stopped")
         return 130
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 if TYPE_CHECKING:
     from echostream.data.synthetic.speech import Split
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
         )
     except EspeakError as error:
-        complain(args, str(error))
+        print_error(args, str(error))
         return 2
     print(report.to_markdown(), end="")
     return 0

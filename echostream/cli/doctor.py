@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 HELP = "say which SimulEval is installed and which of its columns can be trusted"
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(done.stdout, end="")
     if not done.stdout:
-        complain(
+        print_error(
             args,
             f"SimulEval, or EchoStream's agents, cannot be run by {sys.executable}; "
             "the last line above says why. `pip install simuleval==1.1.4` installs SimulEval.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 HELP = "write the step of a model as an ONNX graph, into its folder"
 
@@ -28,12 +28,16 @@ def run(args: argparse.Namespace) -> int:
     try:
         from echostream.backends.export import ExportError, export_model
     except ImportError as error:
-        complain(args, f"needs onnx, onnxscript and onnxruntime: pip install .[export] ({error})")
+        print_error(
+            args, f"needs onnx, onnxscript and onnxruntime: pip install .[export] ({error})"
+        )
         return 2
     try:
-        paths = export_model(args.model, int8=args.int8, report=lambda line: complain(args, line))
+        paths = export_model(
+            args.model, int8=args.int8, report=lambda line: print_error(args, line)
+        )
     except ExportError as error:
-        complain(args, str(error))
+        print_error(args, str(error))
         return 1
     for path in paths:
         print(path)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 if TYPE_CHECKING:
     from echostream.scoring.score import Options
@@ -62,14 +62,14 @@ def run(args: argparse.Namespace) -> int:
             is_whole = is_whole and not run.log.left_out
             write_scores(run)
         except ScoringError as error:  # names the file
-            complain(args, str(error))
+            print_error(args, str(error))
             is_whole = False
         except OSError as error:
-            complain(args, f"{name}: its scores cannot be written: {error}")
+            print_error(args, f"{name}: its scores cannot be written: {error}")
             is_whole = False
         except (ValueError, ArithmeticError, RecursionError, MemoryError) as error:
             # No log is known that comes here; one that does must not cost the others their scores.
-            complain(args, f"{name}: cannot be scored: {type(error).__name__}: {error}")
+            print_error(args, f"{name}: cannot be scored: {type(error).__name__}: {error}")
             is_whole = False
     if not scored:
         return 1
@@ -94,7 +94,7 @@ def _scoring_options(args: argparse.Namespace) -> Options:
     try:
         omnisteval = find_omnisteval()
     except ImportError as error:
-        complain(args, f"no YAAL: OmniSTEval is installed, but cannot be imported: {error}")
+        print_error(args, f"no YAAL: OmniSTEval is installed, but cannot be imported: {error}")
         omnisteval = None
     if args.sacrebleu_tokenizer is not None:
         try:

@@ -7,7 +7,7 @@ import signal
 import sys
 from types import FrameType
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 _HANG_UP = () if sys.platform == "win32" else (signal.SIGHUP,)
 
@@ -41,17 +41,19 @@ def run(args: argparse.Namespace) -> int:
     try:
         print(train(config))
     except KeyboardInterrupt:
-        complain(
+        print_error(
             args,
             f"stopped. What was trained up to the last checkpoint is in {config.output}; "
             "the same command goes on from there.",
         )
         return 130
     except (FloatingPointError, MemoryError, WorkerError) as error:
-        complain(args, f"{error} What was trained up to the last checkpoint is in {config.output}.")
+        print_error(
+            args, f"{error} What was trained up to the last checkpoint is in {config.output}."
+        )
         return 1
     except EspeakError as error:
-        complain(args, str(error))
+        print_error(args, str(error))
         return 2
     finally:
         for number, handler in before.items():

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from echostream.cli.complaint import complain, naming
+from echostream.cli.messages import prefix_log, print_error
 from echostream.session_config import add_session_flags, session_config
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ def run(args: argparse.Namespace) -> int:
         try:
             samples, sample_rate = _read(path, name)
             print(name, flush=True)
-            with naming(name):
+            with prefix_log(name):
                 _translate(session, samples, sample_rate, args.segment_ms)
         except ValueError as error:
-            complain(args, str(error) if str(error).startswith(name) else f"{name}: {error}")
+            print_error(args, str(error) if str(error).startswith(name) else f"{name}: {error}")
             failed += 1
         except MemoryError:
-            complain(args, f"{name}: it needs more memory than there is.")
+            print_error(args, f"{name}: it needs more memory than there is.")
             failed += 1
     return 1 if failed else 0
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 
-def complain(args: argparse.Namespace, message: str) -> None:
+def print_error(args: argparse.Namespace, message: str) -> None:
     """One line on standard error, with the name of the command."""
     print(f"echostream {args.command}: {message}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def naming(item: str) -> Iterator[None]:
+def prefix_log(item: str) -> Iterator[None]:
     """What is logged in here begins with the item that it is about."""
     make = logging.getLogRecordFactory()
 
