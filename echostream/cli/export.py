@@ -1,4 +1,4 @@
-"""`echostream export`: a model for another runtime than PyTorch."""
+"""`echostream export`: writes the ONNX graph of a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HELP = "write the step of a model as an ONNX graph, into its folder"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command understands."""
+    """Declares the flags of the command."""
     parser.add_argument("model", help="model folder")
     parser.add_argument(
         "--onnx", action="store_true", required=True, help="write step.onnx, for --backend onnx"
@@ -21,9 +21,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the files and prints their names; 1 if a graph does not answer as PyTorch does.
+    """Writes the files and prints their names; 1 if the results of a graph are not PyTorch's.
 
-    Where it stands is told on standard error.
+    Progress goes to standard error.
     """
     try:
         from echostream.backends.export import ExportError, export_model

@@ -1,4 +1,4 @@
-"""`echostream train`: a model from a YAML file."""
+"""`echostream train`: trains a model from a YAML file."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from echostream.cli.messages import print_error
 
 _HANG_UP = () if sys.platform == "win32" else (signal.SIGHUP,)
 
-HELP = "train a model, or go on with a run that was stopped"
+HELP = "train a model, or resume a run that was stopped"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command understands."""
+    """Declares the flags of the command."""
     parser.add_argument("config", help="YAML file, as in configs/train/")
     parser.add_argument("--output", help="folder of the run, instead of the one in the file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, or goes on, and prints the model folder; 1, 2 or 130 if it had to stop."""
+    """Trains or resumes, and prints the model folder; 1, 2 or 130 if it had to stop."""
     import dataclasses
 
     from echostream.config import load_config
@@ -62,5 +62,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """What Ctrl-C does; for a SIGTERM, which would end the process without a word."""
+    """Raises KeyboardInterrupt for SIGTERM, which would end the process without a message."""
     raise KeyboardInterrupt

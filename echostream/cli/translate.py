@@ -1,4 +1,4 @@
-"""`echostream translate`: recordings to words with the time at which they come out."""
+"""`echostream translate`: translates recordings and prints words with their delays."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ STANDARD_INPUT = "-"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command understands."""
+    """Declares the flags of the command."""
     parser.add_argument("model", help="model folder")
     parser.add_argument(
         "audio",
         nargs="+",
-        help="recordings, in any format that soundfile reads; a pipe, or - for the standard input, "
+        help="recordings, in any format that soundfile reads; a pipe, or - for standard input, "
         "is read to its end first",
     )
     add_session_flags(parser)
-    parser.add_argument("--segment-ms", type=int, default=320, help="audio heard at a time")
+    parser.add_argument("--segment-ms", type=int, default=320, help="length of a segment")
     parser.add_argument(
         "--backend",
         choices=("torch", "onnx", "onnx-int8"),
         default="torch",
-        help="what computes the network; onnx needs `echostream export` first",
+        help="back end of the network; onnx needs `echostream export` first",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu")
 
@@ -77,7 +77,7 @@ def _read(path: str, name: str) -> tuple[NDArray[np.float32], int]:
                 raise AudioError(f"{name} cannot be read as audio: it is a terminal, not a pipe.")
             return read_audio_stream(sys.stdin.buffer, name)
         if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
-            with open(path, "rb") as pipe:  # waits for a writer, as every reader of a pipe does
+            with open(path, "rb") as pipe:  # blocks until there is a writer
                 return read_audio_stream(pipe, name)
         return read_audio(path)
     except OSError as error:
