@@ -135,7 +135,7 @@ def load_model(
         raise ValueError(
             f"`backend` must be one of {', '.join(BACKENDS)}, but is {backend!r} instead."
         )
-    place = resolve_device(device)
+    torch_device = resolve_device(device)
     folder, config = open_folder(path)
     source = _read(Tokenizer.load, folder / SOURCE_SPM)
     target = _read(Tokenizer.load, folder / TARGET_SPM)
@@ -150,9 +150,9 @@ def load_model(
                 f"{folder / name} has size {found}, but `{field}` of {folder / CONFIG} is {wanted}."
             )
     network = (
-        load_network(folder, config).to(place)
+        load_network(folder, config).to(torch_device)
         if backend == "torch"
-        else _load_onnx(folder, config, backend, place)
+        else _load_onnx(folder, config, backend, torch_device)
     )
     return Model(network, source, target, cmvn, config)
 

@@ -59,7 +59,7 @@ class _Bounded:
         node = cast("Node", super().compose_node(parent, index))  # type: ignore[misc]
         self._depth -= 1
         if is_alias and id(node) not in self._sizes:
-            raise _error(event, f"`*{event.anchor}` must not stand inside of what it repeats")
+            raise _error(event, f"`*{event.anchor}` must not be inside the value that it repeats")
         if not is_alias:
             self._sizes[id(node)] = self._measured(node)
         nodes, characters = self._sizes[id(node)]
@@ -124,12 +124,12 @@ def parse_yaml(text: str, every_scalar_is_text: bool = False) -> Any:
         ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         why = (error.problem or error.context or "it cannot be read")[:200]
         if not isinstance(error, _BoundError):
             tab = " (a tab; YAML wants spaces)" if "\\t" in why else ""
             why = f"this is not YAML: {why}{tab}"
-        raise YamlError(f"{place}{why}") from error
+        raise YamlError(f"{position}{why}") from error
 
 
 def read_yaml(path: str | Path, every_scalar_is_text: bool = False) -> Any:

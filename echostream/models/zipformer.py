@@ -45,7 +45,7 @@ class EncoderOutput(NamedTuple):
 
 
 class EncoderState(NamedTuple):
-    """What the encoder must remember of a stream."""
+    """The states of the first layer, the six stacks and the memory bank."""
 
     embed: ConvState
     stacks: tuple[tuple[BlockState, ...], ...]

@@ -17,7 +17,7 @@ from echostream.ranges import check_size, shown
 from echostream.streaming import leaves, map_state, named_leaves
 
 METADATA = "echostream"  # the key of the metadata of a graph
-AGAIN = "`echostream export` writes it anew"
+AGAIN = "`echostream export` writes it again"
 
 State = TypeVar("State", bound=tuple[Any, ...])
 
@@ -144,9 +144,7 @@ def _check_seal(path: Path, kind: str) -> None:
             f"other graph, or damaged, or of an older version; {AGAIN}."
         )
     if not seal.is_intact:
-        raise OnnxError(
-            f"{path} cannot be loaded: it is damaged, for it is not what was written; {AGAIN}."
-        )
+        raise OnnxError(f"{path} cannot be loaded: it is damaged: its digest is wrong; {AGAIN}.")
 
 
 def _reason(error: BaseException) -> str:
