@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from benchmarks.figures import Figure, Unavailable, at_most, skipped
 from benchmarks.step import WARM_S
 from benchmarks.streams import STEP_MS, FeatureStream, SessionStream
@@ -15,23 +12,8 @@ from benchmarks.subjects import NAMES, Bench, open_model
 from benchmarks.timing import Times, take_turns
 from echostream.frontend.fbank import OnlineFbank
 from echostream.session.translator import StreamingTranslator
-from echostream.streaming import GROUP_FRAMES, GROUP_MS
 
 MAX_OF_ENCODER = 1.25
-
-
-class WholeNetwork:
-    """Encoder and heads without the session around them, by the calls that a session makes."""
-
-    def __init__(self, network: Any) -> None:
-        self._network = network
-        self._valid = torch.ones(1, STEP_MS // GROUP_MS * GROUP_FRAMES, dtype=torch.bool)
-        self.init_state = network.init_state
-
-    def step(self, x: Tensor, state: Any) -> tuple[Any, Any]:
-        """One chunk of whole groups."""
-        output, state = self._network.advance(x, self._valid, state)
-        return output, state
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -60,7 +42,7 @@ def _take_turns(bench: Bench, model: Any, encoder: FeatureStream) -> tuple[float
     """Words a second, and times of the session and of what it is made of."""
     translator = StreamingTranslator(model)
     session = SessionStream(translator)
-    network = FeatureStream(WholeNetwork(model.network))
+    network = FeatureStream(model.network)
     fbank = OnlineFbank()
     count = 0
 

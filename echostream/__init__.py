@@ -40,12 +40,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when first asked for: the version costs no import of torch."""
+    """Imports a public name on first access, so that reading the version does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'echostream' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """All that can be asked for, whether it has been imported or not."""
+    """All public names, imported or not."""
     return sorted({*globals(), *__all__})

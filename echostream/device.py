@@ -1,4 +1,4 @@
-"""What computes: a device, by the name that users and SimulEval give it; threads after a fork."""
+"""Device names of users and SimulEval, and PyTorch's threads after a fork."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _computes_in: int | None = None  # the process in which models are loaded and ru
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """`cpu`, `cuda`, `cuda:1` or `gpu` (StreamSpeech's word for `cuda`) to a device.
+    """The device for `cpu`, `cuda`, `cuda:1` or `gpu` (StreamSpeech's name for `cuda`).
 
-    Where there is no CUDA device the CPU is taken instead, with a warning. Raises `ValueError` for
+    Falls back to the CPU with a warning if there is no such CUDA device. Raises `ValueError` for
     any other name.
     """
     wanted = str(name)
@@ -32,10 +32,10 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 
 def adapt_to_fork() -> None:
-    """In a process that was forked after a model was loaded or run: one thread, and a warning.
+    """Sets one thread, with a warning, in a process forked after a model was loaded or run.
 
-    PyTorch's threads (OpenMP) do not survive a fork, and a computation with more than one would
-    wait for them for ever. Called before anything large is computed.
+    PyTorch's OpenMP threads do not survive a fork, and a computation with more than one thread
+    would hang. Called before every large computation.
     """
     global _computes_in
     process = os.getpid()

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, their digests, and folders locked for one process."""
+"""Atomic writes, digests, and folders locked for one process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _BLOCK = 1 << 20  # bytes read at a time
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place when the block ends without an error.
+    """A temporary path beside `path`, renamed to `path` when the block ends without an error.
 
-    It has the suffix of `path`, by which some libraries know the format. An `OSError` about it, or
-    about no file (a full disk names none), comes out as one about `path`.
+    It has the suffix of `path`, because some libraries choose the format by it. An `OSError` about
+    the temporary file, or one without a file name (a full disk), is raised as one about `path`.
     """
     path = Path(path)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
@@ -42,21 +42,21 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what killed processes were writing with `replacing`; nobody else may write there."""
+    """Removes the temporary files of killed processes; no other process may write there."""
     for temporary in folder.glob(".tmp-*"):
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path, keep_in_forks: bool = True) -> Iterator[int]:
-    """Locks a folder, made if need be; gives the descriptor that holds the lock.
+    """Locks a folder, created if need be; yields the descriptor that holds the lock.
 
-    The lock ends with the process, however it ends. A child that inherits the descriptor keeps the
-    folder locked until it ends, too; `keep_in_forks=False` closes it in processes that are forked.
+    The lock is released when the process ends, however it ends. A forked child inherits the
+    descriptor and holds the lock until it ends, too; `keep_in_forks=False` closes it in children.
 
     Raises BlockingIOError when the folder is locked already, naming the process if it is known.
     """
-    import fcntl  # not on every system, and only this needs it
+    import fcntl  # POSIX only, and only needed here
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
@@ -69,8 +69,10 @@ def locked(folder: Path, keep_in_forks: bool = True) -> Iterator[int]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-            who = f" (process {holder})" if holder.isdecimal() else ""
-            raise BlockingIOError(f"another process is still at work in {folder}{who}") from None
+            process = f" (process {holder})" if holder.isdecimal() else ""
+            raise BlockingIOError(
+                f"another process is still at work in {folder}{process}"
+            ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
@@ -85,7 +87,7 @@ def _close_all(descriptors: list[int]) -> None:
 
 
 def holds_lock(folder: Path, descriptor: int) -> bool:
-    """Whether `descriptor` is the lock of this very folder, and not of one removed since."""
+    """Whether `descriptor` locks this folder, and not a removed one that had the same path."""
     try:
         return os.path.samestat((folder / LOCK).stat(), os.fstat(descriptor))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A model on disk: a folder of plain files, none of which can run code when it is opened."""
+"""A model on disk: a folder of plain files, none of which is a pickle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from echostream.files import replacing, sha256_of, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
 from echostream.models.build import build_decoder
-from echostream.models.skip_init import without_weights
+from echostream.models.skip_init import skip_init
 from echostream.models.text_decoder import TextDecoder
 from echostream.ranges import shown
 from echostream.text.tokenizer import Tokenizer
@@ -39,11 +39,11 @@ Found = TypeVar("Found")
 
 BACKENDS = ("torch", "onnx", "onnx-int8")
 
-# What `simuleval --system-dir FOLDER [--system-config NAME]` runs: the agent of each file.
+# The agents of `simuleval --system-dir FOLDER [--system-config NAME]`, by the file.
 SYSTEMS = {"main.yaml": "SpeechToTextTranslationAgent", "asr.yaml": "StreamingASRAgent"}
-# The path is relative to the folder, which SimulEval enters before it builds the agent.
+# The path is relative to the folder: SimulEval changes into it before it builds the agent.
 _SYSTEM = """\
-# Read by `simuleval --system-dir` of this folder. Flags of the agent may be added, one a line.
+# Read by `simuleval --system-dir` of this folder. Flags of the agent may be added, one per line.
 # No true or false (SimulEval switches a flag on for either) and no spaces in a value.
 agent_class: echostream.agents.{agent}
 model_path: .
@@ -53,7 +53,7 @@ _NEEDED = (CONFIG, SOURCE_SPM, TARGET_SPM, CMVN, WEIGHTS)
 _LFS_POINTER = b"version https://git-lfs"
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _MAX_SPM_BYTES = 2**26  # a vocabulary of a million pieces has less
-_DECODER = "decoder."  # how its weights begin
+_DECODER = "decoder."  # prefix of the names of its weights
 
 
 class ModelFolderError(ValueError):
@@ -80,12 +80,12 @@ def save_model(
     target_spm: str | Path,
     readme: str,
 ) -> None:
-    """Writes a model folder, or renews the files of one that is there.
+    """Writes a model folder, or replaces the files of an existing one.
 
-    `source_spm` and `target_spm` are SentencePiece model files; they may already lie in the folder.
-    `readme` says what the model was trained on and how well it does. Each file is written under a
-    temporary name and renamed, the weights last, so an interrupted call leaves no half file.
-    The files of `SYSTEMS` are left as they are if they are there: they may hold a user's flags.
+    `source_spm` and `target_spm` are SentencePiece model files; they may already be in the folder.
+    `readme` describes the training data and the scores. Each file is written under a temporary
+    name and renamed, the weights last, so an interrupted call leaves no incomplete file. Existing
+    files of `SYSTEMS` are not changed: they may hold a user's flags.
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def save_model(
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Writes a safetensors file. Raises `OSError` if that fails, for a full disk, say."""
+    """Writes a safetensors file. Raises `OSError` if that fails, as on a full disk."""
     try:
         save_file(weights, path)
     except SafetensorError as error:  # which has no other base than Exception
@@ -117,12 +117,12 @@ def load_model(
 ) -> Model:
     """The model of a folder, in evaluation mode on `device` (cpu, cuda or gpu).
 
-    `backend` is what computes the step: "torch", or on the CPU and after `echostream export` "onnx"
-    or "onnx-int8".
+    `backend` computes the step: "torch"; or, on the CPU and after `echostream export`, "onnx" or
+    "onnx-int8".
 
-    A process that is forked after this call computes with one thread, with a warning: PyTorch's
-    others do not survive a fork. Start processes with multiprocessing's `spawn` and load the model
-    in each, or call `torch.set_num_threads(1)` before the fork.
+    A process that is forked after this call computes with one thread, with a warning, because
+    PyTorch's threads do not survive a fork. Start processes with multiprocessing's `spawn` and load
+    the model in each, or call `torch.set_num_threads(1)` before the fork.
 
     Raises:
         ValueError: if there is no such back end, or it does not run on this device.
@@ -136,7 +136,7 @@ def load_model(
         raise ValueError(
             f"`backend` must be one of {', '.join(BACKENDS)}, but is {backend!r} instead."
         )
-    place = resolve_device(device)
+    torch_device = resolve_device(device)
     folder, config = open_folder(path)
     source = _read(Tokenizer.load, folder / SOURCE_SPM)
     target = _read(Tokenizer.load, folder / TARGET_SPM)
@@ -151,9 +151,9 @@ def load_model(
                 f"{folder / name} has size {found}, but `{field}` of {folder / CONFIG} is {wanted}."
             )
     network = (
-        load_network(folder, config).to(place)
+        load_network(folder, config).to(torch_device)
         if backend == "torch"
-        else _load_onnx(folder, config, backend, place)
+        else _load_onnx(folder, config, backend, torch_device)
     )
     return Model(network, source, target, cmvn, config)
 
@@ -164,7 +164,7 @@ def open_folder(path: str | Path) -> tuple[Path, ModelConfig]:
     Raises:
         ModelFolderError, ConfigError: as `load_model`.
     """
-    folder = Path(path).absolute()  # SimulEval hands over ".", which no message should name
+    folder = Path(path).absolute()  # SimulEval passes ".", which would say nothing in a message
     try:
         _check_files(folder, str(path))
         return folder, load_config(ModelConfig, folder / CONFIG)
@@ -206,9 +206,9 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
 
 
 def _load_decoder(folder: Path, config: ModelConfig) -> TextDecoder | None:
-    """The text decoder alone, which no back end replaces."""
+    """The text decoder alone, which runs in PyTorch with every back end."""
     if not config.decoder_layers:
-        _read_weights(folder / WEIGHTS, {}, _DECODER)  # there are none
+        _read_weights(folder / WEIGHTS, {}, _DECODER)  # raises if there are any
         return None
     with _building(folder):
         decoder = build_decoder(config)
@@ -219,23 +219,26 @@ def _load_decoder(folder: Path, config: ModelConfig) -> TextDecoder | None:
 
 @contextmanager
 def _building(folder: Path) -> Iterator[None]:
-    """Modules of a configuration, for weights that are about to be read."""
+    """Context for building modules whose weights are about to be loaded."""
     try:
-        with without_weights():
+        with skip_init():
             yield
-    except (RuntimeError, MemoryError) as error:  # PyTorch's word for no memory is RuntimeError
+    except (
+        RuntimeError,
+        MemoryError,
+    ) as error:  # RuntimeError is PyTorch's for no memory
         raise ModelFolderError(
             f"{folder / CONFIG} is of a network that is too large for this machine."
         ) from error
 
 
 def _read(read: Callable[[Path], Found], file: Path) -> Found:
-    """What `read` makes of a file of the folder."""
+    """`read(file)`, with its errors raised as `ModelFolderError`."""
     try:
         return read(file)
     except OSError as error:
         raise ModelFolderError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # which names the file, but for text in it that is not UTF-8
+    except ValueError as error:  # names the file, except for a UnicodeDecodeError
         damaged = f"{file} is damaged: {error}."
         raise ModelFolderError(str(error) if str(file) in str(error) else damaged) from error
 
@@ -270,7 +273,7 @@ def _check_files(folder: Path, given: str) -> None:
 
 
 def _what_it_is(path: Path) -> str:
-    """A path that is not what it should be."""
+    """A description of a path for an error message."""
     if path.is_dir():
         return "is a folder"
     if path.is_file():
@@ -282,7 +285,7 @@ def _what_it_is(path: Path) -> str:
 
 
 def _hub_hint(folder: Path, given: str) -> str:
-    """For `organisation/model`, which other libraries take, and which nothing here has."""
+    """A hint for `organisation/model`, a name on a hub, which other libraries accept."""
     if folder.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", given):
         return ""
     return " A name on a hub is not taken: download that model, and give the folder."
@@ -305,7 +308,7 @@ def _read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") ->
                 f"{file}: `{key}` must have shape {shape} and {wanted[key].dtype} in the network "
                 f"of {CONFIG}, but has {tuple(value.shape)} and {value.dtype} instead."
             )
-        # Extremes tell, at a fifth of the time that looking at each value takes.
+        # The extremes are enough: NaN propagates, and this is 5 times faster than a check of each.
         if value.is_floating_point() and not torch.stack(value.aminmax()).isfinite().all():
             raise ModelFolderError(f"{file}: `{key}` holds NaN or infinity.")
     return found

@@ -1,4 +1,4 @@
-"""Whole numbers within bounds: one message for sizes, wherever they come from."""
+"""Range checks for whole numbers, with one form of error message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 80
 
 
 def shown(value: object) -> str:
-    """A value in a message, cut short if it is long."""
+    """The repr of a value for an error message, shortened if it is long."""
     return _repr.repr(value)
 
 

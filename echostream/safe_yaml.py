@@ -1,4 +1,4 @@
-"""YAML files read within bounds: plain values only, no key twice, a small size and depth."""
+"""A YAML reader with limits: plain values only, no duplicate keys, bounded size and depth."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
-MAX_NODES = 50_000  # values and keys, those of an alias counted again at each use
-MAX_CHARACTERS = 4 * MAX_BYTES  # of all of them, counted likewise
+MAX_NODES = 50_000  # values and keys; those of an alias count again at each use
+MAX_CHARACTERS = 4 * MAX_BYTES  # of all values and keys, counted in the same way
 MAX_DIGITS = 64
 
 _FLOAT = "tag:yaml.org,2002:float"
@@ -26,15 +26,15 @@ _TOO_LARGE = (
 
 
 class YamlError(ValueError):
-    """A file that is not YAML, or more of it than a configuration needs; one line, with a place."""
+    """A file that is not YAML or exceeds the limits; a message of one line, with the position."""
 
 
 class _BoundError(yaml.MarkedYAMLError):
-    """Proper YAML, of which a loader here takes less."""
+    """Valid YAML that exceeds a limit."""
 
 
 class _Bounded:
-    """What both loaders check while the tree of nodes grows, before a value is made of it."""
+    """The checks of both loaders on the tree of nodes, before values are constructed."""
 
     plain_only = True
     _depth = _num_nodes = 0
@@ -47,7 +47,7 @@ class _Bounded:
         event = self.peek_event()  # type: ignore[attr-defined]
         is_alias = isinstance(event, yaml.AliasEvent)
         self._num_nodes += 1
-        if self._num_nodes > MAX_NODES:  # at once, for to read all of them takes long
+        if self._num_nodes > MAX_NODES:  # raised at once, because reading the rest takes long
             raise _error(event, _TOO_LARGE)
         if self._depth == MAX_DEPTH:
             raise _error(event, f"the file must not be nested deeper than {MAX_DEPTH} levels")
@@ -59,7 +59,7 @@ class _Bounded:
         node = cast("Node", super().compose_node(parent, index))  # type: ignore[misc]
         self._depth -= 1
         if is_alias and id(node) not in self._sizes:
-            raise _error(event, f"`*{event.anchor}` must not stand inside of what it repeats")
+            raise _error(event, f"`*{event.anchor}` must not be inside the value that it repeats")
         if not is_alias:
             self._sizes[id(node)] = self._measured(node)
         nodes, characters = self._sizes[id(node)]
@@ -87,7 +87,7 @@ class _Bounded:
 class _Plain(_Bounded, yaml.SafeLoader):
     """Numbers, true and false, null, text, lists and mappings.
 
-    YAML 1.1 takes `1e-3` for text, where a user means a number, and `2024-01-02` for a date.
+    Unlike YAML 1.1, which reads `1e-3` as text and `2024-01-02` as a date.
     """
 
 
@@ -109,11 +109,11 @@ _Plain.add_implicit_resolver(
 
 
 def parse_yaml(text: str, every_scalar_is_text: bool = False) -> Any:
-    """The values in a YAML text; None for an empty one.
+    """The values of a YAML text; None for an empty one.
 
     Raises:
-        YamlError: with the line, if it is not YAML, has a key twice, a tag (`!!python/...`), more
-            than one document, or is nested deeper or repeats more by aliases than is reasonable.
+        YamlError: with the line, if it is not YAML, has a duplicate key, a tag (`!!python/...`) or
+            more than one document, or exceeds the limits on depth, size and aliases.
     """
     loader = _Text if every_scalar_is_text else _Plain
     try:
@@ -124,12 +124,12 @@ def parse_yaml(text: str, every_scalar_is_text: bool = False) -> Any:
         ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         why = (error.problem or error.context or "it cannot be read")[:200]
         if not isinstance(error, _BoundError):
             tab = " (a tab; YAML wants spaces)" if "\\t" in why else ""
             why = f"this is not YAML: {why}{tab}"
-        raise YamlError(f"{place}{why}") from error
+        raise YamlError(f"{position}{why}") from error
 
 
 def read_yaml(path: str | Path, every_scalar_is_text: bool = False) -> Any:
@@ -150,10 +150,10 @@ def read_text(path: str | Path) -> str:
 
     Raises:
         OSError: if it cannot be read.
-        YamlError: naming the file, if it is no file, or larger, or in another encoding.
+        YamlError: naming the path, if it is not a file, or larger, or in another encoding.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():  # a pipe would wait, a device never end
+    if path.exists() and not path.is_file():  # a pipe would block, a device has no end
         raise YamlError(f"{path} must be a file, but is {'a folder' if path.is_dir() else 'none'}.")
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
@@ -181,5 +181,5 @@ def _check_keys(node: MappingNode) -> None:
 
 
 def _error(where: Any, problem: str) -> _BoundError:
-    """What is wrong at the place of an event or a node."""
+    """An error at the position of an event or a node."""
     return _BoundError(problem=problem, problem_mark=where.start_mark)

@@ -20,14 +20,14 @@ def _option(
     least: int | None = None,
     old_name: str | None = None,
 ) -> Any:
-    """A field with what is allowed, its line of help, and a name that is understood as well."""
+    """A field with its allowed values, its help text, and its name in an earlier release."""
     about = {"help": text, "choices": choices, "least": least, "old_name": old_name}
     return dataclasses.field(default=default, metadata=about)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig:
-    """How a session translates. A new option is a new field here and what makes use of it.
+    """The options of a session. A new option is a new field here, and the code that uses it.
 
     Raises `ConfigError`, a ValueError, naming the option if a value is not allowed.
     """
@@ -45,14 +45,13 @@ class SessionConfig:
     )
     stride_n: int = _option(
         1,
-        "tokens by which both CTC heads must grow before a WRITE, and of which a WRITE is a "
-        "multiple",
+        "tokens by which both CTC heads must grow before a WRITE; WRITEs are multiples of it",
         least=1,
     )
     task: str = _option(
-        "st", "st writes the translation, asr each source word that is complete", ("st", "asr")
+        "st", "st writes the translation, asr each complete source word", ("st", "asr")
     )
-    transcript: bool = _option(False, "also give out the source words", (False, True))
+    transcript: bool = _option(False, "also output the source words", (False, True))
     decoding_method: str = _option(
         "ctc",
         "what chooses the target tokens: the translation CTC head, or the text decoder of a model "
@@ -62,8 +61,8 @@ class SessionConfig:
     )
     emission_unit: str = _option(
         "auto",
-        "give text out by the word, or by the character for a language without spaces, for which "
-        "SimulEval needs --eval-latency-unit char; auto is what the model's configuration says",
+        "output whole words, or characters for a language without spaces, for which SimulEval "
+        "needs --eval-latency-unit char; auto is the unit of the model's configuration",
         ("auto", *EMISSION_UNITS),
     )
 
@@ -81,7 +80,7 @@ class SessionConfig:
 
     @classmethod
     def of(cls, config: SessionConfig | None, options: Mapping[str, Any]) -> SessionConfig:
-        """`config`, or one made of single options; for functions that take either.
+        """`config`, or one made from single options; for functions that take either.
 
         Raises:
             TypeError: for both at once, a `config` of another type, or an unknown option.
@@ -99,7 +98,7 @@ class SessionConfig:
 
 
 def new_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options in which a name of an earlier release is the one of now."""
+    """The options with names of an earlier release replaced by the current ones."""
     now = {f.metadata["old_name"]: f.name for f in dataclasses.fields(SessionConfig)}
     return {now.get(name, name): value for name, value in options.items()}
 
@@ -128,7 +127,7 @@ def add_session_flags(parser: ArgumentParser, but: Collection[str] = ()) -> None
 
 
 def session_config(args: Namespace, **settled: Any) -> SessionConfig:
-    """The options that `args` holds, with those that are `settled` by who asks."""
+    """The options in `args`; those in `settled` override them."""
     names = {field.name for field in dataclasses.fields(SessionConfig)}
     given = {name: value for name, value in new_names(vars(args)).items() if name in names}
     return SessionConfig(**{**given, **settled})

@@ -1,7 +1,7 @@
-"""simulstream's door: its servers and its inference command drive a `StreamingTranslator`.
+"""Adapter for simulstream: a speech processor for its servers and its inference command.
 
-simulstream's configuration says `type: echostream.simulstream.EchoStreamProcessor`; its other keys
-are the fields of `ProcessorConfig`. Nothing else here imports simulstream.
+In simulstream's configuration, `type: echostream.simulstream.EchoStreamProcessor`; the other keys
+are the fields of `ProcessorConfig`. No other module imports simulstream.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from echostream.session_config import SessionConfig, new_names
 
 logger = logging.getLogger(__name__)
 
-# Keys that simulstream's voice activity detector reads from the configuration of what it wraps.
+# Keys of simulstream's voice activity detector, which shares the configuration of its processor.
 _OF_THE_VAD = ("vad_", "base_speech_processor_class", "min_speech_size")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessorConfig(SessionConfig):
-    """The keys of a processor: those here, and each option of a session.
+    """The keys of a processor: those here, and all options of a session.
 
     simulstream's scorers read the same file.
     """
@@ -41,7 +41,7 @@ class ProcessorConfig(SessionConfig):
     model_path: str  # relative to the working directory
     device: str = "cpu"
     backend: str = "torch"
-    source_lang: str | None = None  # the pair of the model, which does not know it itself
+    source_lang: str | None = None  # the languages of the model, whose folder does not name them
     target_lang: str | None = None
     detokenizer_type: str = "simuleval"  # for the scorers: the tokens of the log are words,
     latency_unit: str = "word"  # or characters
@@ -62,12 +62,12 @@ class ProcessorConfig(SessionConfig):
 
 
 class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
-    """One client's stream. All processors of a process share one model; nothing is ever deleted.
+    """The stream of one client. All processors of a process share one model; no token is deleted.
 
     Raises:
         ConfigError: if a key of the configuration is unknown, missing or not allowed.
         RuntimeError: if the model has not been loaded with `load_model`.
-        ValueError: if the model cannot do what the configuration asks for.
+        ValueError: if an option does not fit the model.
     """
 
     _models: ClassVar[dict[tuple[Path, str, str], Model]] = {}
@@ -88,30 +88,30 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
         """
         settings = _read(config)
         key = _model_key(settings)
-        if key in cls._models:  # simulstream asks again for each processor of its pool
+        if key in cls._models:  # simulstream calls it for each processor of its pool
             return
         model = load_model(*key)
         _make_session(model, settings).warm_up()
         cls._models[key] = model
 
     def process_chunk(self, waveform: NDArray[np.float32]) -> IncrementalOutput:
-        """The words that `waveform` (S,), at 16 kHz and in [-1, 1], brings out."""
+        """The new words after `waveform` (S,), at 16 kHz and in [-1, 1]."""
         return self._incremental(self._session.push(waveform, SAMPLE_RATE))
 
     def end_of_stream(self) -> IncrementalOutput:
-        """The words still owed. A chunk after this begins another stream, as simulstream's
-        voice activity detector expects, which ends a stream at each pause without `clear`."""
+        """The remaining words. The next chunk begins another stream, because simulstream's voice
+        activity detector ends a stream at each pause without calling `clear`."""
         last = self._session.finish()
         self._session.reset()
         return self._incremental(last)
 
     def clear(self) -> None:
-        """Forgets the stream, finished or not."""
+        """Discards the stream, finished or not."""
         self._session.reset()
 
     def tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The text of tokens, such that clients may join pieces as they come: a space after each
-        word, characters as they are."""
+        """The text of tokens, such that clients can concatenate successive texts: a space after
+        each word, characters unchanged."""
         after = " " if self._session.emission_unit == "word" else ""
         return "".join(f"{token}{after}" for token in tokens)
 
@@ -124,7 +124,7 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]
         _check_language("target_lang", self.settings.target_lang, language)
 
     def _incremental(self, outputs: Sequence[Output]) -> IncrementalOutput:
-        # A space between characters is a token, too: simulstream's scorers put nothing between.
+        # A space between characters is a token, too: simulstream's scorers join without spaces.
         tokens = [word for output in outputs for word in output.words]
         return IncrementalOutput(
             new_tokens=tokens,
@@ -143,8 +143,8 @@ def _make_session(model: Model, settings: ProcessorConfig) -> StreamingTranslato
     session = StreamingTranslator(model, settings)
     if session.emission_unit != settings.latency_unit:
         raise ConfigError(
-            f"`latency_unit` must be {session.emission_unit!r}, by which the session gives out "
-            f"text (`emission_unit`), but is {settings.latency_unit!r} instead."
+            f"`latency_unit` must be {session.emission_unit!r}, the emission unit of the session, "
+            f"but is {settings.latency_unit!r} instead."
         )
     return session
 
@@ -153,12 +153,14 @@ def _model_key(settings: ProcessorConfig) -> tuple[Path, str, str]:
     return Path(settings.model_path).resolve(), settings.device, settings.backend
 
 
-def _check_language(key: str, known: str | None, asked: str) -> None:
-    if known is None:
+def _check_language(key: str, configured: str | None, requested: str) -> None:
+    if configured is None:
         logger.warning(
-            "%s %r was asked for; a model has one pair of languages, and the configuration does "
-            "not say which: set `%s` to have it checked.",
-            *(key, asked, key),
+            "%s %r was requested, but the configuration does not name the languages of the model: "
+            "set `%s` to have it checked.",
+            *(key, requested, key),
         )
-    elif asked.lower() != known.lower():
-        raise ValueError(f"`{key}` must be {known!r}, the model's, but is {asked!r} instead.")
+    elif requested.lower() != configured.lower():
+        raise ValueError(
+            f"`{key}` must be {configured!r}, that of the model, but is {requested!r} instead."
+        )

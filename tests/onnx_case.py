@@ -21,7 +21,7 @@ def noise(batch: int, num_groups: int, seed: int = 0) -> Tensor:
     return torch.randn(batch, GROUP_FRAMES * num_groups, 80, generator=generator)
 
 
-def advance(
+def run_chunks(
     network: Network, x: Tensor, chunks: Sequence[int], look_ahead: int, valid: Tensor | None = None
 ) -> Iterator[tuple[Any, Any]]:
     """The output and the next state of each chunk."""
@@ -30,13 +30,13 @@ def advance(
     for start, stop in cut(x.shape[1] // GROUP_FRAMES, chunks):
         frames = slice(GROUP_FRAMES * start, GROUP_FRAMES * stop)
         with torch.inference_mode():  # not around `yield`: the caller would be in it, too
-            output, state = network.advance(x[:, frames], valid[:, frames], state)
+            output, state = network.step(x[:, frames], state, valid[:, frames])
         yield output, state
 
 
 def logits_of(network: Network, x: Tensor, chunks: Sequence[int], look_ahead: int = 0) -> Tensor:
     """Of both heads, over all chunks, `(B, 4 G, V)`."""
-    outputs = [output for output, _ in advance(network, x, chunks, look_ahead)]
+    outputs = [output for output, _ in run_chunks(network, x, chunks, look_ahead)]
     return torch.cat([torch.cat(output[:2], dim=2) for output in outputs], dim=1)
 
 

@@ -57,7 +57,7 @@ def slow_query(
             score = float(query @ key) / math.sqrt(query_dim)
             if distance is not None:
                 # The biases lie from the farthest future to the farthest past.
-                score += float(biases[module.max_ahead - distance, head])
+                score += float(biases[module.max_future_distance - distance, head])
             exponentials.append(math.exp(score))
             values.append(weight[value_rows] @ seen + bias[value_rows])
         total = sum(exponentials)

@@ -54,7 +54,7 @@ def test_the_log_tells_how_many_utterances_are_finished(tmp_path: Path) -> None:
     assert finished_utterances(asked(tmp_path)) == 0
     write_run(tmp_path, [text_line(0, "a cat", [1.0, 2.0])])
     log.write_bytes(log.read_bytes() + b'{"index": 1, "pred')
-    with pytest.raises(ValueError, match=r"instances.log: .* cannot go on after its last line, 2"):
+    with pytest.raises(ValueError, match=r"instances.log: .* cannot continue after .* line, 2"):
         finished_utterances(asked(tmp_path))
     assert log.read_bytes().endswith(b'"pred')  # nothing was changed
 
@@ -66,7 +66,7 @@ def test_utterances_without_a_line_get_blank_ones_and_a_run_of_its_own_warns_of_
     assert (tmp_path / "asr.txt").read_text() == "\n\ntwo\n"
     assert "asr.txt: has no line for 2 utterances" in caplog.text
     Transcripts(tmp_path, False, "asr").append("three", "")
-    assert "asr.txt holds 3 lines of an earlier run; those of this run follow" in caplog.text
+    assert "asr.txt holds 3 lines of an earlier run; those of this run are appended" in caplog.text
     assert (tmp_path / "asr.txt").read_text() == "\n\ntwo\nthree\n"
 
 
@@ -87,4 +87,4 @@ def test_a_folder_that_is_deleted_during_a_run_does_not_end_the_run(
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1 and str(tmp_path / "extra") in errors[0].getMessage()
     assert transcripts.needed
-    assert json.dumps(errors[0].getMessage()).endswith('goes on without transcripts."')
+    assert json.dumps(errors[0].getMessage()).endswith('continues without transcripts."')

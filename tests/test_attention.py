@@ -10,7 +10,7 @@ import torch
 from slow_reference import Floats, array, moved, slow_query
 from torch import Tensor
 
-from echostream.modules.attention import CTSelfAttention, Memory
+from echostream.modules.attention import CTSelfAttention, MemorySlots
 
 WIDTH, HEADS = 8, 2
 
@@ -83,12 +83,12 @@ def test_memory_slots_are_seen_by_those_who_may_and_have_no_place_in_time() -> N
     visible = torch.rand(2, 12, 5) < 0.5
     visible[0, 3] = False
     assert visible.any() and not visible.all()
-    y = module(x, valid, 1, Memory(slots, visible))
+    y = module(x, valid, 1, MemorySlots(slots, visible))
     for row in range(2):
         memory = (array(slots[row]), visible[row].tolist())
         assert_rows(y[row], slow_attention(module, array(x[row]), [True] * 12, 1, memory))
     order = torch.tensor([4, 2, 0, 1, 3])
-    shuffled = module(x, valid, 1, Memory(slots[:, order], visible[:, :, order]))
+    shuffled = module(x, valid, 1, MemorySlots(slots[:, order], visible[:, :, order]))
     torch.testing.assert_close(shuffled, y, rtol=0, atol=1e-10)
 
 
@@ -96,7 +96,7 @@ def test_memory_that_nobody_sees_changes_nothing() -> None:
     module = make(group=4, left=1)
     x = torch.randn(2, 12, WIDTH, dtype=torch.float64)
     valid = torch.ones(2, 12, dtype=torch.bool)
-    hidden = Memory(100 * torch.randn(2, 3, WIDTH).double(), torch.zeros(2, 12, 3).bool())
+    hidden = MemorySlots(100 * torch.randn(2, 3, WIDTH).double(), torch.zeros(2, 12, 3).bool())
     torch.testing.assert_close(module(x, valid, 0, hidden), module(x, valid, 0), rtol=0, atol=1e-10)
 
 

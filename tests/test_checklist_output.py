@@ -78,13 +78,13 @@ def test_t23_what_is_slow_the_first_time_is_done_before_the_first_utterance(
     moved: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     num_groups = []
-    advance = EchoStreamModel.advance
+    step = EchoStreamModel.step
 
-    def counted(network: EchoStreamModel, x: Tensor, valid: Tensor, state: ModelState) -> object:
+    def counted(network: EchoStreamModel, x: Tensor, state: ModelState, valid: Tensor) -> object:
         num_groups.append(x.shape[1] // 16)
-        return advance(network, x, valid, state)
+        return step(network, x, state, valid)
 
-    monkeypatch.setattr(EchoStreamModel, "advance", counted)
+    monkeypatch.setattr(EchoStreamModel, "step", counted)
     agent = SpeechToTextTranslationAgent.from_args(arguments(folder))
     assert sum(num_groups) > 8  # a second of sound, and what closes it
     if moved:

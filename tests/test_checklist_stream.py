@@ -59,7 +59,9 @@ def test_t10_a_device_that_does_not_exist_and_fp16_are_not_taken_in_silence(
     with pytest.raises(ValueError, match="`device` must be cpu, cuda, cuda:N or gpu, but is 'aba"):
         SpeechToTextTranslationAgent.from_args(args)
     agent.to("cpu", fp16=True)
-    assert warnings_about(caplog, "fp16") == ["fp16 was asked for; EchoStream computes in float32."]
+    assert warnings_about(caplog, "fp16") == [
+        "fp16 was requested, but EchoStream computes in float32."
+    ]
 
 
 def test_t11_reset_works_before_init_has_finished(folder: Path) -> None:
@@ -226,7 +228,7 @@ def test_t17_audio_without_a_rate_has_that_of_the_flag_and_says_so_once(
             segment.sample_rate = no_rate
         assert [agent.pushpop(segment).content for segment in sent] == expected
     assert warnings_about(caplog, "sample rate") == [
-        "The audio comes without a sample rate: taken to be 8000 Hz (`--sample-rate`)."
+        "The audio has no sample rate: 8000 Hz is assumed (`--sample-rate`)."
     ]
 
 

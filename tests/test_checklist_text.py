@@ -13,9 +13,9 @@ from agent_calls import ASR, S2TT, by_session, join_like_streamspeech, read_scor
 from echostream.agents.options import TEXT_OUTPUTS
 from echostream.agents.text_output import (
     CHOICES,
-    Form,
     TextOutput,
-    choose_form,
+    TokenFormat,
+    choose_format,
     joins_pieces,
     make_text_output,
 )
@@ -23,21 +23,21 @@ from echostream.text.tokenizer import UNK_SURFACE, Tokenizer
 
 # By hand: choice, SimulEval, latency unit, and how the words must be written.
 TABLE = (
-    ("auto", "pypi", "word", Form.WORDS),
-    ("auto", "pypi", "char", Form.WORDS),
-    ("auto", "pypi", "spm", Form.PIECES),
-    ("auto", "streamspeech", "word", Form.MARKED),
-    ("auto", "streamspeech", "char", Form.WORDS),
-    ("word", "pypi", "word", Form.WORDS),
-    ("word", "pypi", "char", Form.WORDS),
-    ("word", "pypi", "spm", Form.WORDS),
-    ("word", "streamspeech", "word", Form.WORDS),
-    ("word", "streamspeech", "char", Form.WORDS),
-    ("spm", "pypi", "word", Form.PIECES),
-    ("spm", "pypi", "char", Form.PIECES),
-    ("spm", "pypi", "spm", Form.PIECES),
-    ("spm", "streamspeech", "word", Form.PIECES),
-    ("spm", "streamspeech", "char", Form.PIECES),
+    ("auto", "pypi", "word", TokenFormat.WORDS),
+    ("auto", "pypi", "char", TokenFormat.WORDS),
+    ("auto", "pypi", "spm", TokenFormat.PIECES),
+    ("auto", "streamspeech", "word", TokenFormat.MARKED),
+    ("auto", "streamspeech", "char", TokenFormat.WORDS),
+    ("word", "pypi", "word", TokenFormat.WORDS),
+    ("word", "pypi", "char", TokenFormat.WORDS),
+    ("word", "pypi", "spm", TokenFormat.WORDS),
+    ("word", "streamspeech", "word", TokenFormat.WORDS),
+    ("word", "streamspeech", "char", TokenFormat.WORDS),
+    ("spm", "pypi", "word", TokenFormat.PIECES),
+    ("spm", "pypi", "char", TokenFormat.PIECES),
+    ("spm", "pypi", "spm", TokenFormat.PIECES),
+    ("spm", "streamspeech", "word", TokenFormat.PIECES),
+    ("spm", "streamspeech", "char", TokenFormat.PIECES),
 )
 # Those of the table whose predictions would not be the sentence.
 UNFIT = {
@@ -60,14 +60,14 @@ def test_t1_the_form_is_the_one_of_the_table(
     choice: str,
     build: str,
     unit: str,
-    form: Form,
+    form: TokenFormat,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if build == "streamspeech":
         join_like_streamspeech(monkeypatch)
     with caplog.at_level(logging.WARNING):
-        assert choose_form(choice, unit) is form
+        assert choose_format(choice, unit) is form
     warned = [record.getMessage() for record in caplog.records]
     assert len(warned) == ((choice, build, unit) in UNFIT)
     assert all(f"`text_output` is {choice}, but this SimulEval joins" in text for text in warned)
@@ -76,7 +76,7 @@ def test_t1_the_form_is_the_one_of_the_table(
 def test_a_choice_or_a_unit_that_does_not_exist_is_named() -> None:
     assert tuple(CHOICES) == TEXT_OUTPUTS
     with pytest.raises(ValueError, match="`text_output` must be one of auto, word, spm, but is 'w"):
-        choose_form("words", "word")
+        choose_format("words", "word")
 
 
 @pytest.mark.parametrize("agent", [S2TT, ASR])
@@ -135,8 +135,8 @@ def test_t1_every_build_makes_the_same_sentences_of_it(
         )
 
 
-@pytest.mark.parametrize("form", Form)
-def test_t1_no_word_is_lost_in_pieces(form: Form, folder: Path) -> None:
+@pytest.mark.parametrize("form", TokenFormat)
+def test_t1_no_word_is_lost_in_pieces(form: TokenFormat, folder: Path) -> None:
     tokenizer = Tokenizer.load(folder / "spm_tgt.model")
     output = TextOutput(form, lambda word: list(map(tokenizer.piece, tokenizer.encode(word))))
     known = ["the", "black", "street", "tee", "eeeeees"]
@@ -144,10 +144,10 @@ def test_t1_no_word_is_lost_in_pieces(form: Form, folder: Path) -> None:
     unknown = ["zebra", "naïve", "日本", "\u2047", "\ufb01sh", "e\u0301t", "don't", "<unk>", "🙂"]
     for words in (known, unknown, [*known, *unknown], ["the"], []):
         text = output(" ".join(words))
-        joined = text if form is Form.WORDS else text.replace(" ", "").replace("\u2581", " ")
+        joined = text if form is TokenFormat.WORDS else text.replace(" ", "").replace("\u2581", " ")
         assert joined.strip() == " ".join(words)
     tokens = output(" ".join(known)).split()
-    if form is Form.PIECES:
+    if form is TokenFormat.PIECES:
         vocabulary = {tokenizer.piece(index) for index in range(tokenizer.vocab_size)}
         assert len(tokens) > 2 * len(known)
         assert vocabulary.issuperset(tokens)
@@ -171,4 +171,4 @@ def test_without_simulevals_arguments_the_unit_is_the_word(folder: Path) -> None
     output = make_text_output(
         Namespace(text_output="auto"), Tokenizer.load(folder / "spm_tgt.model")
     )
-    assert output.form is Form.WORDS
+    assert output.token_format is TokenFormat.WORDS

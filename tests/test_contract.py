@@ -122,7 +122,7 @@ def encoder(look_ahead: int) -> Streaming:
         module, 6, 16, 4,
         forward=lambda x, valid: module(x, valid.sum(1), look_ahead).encoder_out,
         init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
-        step=lambda x, valid, state: module.advance(x, valid, state)[::2],
+        step=lambda x, valid, state: module.step(x, state, valid),
         context=26, look_ahead=look_ahead,
     )  # fmt: skip
 
@@ -150,7 +150,7 @@ def model(look_ahead: int) -> Streaming:
     )
 
     def step(x: Tensor, valid: Tensor, state: object) -> tuple[Tensor, object]:
-        output, state = module.advance(x, valid, state)
+        output, state = module.step(x, state, valid)
         return torch.cat([output.asr_logits, output.st_logits], dim=2), state
 
     def forward(x: Tensor, valid: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def text_decoder() -> Streaming:
         logits = []
         for start in range(0, x.shape[1], 4):
             group = slice(start, start + 4)
-            decoder = module.observe(x[:, group], valid[:, group], decoder)
+            decoder = module.append_encoder_out(x[:, group], valid[:, group], decoder)
             decoder = decoder._replace(last_token=count % 5)
             found, layers = module._next(decoder)
             decoder, count = decoder._replace(layers=layers), count + 1

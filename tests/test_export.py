@@ -120,7 +120,7 @@ def test_a_model_folder_may_be_moved(exported: Path, tmp_path: Path) -> None:
     wanted, found = (load_model(path, backend="onnx").network for path in (exported, moved))
     state = wanted.init_state(1, 0)
     assert torch.equal(
-        found.advance(x, valid, state)[0].st_logits, wanted.advance(x, valid, state)[0].st_logits
+        found.step(x, state, valid)[0].st_logits, wanted.step(x, state, valid)[0].st_logits
     )
 
 
@@ -228,7 +228,7 @@ def test_each_stage_is_told_when_it_begins_goes_on_and_ends(
         "[1/4] step.onnx: tracing the network ...",
         "[2/4] step.onnx: comparing it with PyTorch ...",
         "[3/4] step.int8.onnx: weights to 8 bits ...",
-        "[4/4] step.int8.onnx: trying it ...",
+        "[4/4] step.int8.onnx: running it ...",
     ]
     ended = [line for line in lines if line.endswith(" s") and "..." not in line]
     assert [line[:5] for line in ended] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]

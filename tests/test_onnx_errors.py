@@ -164,7 +164,7 @@ def test_a_graph_that_breaks_in_use_is_named(copied: Path) -> None:
     with pytest.raises(OnnxError, match=r"step.onnx cannot be (loaded|computed): ") as error:
         network = load_model(copied, backend="onnx").network
         frames = torch.zeros(1, 16, 80)
-        network.advance(frames, frames[..., 0] == 0, network.init_state(1, 0))
+        network.step(frames, network.init_state(1, 0))
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 

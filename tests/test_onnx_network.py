@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from contract import Streaming, check_contract
-from onnx_case import advance, assert_same, logits_of, noise
+from onnx_case import assert_same, logits_of, noise, run_chunks
 from torch import Tensor, nn
 
 from echostream.backends.protocol import Network
@@ -36,8 +36,8 @@ def test_outputs_and_states_of_a_long_stream_are_those_of_pytorch(
     lengths = torch.tensor([num_groups - 2, num_groups - 5, 11][:batch]) * GROUP_FRAMES - 3
     valid = torch.arange(x.shape[1]) < lengths[:, None]
     chunks = (1, 2, 3, 4, 5)
-    wanted = advance(pytorch, x, chunks, look_ahead, valid)
-    found = advance(graph, x, chunks, look_ahead, valid)
+    wanted = run_chunks(pytorch, x, chunks, look_ahead, valid)
+    found = run_chunks(graph, x, chunks, look_ahead, valid)
     for index, (ours, theirs) in enumerate(zip(wanted, found, strict=True)):
         assert_same(theirs, ours, f"chunk {index}")
 
@@ -49,7 +49,7 @@ def test_a_chunk_may_be_longer_than_a_memory_segment(
     x = noise(2, num_groups + 2)
     chunks = (1, num_groups, 1)
     for ours, theirs in zip(
-        advance(pytorch, x, chunks, 1), advance(graph, x, chunks, 1), strict=True
+        run_chunks(pytorch, x, chunks, 1), run_chunks(graph, x, chunks, 1), strict=True
     ):
         assert_same(theirs, ours, f"{num_groups} groups")
 
@@ -57,7 +57,7 @@ def test_a_chunk_may_be_longer_than_a_memory_segment(
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
 def test_the_graph_obeys_the_laws(graph: Network, look_ahead: int) -> None:
     def step(x: Tensor, valid: Tensor, state: object) -> tuple[Tensor, object]:
-        output, state = graph.advance(x, valid, state)  # type: ignore[arg-type]
+        output, state = graph.step(x, state, valid)  # type: ignore[arg-type]
         return torch.cat([output.asr_logits, output.st_logits], dim=2), state
 
     def forward(x: Tensor, valid: Tensor) -> Tensor:
@@ -81,13 +81,13 @@ def test_a_run_changes_nothing_that_was_given_and_nothing_that_was_returned(
     graph: Network,
 ) -> None:
     x, valid = noise(2, 4), torch.ones(2, 4 * GROUP_FRAMES, dtype=torch.bool)
-    *_, (_, state) = advance(graph, noise(2, 12, seed=1), (3,), 1)
+    *_, (_, state) = run_chunks(graph, noise(2, 12, seed=1), (3,), 1)
     given = (x, valid, state)
     before = [leaf.clone() for _, leaf in named_leaves(given)]
-    first = graph.advance(x, valid, state)
+    first = graph.step(x, state, valid)
     kept = [leaf.clone() for _, leaf in named_leaves(first)]
-    graph.advance(noise(2, 4, seed=2), valid, first[1])  # as large, so that memory might be reused
-    again = graph.advance(x, valid, state)
+    graph.step(noise(2, 4, seed=2), first[1], valid)  # as large, so that memory might be reused
+    again = graph.step(x, state, valid)
     for (_, leaf), old in zip(named_leaves(given), before, strict=True):
         assert torch.equal(leaf, old)
     for (name, one), copy, (_, two) in zip(
@@ -102,7 +102,7 @@ def test_tensors_that_do_not_lie_in_one_piece_are_taken_as_they_read(graph: Netw
     state = graph.init_state(2, 0)
     scattered = x.transpose(1, 2).contiguous().transpose(1, 2)
     assert not scattered.is_contiguous()
-    wanted, found = graph.advance(x, valid, state), graph.advance(scattered, valid, state)
+    wanted, found = graph.step(x, state, valid), graph.step(scattered, state, valid)
     assert_same(found, wanted, "scattered")
 
 
@@ -111,12 +111,12 @@ def test_a_stream_may_go_from_one_back_end_to_the_other(
     pytorch: Network, graph: Network, look_ahead: int
 ) -> None:
     x, valid = noise(1, 2), torch.ones(1, 2 * GROUP_FRAMES, dtype=torch.bool)
-    *_, (_, state) = advance(pytorch, noise(1, 20, seed=3), (2,), look_ahead)
+    *_, (_, state) = run_chunks(pytorch, noise(1, 20, seed=3), (2,), look_ahead)
     ours = theirs = state
     for index in range(6):
-        wanted, ours = pytorch.advance(x + index, valid, ours)
+        wanted, ours = pytorch.step(x + index, ours, valid)
         network = graph if index % 2 == 0 else pytorch
-        found, theirs = network.advance(x + index, valid, theirs)
+        found, theirs = network.step(x + index, theirs, valid)
         assert_same((found, theirs), (wanted, ours), f"step {index}")
         assert torch.equal(found.asr_logits.argmax(-1), wanted.asr_logits.argmax(-1))
 

@@ -26,7 +26,7 @@ ROOM = "file must hold at most 50000 values"
         (MERGE_BOMB, ROOM),
         (f"a: &a '{'x' * 500_000}'\nb: [{', '.join(['*a'] * 20)}]\n", ROOM),
         ("[" + "1," * 200_000 + "]", ROOM),
-        ("a: &a [*a]", r"line 1, column 8: `\*a` must not stand inside of what it repeats"),
+        ("a: &a [*a]", r"line 1, column 8: `\*a` must not be inside the value that it repeats"),
         ("[" * 10_000, "line 1, column 33: the file must not be nested deeper than 32 levels"),
         ("{a: " * 1000, "nested deeper than 32"),
         ("- " * 1000 + "a", "nested deeper than 32"),

@@ -137,7 +137,7 @@ def test_the_keys_of_the_voice_activity_detector_are_left_to_it(folder: Path) ->
         ({"segment_ms": 320}, "simulstream's configuration: `segment_ms` is not a key"),
         ({"speech_chunk_size": 0}, "`speech_chunk_size` must be a positive number of seconds"),
         ({"speech_chunk_size": "long"}, "`speech_chunk_size` must be float, but is 'long'"),
-        ({"latency_unit": "char"}, "`latency_unit` must be 'word', by which the session gives"),
+        ({"latency_unit": "char"}, "`latency_unit` must be 'word', the emission unit of"),
         ({"latency_unit": "spm"}, "`latency_unit` must be one of word, char, but is 'spm'"),
         ({"detokenizer_type": "hf"}, "`detokenizer_type` must be 'simuleval', because"),
     ],
@@ -176,5 +176,5 @@ def test_a_language_that_cannot_be_checked_is_warned_of(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         processor(folder).set_source_language("it")
-    assert "'it' was asked for" in caplog.text
+    assert "'it' was requested" in caplog.text
     assert "set `source_lang`" in caplog.text

@@ -34,13 +34,13 @@ def model(folder: Path) -> Model:
 def steps(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The streams and groups of each step of the network from now on."""
     seen: list[tuple[int, int]] = []
-    advance = model.network.advance
+    step = model.network.step
 
-    def watched(x: Tensor, valid: Tensor, state: ModelState) -> tuple[CtcOutput, ModelState]:
+    def watched(x: Tensor, state: ModelState, valid: Tensor) -> tuple[CtcOutput, ModelState]:
         seen.append((x.shape[0], x.shape[1] // 16))
-        return advance(x, valid, state)
+        return step(x, state, valid)
 
-    monkeypatch.setattr(model.network, "advance", watched)
+    monkeypatch.setattr(model.network, "step", watched)
     return seen
 
 
@@ -260,14 +260,14 @@ def test_a_network_that_fails_costs_no_stream_a_word(
     for stream, samples in zip(streams, recordings, strict=True):
         batch.push(stream, samples, SAMPLE_RATE)
         batch.finish(stream)
-    calls, advance = count(), model.network.advance
+    calls, step = count(), model.network.step
 
     def fail_at_times(*args: Any) -> Any:
         if next(calls) % 3 != 1:
             raise MemoryError
-        return advance(*args)
+        return step(*args)
 
-    monkeypatch.setattr(model.network, "advance", fail_at_times)
+    monkeypatch.setattr(model.network, "step", fail_at_times)
     said = {stream: list[Output]() for stream in streams}
     num_failed = 0
     while batch.ready:

@@ -219,7 +219,7 @@ def moment(model: Model, words: list[str], state: StreamState | None) -> Moment:
     if isinstance(decoder, DecoderState):  # where it is not valid, anything may be
         frames = decoder.frames.masked_fill(~decoder.valid[..., None], 0)
         seen = [frames, decoder.valid, decoder.summaries.num_groups, decoder.last_token]
-    said, _ = model.network.advance(PROBE, torch.ones(1, 16, dtype=torch.bool), state.network)
+    said, _ = model.network.step(PROBE, state.network)
     output = [field.masked_fill(~said.valid[..., None], 0) for field in said[:2]]
     return Moment(words, state.decoding.counts[0].tolist(), seen, output)
 

@@ -11,7 +11,11 @@ import pytest
 import sentencepiece as spm
 from tiny_model import SOURCE_TEXT, TARGET_TEXT, babble, make_model_folder
 
-from echostream.agents.streamspeech_data import ForeignFolderError, apply_data_bin, read_data_bin
+from echostream.agents.streamspeech_data import (
+    ForeignFolderError,
+    read_data_bin,
+    streamspeech_data_bin,
+)
 from echostream.agents.streamspeech_vocabulary import VocabularyError, read_vocabulary
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.model_folder import Model, load_model
@@ -89,7 +93,7 @@ def test_t7_a_path_to_nothing_falls_back_to_the_statistics_in_data_bin(
 def test_a_data_bin_without_the_named_yaml_is_used_with_one_warning(
     cmvn: str, model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    applied = apply_data_bin(model, arguments(data_bin(tmp_path / "bin"), cmvn))
+    applied = streamspeech_data_bin(model, arguments(data_bin(tmp_path / "bin"), cmvn))
     assert [(r.levelname, r.getMessage()) for r in caplog.records if r.levelno > logging.INFO] == [
         ("WARNING", f"{tmp_path / 'bin' / YAML} does not exist; looking for gcmvn.npz beside it.")
     ]
@@ -101,12 +105,12 @@ def test_statistics_replace_those_of_the_model_only_on_request(
 ) -> None:
     caplog.set_level(logging.INFO)
     folder = data_bin(tmp_path / "bin", "gcmvn.npz")
-    assert apply_data_bin(model, arguments(folder)) is model
+    assert streamspeech_data_bin(model, arguments(folder)) is model
     (record,) = caplog.records
-    assert f"{folder / 'gcmvn.npz'} (`--cmvn data-bin` would take it)" in record.getMessage()
+    assert f"{folder / 'gcmvn.npz'} (`--cmvn data-bin` would use it)" in record.getMessage()
 
     before = model.cmvn
-    applied = apply_data_bin(model, arguments(folder, "data-bin"))
+    applied = streamspeech_data_bin(model, arguments(folder, "data-bin"))
     assert np.array_equal(applied.cmvn.mean, statistics(1).mean)
     assert np.array_equal(applied.cmvn.std, statistics(1).std)
     assert model.cmvn is before and applied.network is model.network
@@ -125,20 +129,20 @@ def test_nothing_is_said_where_nothing_differs(
     caplog.set_level(logging.INFO)
     folder = data_bin(tmp_path / "bin", "gcmvn.npz")
     model.cmvn.save(folder / "gcmvn.npz")
-    assert apply_data_bin(model, arguments(folder)) is model
-    assert apply_data_bin(model, arguments(None)) is model
+    assert streamspeech_data_bin(model, arguments(folder)) is model
+    assert streamspeech_data_bin(model, arguments(None)) is model
     assert not caplog.records
 
 
 def test_statistics_that_are_asked_for_must_be_there(model: Model, tmp_path: Path) -> None:
     with pytest.raises(ForeignFolderError, match="`--cmvn data-bin` needs `--data-bin`, which"):
-        apply_data_bin(model, arguments(None, "data-bin"))
-    with pytest.raises(ForeignFolderError, match=r"must be a folder, but .*none is none"):
-        apply_data_bin(model, arguments(tmp_path / "none", "data-bin"))
+        streamspeech_data_bin(model, arguments(None, "data-bin"))
+    with pytest.raises(ForeignFolderError, match=r"must be a folder, but .*none is not"):
+        streamspeech_data_bin(model, arguments(tmp_path / "none", "data-bin"))
     folder = data_bin(tmp_path / "bin", "missing.npz")
     (folder / "gcmvn.npz").unlink()
     with pytest.raises(ForeignFolderError, match=rf"needs gcmvn.npz in {folder}.*is {YAML} and"):
-        apply_data_bin(model, arguments(folder, "data-bin"))
+        streamspeech_data_bin(model, arguments(folder, "data-bin"))
 
 
 BOMB = b"a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + b"".join(
@@ -171,9 +175,9 @@ def test_a_damaged_file_is_named_and_stops_only_who_asked_for_the_folder(
     if path.name == YAML:
         folder = data_bin(path.parent)
     with pytest.raises(ValueError, match=reason) as error:
-        apply_data_bin(model, arguments(folder, "data-bin"))
+        streamspeech_data_bin(model, arguments(folder, "data-bin"))
     assert str(path) in str(error.value)
-    assert apply_data_bin(model, arguments(folder)) is model
+    assert streamspeech_data_bin(model, arguments(folder)) is model
     (record,) = caplog.records
     assert record.levelname == "WARNING" and reason in record.getMessage()
 
@@ -181,7 +185,7 @@ def test_a_damaged_file_is_named_and_stops_only_who_asked_for_the_folder(
 def test_a_data_bin_that_does_not_exist_is_warned_of(
     model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert apply_data_bin(model, arguments(tmp_path / "none")) is model
+    assert streamspeech_data_bin(model, arguments(tmp_path / "none")) is model
     (record,) = caplog.records
     assert "all comes from the model" in record.getMessage()
 
@@ -248,12 +252,12 @@ def test_a_vocabulary_is_reported_unless_it_is_the_models(
     folder = data_bin(tmp_path / "bin", "gcmvn.npz")
     model.cmvn.save(folder / "gcmvn.npz")
     fairseq_vocabulary(folder / "spm_unigram_en", TARGET_TEXT)  # what the model was trained on
-    assert apply_data_bin(model, arguments(folder)) is model
+    assert streamspeech_data_bin(model, arguments(folder)) is model
     assert not caplog.records
 
     other = tuple(text.upper() for text in TARGET_TEXT)
     fairseq_vocabulary(folder / "tgt_unigram6000" / "spm_unigram_fr", other)
-    assert apply_data_bin(model, arguments(folder)) is model
+    assert streamspeech_data_bin(model, arguments(folder)) is model
     (record,) = caplog.records
     assert str(folder / "tgt_unigram6000" / "spm_unigram_fr") in record.getMessage()
     assert "spm_unigram_en" not in record.getMessage()

@@ -103,7 +103,7 @@ def stream(
         while heard < horizon:
             group = frames[:, 4 * heard : 4 * heard + 4]
             ones = torch.ones(group.shape[:2], dtype=torch.bool)
-            state, heard = module.observe(group, ones, state), heard + 1
+            state, heard = module.append_encoder_out(group, ones, state), heard + 1
         found, layers = module._next(state._replace(last_token=torch.tensor([token])))
         state = state._replace(layers=layers)
         logits.append(found)
@@ -132,15 +132,19 @@ def test_void_frames_at_the_start_of_a_stream_are_not_heard() -> None:
     module = make()
     frames = torch.randn(1, 12, WIDTH, dtype=torch.float64)
     void = torch.full((1, 8, WIDTH), 1e3, dtype=torch.float64)
-    plain = module.observe(frames, torch.ones(1, 12, dtype=torch.bool), module.init_state(1))
-    late = module.observe(void, torch.zeros(1, 8, dtype=torch.bool), module.init_state(1))
-    late = module.observe(frames, torch.ones(1, 12, dtype=torch.bool), late)
+    plain = module.append_encoder_out(
+        frames, torch.ones(1, 12, dtype=torch.bool), module.init_state(1)
+    )
+    late = module.append_encoder_out(
+        void, torch.zeros(1, 8, dtype=torch.bool), module.init_state(1)
+    )
+    late = module.append_encoder_out(frames, torch.ones(1, 12, dtype=torch.bool), late)
     torch.testing.assert_close(module._next(late)[0], module._next(plain)[0], rtol=0, atol=1e-10)
 
 
 def heard(module: TextDecoder, num_groups: int = 5) -> DecoderState:
     frames = torch.randn(1, 4 * num_groups, WIDTH, dtype=torch.float64)
-    return module.observe(
+    return module.append_encoder_out(
         frames, torch.ones(frames.shape[:2], dtype=torch.bool), module.init_state(1)
     )
 
@@ -148,8 +152,8 @@ def heard(module: TextDecoder, num_groups: int = 5) -> DecoderState:
 def test_a_prediction_that_is_not_kept_leaves_no_trace() -> None:
     module = make()
     state = heard(module)
-    token, after = module.predict(state)
-    again, _ = module.predict(state)
+    token, after = module.decode_next(state)
+    again, _ = module.decode_next(state)
     assert token == again and after.last_token == token
     assert state.last_token == BOUNDARY_ID and not any(layer.valid.any() for layer in state.layers)
 
@@ -157,7 +161,7 @@ def test_a_prediction_that_is_not_kept_leaves_no_trace() -> None:
 def test_the_token_is_the_likeliest() -> None:
     module = make()
     state = heard(module)
-    assert module.predict(state)[0] == module._next(state)[0].argmax(-1)
+    assert module.decode_next(state)[0] == module._next(state)[0].argmax(-1)
 
 
 @pytest.mark.parametrize("window", [0, -4, 3, 6])

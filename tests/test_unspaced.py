@@ -161,4 +161,4 @@ def test_an_agent_warns_of_spaces_that_simuleval_takes_out(
     args = arguments(folder, "--emission-unit", "word")
     args.eval_latency_unit = "char"
     SpeechToTextTranslationAgent(args)
-    assert "takes the spaces out of predictions" in caplog.text
+    assert "removes the spaces of predictions" in caplog.text

@@ -59,7 +59,7 @@ def test_simulstream_gets_characters_as_tokens(unspaced: Path, recordings: list[
         "speech_chunk_size": SEGMENT / SAMPLE_RATE,
         "model_path": str(unspaced),
     }
-    with pytest.raises(ValueError, match="`latency_unit` must be 'char', by which the session"):
+    with pytest.raises(ValueError, match="`latency_unit` must be 'char', the emission unit"):
         EchoStreamProcessor.load_model(SimpleNamespace(**keys))
     config = SimpleNamespace(**keys, latency_unit="char")
     EchoStreamProcessor.load_model(config)
@@ -98,7 +98,7 @@ def test_characters_that_simuleval_would_count_as_words_are_refused(
     flags = (*S2TT, "--model-path", str(unspaced))
     _, process = run_command(tmp_path, recordings[:1], *flags, ok=False)
     last = process.stderr.strip().splitlines()[-1]
-    assert last.startswith("ValueError: `--eval-latency-unit` must be char (or spm) for text that")
+    assert last.startswith("ValueError: `--eval-latency-unit` must be char (or spm) if the")
 
 
 def test_a_system_folder_is_told_the_unit_on_the_command_line(
@@ -117,7 +117,7 @@ def test_words_that_simuleval_would_count_as_characters_are_warned_of(
 ) -> None:
     args = SimpleNamespace(model_path=str(folder), eval_latency_unit="char")
     SpeechToTextTranslationAgent(args)  # type: ignore[arg-type]
-    assert "takes the spaces out of predictions" in caplog.text
+    assert "removes the spaces of predictions" in caplog.text
     caplog.clear()
     args.model_path = str(unspaced)
     SpeechToTextTranslationAgent(args)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""SimulEval agents: thin layers on `StreamingTranslator`. Nothing else here imports SimulEval."""
+"""SimulEval agents: thin layers on `StreamingTranslator`."""
 
 from simuleval.utils import entrypoint
 
 from echostream.agents.speech_to_text import SpeechToTextTranslationAgent, StreamingASRAgent
 
-# `entrypoint` is passed on for the entry files in agents/, which SimulEval loads by path.
+# `entrypoint` is exported for the entry files in agents/, which SimulEval loads by path.
 __all__ = ["SpeechToTextTranslationAgent", "StreamingASRAgent", "entrypoint"]

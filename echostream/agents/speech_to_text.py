@@ -13,7 +13,7 @@ from simuleval.data.segments import Segment
 from echostream.agents.options import add_args
 from echostream.agents.recordings import check_recordings
 from echostream.agents.states import StreamStates
-from echostream.agents.streamspeech_data import apply_data_bin
+from echostream.agents.streamspeech_data import streamspeech_data_bin
 from echostream.agents.text_output import make_text_output
 from echostream.agents.transcripts import Transcripts, finished_utterances
 from echostream.device import resolve_device
@@ -25,22 +25,22 @@ logger = logging.getLogger(__name__)
 
 
 class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
-    """Simultaneous translation. What belongs to a stream lives in its states, never in the agent.
+    """Simultaneous translation. The states hold all data of a stream; the agent holds none.
 
-    `args` may lack any flag but `model_path`; it then has the default of the command line.
+    A flag that `args` lacks has the default of the command line; only `model_path` is required.
 
     Raises `ValueError` naming the flag or the file if an argument or the model cannot be used.
     """
 
     task: ClassVar[str] = "st"
-    tgt_lang: str | None = None  # servers read it; StreamSpeech's SimulEval does not have it
+    tgt_lang: str | None = None  # read by servers; StreamSpeech's SimulEval does not define it
 
     def __init__(self, args: Namespace) -> None:
         args = _with_defaults(args)
-        self.model = apply_data_bin(load_model(args.model_path, backend=args.backend), args)
+        self.model = streamspeech_data_bin(load_model(args.model_path, backend=args.backend), args)
         translates = self.task == "st"
         self.session_config = session_config(args, task=self.task)
-        if not translates:  # the text decoder translates
+        if not translates:  # the text decoder only translates
             self.session_config = replace(self.session_config, decoding_method="ctc")
         self.fallback_rate: int = args.sample_rate
         tokenizer = self.model.target_tokenizer if translates else self.model.source_tokenizer
@@ -52,10 +52,10 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
             self.task,
             finished_utterances(args),
         )
-        self._asked_device: str | None = None
-        # Only now, because SimulEval's constructor already builds states and resets them.
+        self._requested_device: str | None = None
+        # Last, because SimulEval's constructor builds states and resets them.
         super().__init__(args)
-        # SimulEval moves its agents itself, other callers do not.
+        # SimulEval calls `to` itself, other callers do not.
         self.to(getattr(args, "device", "cpu"))
 
     @staticmethod
@@ -65,30 +65,30 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
 
     @classmethod
     def from_args(cls, args: Namespace) -> SpeechToTextTranslationAgent:
-        """The agent of a command line, after the lists and recordings that it names were read."""
+        """An agent, after a check of the lists and recordings that the command line names."""
         check_recordings(args)
         return cls(args)
 
     def build_states(self) -> StreamStates:
-        """The states of one more stream, which shares the model with all others."""
+        """The states of another stream; all streams share the model."""
         session = StreamingTranslator(
             self.model, replace(self.session_config, transcript=self.transcripts.needed)
         )
         return StreamStates(session, self.fallback_rate)
 
     def to(self, device: str, *args: object, **kwargs: object) -> None:
-        """Moves the model, and begins `self.states` anew; states built elsewhere must be reset."""
+        """Moves the model and resets `self.states`; other states must be reset by the caller."""
         if kwargs.get("fp16"):
-            logger.warning("fp16 was asked for; EchoStream computes in float32.")
-        if str(device) != self._asked_device:
+            logger.warning("fp16 was requested, but EchoStream computes in float32.")
+        if str(device) != self._requested_device:
             self.device = str(resolve_device(device))
-            self._asked_device = str(device)
+            self._requested_device = str(device)
             self.model.network.to(self.device)
             StreamingTranslator(self.model, self.session_config).warm_up()
         self.states.reset()
 
     def policy(self, states: AgentStates | None = None) -> Action:
-        """WRITE the text that has come out since the last call, READ if there is none.
+        """WRITE the new text since the last call, READ if there is none.
 
         `finished` is True exactly when the source is.
         """
@@ -97,38 +97,38 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         new = states.take()
         if self.transcripts.shows:
             self.transcripts.show(
-                states.source_text if new.heard else None,
-                states.target_text if new.written else None,
+                states.source_text if new.source else None,
+                states.target_text if new.target else None,
             )
-        text = self.text_output(new.written, new.begins)
+        text = self.text_output(new.output, new.is_first)
         if not states.source_finished:
             return WriteAction(text, False) if text else ReadAction()
         if not already_closed:
             self.transcripts.append(states.source_text, states.target_text)
-        states.target_finished = True  # for callers that do not pop
+        states.target_finished = True  # for callers that do not call `pop`
         return WriteAction(text, finished=True)
 
     def pop(self, states: AgentStates | None = None) -> Segment:
-        """SimulEval's, with a segment that can be sent as JSON."""
+        """As SimulEval's, but the segment can be serialised as JSON."""
         segment = super().pop(states)
-        # 1.1.4 puts a type where a text has no language, and its server cannot serialise that.
+        # 1.1.4 sets a type as the language of a text without one; its server cannot serialise it.
         if not isinstance(getattr(segment, "tgt_lang", ""), str | None):
             segment.tgt_lang = None
         return segment
 
 
 class StreamingASRAgent(SpeechToTextTranslationAgent):
-    """Streaming recognition: each source word as soon as it is complete, without a policy."""
+    """Streaming recognition: writes each source word once it is complete, without a policy."""
 
     task: ClassVar[str] = "asr"
 
 
 def _with_defaults(args: Namespace) -> Namespace:
-    """A copy of `args` in which no flag of ours is missing."""
+    """A copy of `args` with the defaults of missing flags."""
     if not hasattr(args, "model_path"):
         raise ValueError("`model_path` must be given: the folder of a model.")
     parser = ArgumentParser()
     add_args(parser)
-    # Only SimulEval's own parser gives the unit that it counts in a value nobody asked for.
+    # None, and not the default, marks a caller other than SimulEval.
     given = {"eval_latency_unit": None, **vars(args)}
     return parser.parse_args(["--model-path", str(args.model_path)], Namespace(**given))

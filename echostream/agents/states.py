@@ -1,4 +1,4 @@
-"""What an agent knows of one stream: its session, and what the session has not yet written."""
+"""The states of an agent: the session of one stream, and its outputs that are not written yet."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ logger = logging.getLogger(__name__)
 
 
 class NewText(NamedTuple):
-    """What came out since the last time: the text to write, and the text heard in the source."""
+    """The new text since the last call of `take`."""
 
-    written: str
-    heard: str
-    begins: bool  # whether nothing was written before
+    output: str  # to write
+    source: str  # words of the transcript
+    is_first: bool  # whether the utterance had no output before
 
 
 class StreamStates(AgentStates):  # type: ignore[misc]
-    """Feeds each segment to a session and keeps nothing of it.
+    """Pushes each segment to a session and does not keep its samples.
 
-    SimulEval's own states append every sample to a list for ever; here `source` and `target` stay
-    empty, and only the text of the utterance is kept, for its line in the transcripts. A caller
-    may as well put samples into `source` (and a rate into `source_sample_rate`) without a segment:
-    what was added there is heard before the next text is taken, and the list left as it is.
+    SimulEval's own states append every sample to a list that is never emptied. Here `source` and
+    `target` stay empty; only the text of the utterance is kept, for its line in the transcripts. A
+    caller may also append samples to `source` (and set `source_sample_rate`) without a segment:
+    `take` pushes them before it returns text, and does not change the list.
 
     Args:
-        session: with `transcript=True` if the words of the source are wanted too.
+        session: with `transcript=True` if source words are needed, too.
         fallback_rate: sample rate of audio that comes without one (0 or -1), in Hz.
     """
 
@@ -51,12 +51,12 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         super().reset()
         self.session.reset()
         self._taken: list[Output] = []
-        self.closed = False  # True when the last text has been taken
-        self._waiting: list[Output] = []
-        self._num_heard = 0  # samples of `source` that the session has had
+        self.closed = False  # True after the last text has been taken
+        self._pending: list[Output] = []
+        self._num_pushed = 0  # samples of `source` that were pushed to the session
 
     def update_source(self, segment: Segment) -> None:
-        """Hears one segment; several may come before the next policy call.
+        """Pushes one segment; there may be several before the next call of the policy.
 
         Raises:
             TypeError: for a segment that is not speech.
@@ -66,13 +66,13 @@ class StreamStates(AgentStates):  # type: ignore[misc]
                 self.source_sample_rate = segment.sample_rate
             language = getattr(segment, "tgt_lang", None)
             self.tgt_lang = language if isinstance(language, str) else None
-            self._hear(segment.content)
+            self._push(segment.content)
         elif not segment.is_empty:
             raise TypeError(f"`segment` must be speech, but is a {type(segment).__name__} instead.")
         self.source_finished = segment.finished
 
     def update_target(self, segment: Segment) -> None:
-        """Notes only whether the target is finished."""
+        """Stores only whether the target is finished."""
         self.target_finished = segment.finished
 
     @property
@@ -82,42 +82,42 @@ class StreamStates(AgentStates):  # type: ignore[misc]
 
     @property
     def target_text(self) -> str:
-        """What has been taken of the text of the utterance."""
+        """The text of the utterance so far, as far as it has been taken."""
         return joined_text(self._taken)
 
     def take(self) -> NewText:
-        """The text that no one has taken yet; at the end of the source, all that is left.
+        """The text since the last call; at the end of the source, all remaining text.
 
         Raises:
-            ValueError: if `source` has lost samples, unless it was emptied.
+            ValueError: if `source` is shorter than before, but not empty.
         """
-        self._hear_source()
+        self._push_source()
         if self.source_finished:
-            self._waiting += self.session.finish()  # nothing the second time
+            self._pending += self.session.finish()  # an empty list in a second call
             self.closed = True
-        outputs, self._waiting = self._waiting, []
-        begins = not any(output.text for output in self._taken)
+        outputs, self._pending = self._pending, []
+        is_first = not any(output.text for output in self._taken)
         self._taken += outputs
-        return NewText(joined_text(outputs), joined_source_text(outputs), begins)
+        return NewText(joined_text(outputs), joined_source_text(outputs), is_first)
 
-    def _hear_source(self) -> None:
+    def _push_source(self) -> None:
         length = len(self.source)
-        if 0 < length < self._num_heard:
+        if 0 < length < self._num_pushed:
             raise ValueError(
-                f"`states.source` must keep the {self._num_heard} samples that were heard, or be "
-                f"emptied, but has {length} instead."
+                f"`states.source` must keep the {self._num_pushed} samples that were translated, "
+                f"or be emptied, but has {length} instead."
             )
-        self._hear(self.source[self._num_heard :])
-        self._num_heard = length
+        self._push(self.source[self._num_pushed :])
+        self._num_pushed = length
 
-    def _hear(self, samples: Any) -> None:
+    def _push(self, samples: Any) -> None:
         if not len(samples):
             return
         if self.source_sample_rate <= 0 and not self._warned:
             logger.warning(
-                "The audio comes without a sample rate: taken to be %d Hz (`--sample-rate`).",
+                "The audio has no sample rate: %d Hz is assumed (`--sample-rate`).",
                 self._fallback_rate,
             )
             self._warned = True
         rate = self.source_sample_rate if self.source_sample_rate > 0 else self._fallback_rate
-        self._waiting += self.session.push(np.asarray(samples, dtype=np.float32), rate)
+        self._pending += self.session.push(np.asarray(samples, dtype=np.float32), rate)

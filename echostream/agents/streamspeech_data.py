@@ -1,7 +1,7 @@
-"""StreamSpeech's `--data-bin` folder, read as it is: a YAML, feature statistics, vocabularies.
+"""StreamSpeech's `--data-bin` folder: a YAML, feature statistics, vocabularies.
 
-A model folder is complete by itself, so nothing of such a folder is needed. Its feature statistics
-replace those of the model when `--cmvn data-bin` asks for it; the rest is compared and reported.
+A model folder is complete by itself, so such a folder is optional. With `--cmvn data-bin` its
+feature statistics replace those of the model; the rest is only compared and reported.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class ForeignFolderError(ValueError):
 
 @dataclass(frozen=True)
 class DataBin:
-    """What there is in a `--data-bin`; without feature statistics the first two are None."""
+    """The content of a `--data-bin`; without feature statistics the first two are None."""
 
     statistics: Path | None
     cmvn: GlobalCmvn | None
     vocabularies: tuple[ForeignVocabulary, ...]
 
 
-def apply_data_bin(model: Model, args: Namespace) -> Model:
-    """The model as `--data-bin`, `--config-yaml` and `--cmvn` of a command line want it.
+def streamspeech_data_bin(model: Model, args: Namespace) -> Model:
+    """The model with the feature statistics of `--data-bin` if `--cmvn data-bin` is given.
 
-    Without `--cmvn data-bin` this is `model` itself. The folder is read all the same, and a line
-    of the log says what in it differs from the model, or why it cannot be read.
+    Otherwise `model` itself; the folder is read nevertheless, and the log gets a line with the
+    files that differ from the model, or the reason why they cannot be read.
 
-    Raises `ForeignFolderError` if statistics are asked for that are not there, and `ValueError`
-    naming the file if something in the folder is damaged.
+    Raises `ForeignFolderError` if `--cmvn data-bin` is given and there are no statistics, and
+    `ValueError` naming the file if one in the folder is damaged.
     """
     wanted = args.cmvn == "data-bin"
     if args.data_bin is None:
@@ -57,7 +57,7 @@ def apply_data_bin(model: Model, args: Namespace) -> Model:
     except (ValueError, OSError) as error:
         if wanted:
             raise
-        logger.warning("Nothing of `--data-bin` is used, all comes from the model: %s", error)
+        logger.warning("`--data-bin` is not used, only the model: %s", error)
         return model
     foreign = [
         str(vocabulary.path)
@@ -65,32 +65,32 @@ def apply_data_bin(model: Model, args: Namespace) -> Model:
         if not any(map(vocabulary.fits, (model.source_tokenizer, model.target_tokenizer)))
     ]
     if found.cmvn is not None and not wanted and not _same(found.cmvn, model.cmvn):
-        foreign.append(f"{found.statistics} (`--cmvn data-bin` would take it)")
+        foreign.append(f"{found.statistics} (`--cmvn data-bin` would use it)")
     if foreign:
-        logger.info("The model has its own instead of %s.", ", ".join(foreign))
+        logger.info("Not used, because the model has its own: %s.", ", ".join(foreign))
     if not wanted:
         return model
     if found.cmvn is None:
         raise ForeignFolderError(
-            f"`--cmvn data-bin` needs {STATISTICS} in {args.data_bin}, or a YAML there that names "
-            f"another, but `--config-yaml` is {args.config_yaml} and leads to none."
+            f"`--cmvn data-bin` needs {STATISTICS} in {args.data_bin}, or a YAML there with the "
+            f"path of such a file, but there is neither; `--config-yaml` is {args.config_yaml}."
         )
-    logger.info("Features are normalised with %s, as `--cmvn data-bin` asks.", found.statistics)
+    logger.info("Features are normalised with %s (`--cmvn data-bin`).", found.statistics)
     return replace(model, cmvn=found.cmvn)
 
 
 def read_data_bin(data_bin: Path, config_yaml: str | None) -> DataBin:
-    """Reads a `--data-bin`; `config_yaml` is the name of the YAML in it, None if none was named.
+    """Reads a `--data-bin`; `config_yaml` is the name of the YAML in it, or None.
 
-    The statistics are those of `global_cmvn.stats_npz_path` in the YAML, where a relative path
-    counts from the folder. If there is no such file (the path is often that of another machine),
-    they are `gcmvn.npz` in the folder. A YAML that was named and does not exist is warned of.
+    The statistics are those of `global_cmvn.stats_npz_path` in the YAML; a relative path is
+    relative to the folder. If that file does not exist (the path is often that of another machine),
+    they are `gcmvn.npz` in the folder. Warns if the YAML does not exist.
 
-    Raises `ForeignFolderError` for a folder that does not exist and a YAML that is none,
+    Raises `ForeignFolderError` for a folder that does not exist or a file that is not YAML,
     `VocabularyError` for a vocabulary, and `ValueError` naming the path for damaged statistics.
     """
     if not data_bin.is_dir():
-        raise ForeignFolderError(f"`--data-bin` must be a folder, but {data_bin} is none.")
+        raise ForeignFolderError(f"`--data-bin` must be a folder, but {data_bin} is not.")
     inside = data_bin / STATISTICS
     named = inside if config_yaml is None else _named_statistics(data_bin, config_yaml)
     statistics = next((path for path in (named, inside) if path.is_file()), None)
@@ -104,7 +104,7 @@ def _named_statistics(data_bin: Path, config_yaml: str) -> Path:
         logger.warning("%s does not exist; looking for %s beside it.", path, STATISTICS)
         return data_bin / STATISTICS
     try:
-        # As StreamSpeech does: every scalar is text, and nothing in a foreign file is converted.
+        # As in StreamSpeech: every scalar is text, and nothing is converted.
         config: Any = read_yaml(path, every_scalar_is_text=True)
     except YamlError as error:
         raise ForeignFolderError(str(error)) from error

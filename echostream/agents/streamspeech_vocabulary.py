@@ -1,7 +1,7 @@
-"""A SentencePiece vocabulary as StreamSpeech keeps it, `spm_unigram_*.model` and `.txt`.
+"""A SentencePiece vocabulary of StreamSpeech, `spm_unigram_*.model` and `.txt`.
 
-A model writes pieces of its own vocabulary. SimulEval may count latency by the piece, and such
-figures compare only between equal vocabularies; reading StreamSpeech's shows whether they are.
+SimulEval can count latency in pieces, and such figures are comparable only between equal
+vocabularies; therefore StreamSpeech's is compared with that of the model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sentencepiece as spm
 from echostream.ranges import shown
 from echostream.text.tokenizer import UNK_ID, Tokenizer
 
-# fairseq gives these the first ids of every dictionary and leaves them out of its text file.
+# The first ids of every fairseq dictionary, which its text file does not list.
 SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")
 
 
@@ -28,7 +28,7 @@ class VocabularyError(ValueError):
 
 @dataclass(frozen=True)
 class ForeignVocabulary:
-    """The pieces of `path` by id: 0 to 3 are `SPECIAL_PIECES`, of which 0 is the CTC blank, too."""
+    """The pieces of `path` by id: 0 to 3 are `SPECIAL_PIECES`; 0 is also the CTC blank."""
 
     path: Path
     pieces: tuple[str, ...]
@@ -77,7 +77,7 @@ def read_vocabulary(stem: Path) -> ForeignVocabulary:
 
 def _read_text(path: Path) -> tuple[str, ...]:
     pieces = list(SPECIAL_PIECES)
-    # Not splitlines: a piece may hold what Python takes for the end of a line, such as U+2028.
+    # Not splitlines: a piece may hold other line boundaries of Python, such as U+2028.
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not (line := line.rstrip("\r")):
             continue
@@ -107,7 +107,7 @@ def _content(path: Path) -> bytes:
 
 def _read_model(path: Path) -> tuple[str, ...]:
     data = _content(path)
-    if not data:  # an empty one is taken for none by SentencePiece, and ends the process at its use
+    if not data:  # SentencePiece accepts an empty model and crashes when it is used
         raise VocabularyError(f"{path} is not a SentencePiece model: the file is empty.")
     try:
         processor = spm.SentencePieceProcessor(model_proto=data)

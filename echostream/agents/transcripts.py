@@ -1,4 +1,4 @@
-"""What was heard and written in each utterance, for the eyes of the user."""
+"""Transcripts and translations of the utterances, in files and on standard output."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ASR_FILE, ST_FILE = "asr.txt", "st.txt"
 
 
 def finished_utterances(args: Namespace) -> int | None:
-    """Utterances that a run with `--continue-unfinished` does not evaluate again.
+    """The number of utterances that a run with `--continue-unfinished` does not evaluate again.
 
-    None where a run begins anew. Raises `ValueError` naming the log and its line where SimulEval
-    could not go on after it.
+    None for a new run. Raises `ValueError` naming the log and its line if SimulEval could not
+    continue after it.
     """
     output = getattr(args, "output", None)
     if output is None or not getattr(args, "continue_unfinished", False):
@@ -37,21 +37,21 @@ def finished_utterances(args: Namespace) -> int | None:
         return parse_index(last) + 1 - parse_index(first)
     except ValueError as error:
         raise ValueError(
-            f"{path}: `--continue-unfinished` cannot go on after its last line, {number} "
-            f"({error}). Remove what is damaged; what was evaluated before it stays."
+            f"{path}: `--continue-unfinished` cannot continue after its last line, {number} "
+            f"({error}). Remove the damaged lines; the evaluated ones before them stay."
         ) from error
 
 
 class Transcripts:
-    """Lines in files, one for each utterance, and lines on standard output, as words come.
+    """A line per utterance in files, and lines on standard output at each new word.
 
     Args:
-        folder: where the files are (`--extra-output-dir`), created if need be; None for no files.
+        folder: of the files (`--extra-output-dir`), created if need be; None for no files.
         show: whether to print (`--output-asr-translation`).
         task: "st" also has a file and lines for the translation.
-        finished: utterances that a continued run has behind it: the files keep a line for each.
-            What the run that broke off had written of later ones is removed, because they come
-            again. None: the lines of this run follow what is there.
+        finished: number of utterances that a continued run does not evaluate again; the files keep
+            a line for each. Lines of later utterances are removed, because they are evaluated
+            again. None: the lines of this run are appended to those in the files.
 
     Raises `ValueError` naming the folder if it cannot be used.
     """
@@ -75,18 +75,18 @@ class Transcripts:
 
     @property
     def needed(self) -> bool:
-        """Whether source words are wanted at all."""
+        """Whether source words are needed."""
         return self.shows or self.folder is not None
 
     def show(self, source: str | None, target: str | None) -> None:
-        """Prints an utterance so far; None for what has nothing new."""
+        """Prints the texts of an utterance so far; None for a text without a new word."""
         if self.shows and source is not None:
             print("Streaming ASR:", source, flush=True)
         if self.shows and self._translates and target is not None:
             print("Simultaneous translation:", target, flush=True)
 
     def append(self, source: str, target: str) -> None:
-        """Adds the line of a finished utterance to each file; a blank one if nothing was said."""
+        """Appends the line of a finished utterance to each file; a blank one for no text."""
         if self.folder is None:
             return
         lines = {ASR_FILE: source}
@@ -97,29 +97,29 @@ class Transcripts:
                 with open(self.folder / name, "a", encoding="utf-8") as file:
                     file.write(text + "\n")
         except OSError as error:
-            # The evaluation itself is not to be lost for these.
+            # The evaluation is worth more than the transcripts.
             logger.error(
-                "%s: cannot be written: %s. The run goes on without transcripts.",
+                "%s: cannot be written: %s. The run continues without transcripts.",
                 *(self.folder, error.strerror or error),
             )
             self.folder = None
 
 
 def _begin(path: Path, finished: int | None) -> None:
-    """Makes a file ready for the lines of a run."""
+    """Prepares a file for the lines of a run."""
     found = path.read_bytes().split(b"\n") if path.exists() else [b""]
     lines, rest = found[:-1], found[-1]
     if finished is None:
         if lines or rest:
             logger.warning(
-                "%s holds %d lines of an earlier run; those of this run follow them.",
+                "%s holds %d lines of an earlier run; those of this run are appended.",
                 *(path, len(lines) + bool(rest)),
             )
         return
     missing = max(0, finished - len(lines))
     if missing:
         logger.warning(
-            "%s: has no line for %d utterances that were evaluated before; they get blank ones.",
+            "%s: has no line for %d utterances that were evaluated before; blank lines are added.",
             *(path, missing),
         )
     write_whole(path, b"".join(line + b"\n" for line in [*lines[:finished], *[b""] * missing]))

@@ -1,1 +1,1 @@
-"""What computes the network: PyTorch, or ONNX Runtime with a graph that is exported from it."""
+"""Back ends for the step of the network: PyTorch, or ONNX Runtime with an exported graph."""

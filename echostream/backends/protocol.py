@@ -1,4 +1,4 @@
-"""What a session asks of a network, whatever computes it."""
+"""The interface of a network for a session, common to all back ends."""
 
 from __future__ import annotations
 
@@ -13,41 +13,45 @@ from echostream.models.text_decoder import DecoderState
 
 
 class Decoder(Protocol):
-    """The text decoder of a network; `TextDecoder` says what each call means."""
+    """The text decoder of a network; see `TextDecoder`."""
 
     def init_state(self, batch_size: int) -> DecoderState:
         """The state of `batch_size` new streams."""
 
-    def observe(self, frames: Tensor, valid: Tensor, state: DecoderState) -> DecoderState:
-        """Hears some groups `(B, 4 g, D)` more; only the last group of a stream may be short."""
+    def append_encoder_out(
+        self, frames: Tensor, valid: Tensor, state: DecoderState
+    ) -> DecoderState:
+        """Appends groups of frames `(B, 4 g, D)`; only the last group of a stream may be short."""
 
-    def predict(self, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """The likeliest next token `(B,)`, and the state in which it has been written."""
+    def decode_next(self, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """The most likely next token `(B,)`, and the state after it."""
 
-    def restart(self, state: DecoderState, num_frames: int) -> DecoderState:
-        """Nothing written, and nothing heard before the newest `num_frames`."""
+    def reset(self, state: DecoderState, num_frames: int) -> DecoderState:
+        """The state for a new utterance: no tokens, and only the last `num_frames` frames."""
 
 
 class Network(Protocol):
-    """From fbank frames to the logits of both heads; `EchoStreamModel` says what each call does."""
+    """From fbank frames to the logits of both heads; see `EchoStreamModel`."""
 
     @property
     def max_future_frames(self) -> tuple[int, ...]:
-        """The look-aheads L that it was trained for."""
+        """All look-aheads L that it was trained for."""
 
     @property
     def decoder(self) -> Decoder | None:
-        """Its text decoder, if it has one."""
+        """The text decoder, if there is one."""
 
     @property
     def device(self) -> torch.device:
-        """Where its states live, and what it is given."""
+        """The device of its states and its input."""
 
     def to(self, device: str) -> object:
-        """Moves it; `ValueError` if it cannot be there."""
+        """Moves it to a device; `ValueError` if it does not run there."""
 
     def init_state(self, batch_size: int, max_future_frames: int) -> ModelState:
         """The state of `batch_size` new streams; `ValueError` if it was not trained for L."""
 
-    def advance(self, x: Tensor, valid: Tensor, state: ModelState) -> tuple[CtcOutput, ModelState]:
-        """One chunk `(B, 16 g, F)` with its valid mask `(B, 16 g)`, `4 g` frames out."""
+    def step(
+        self, x: Tensor, state: ModelState, valid: Tensor | None = None
+    ) -> tuple[CtcOutput, ModelState]:
+        """One chunk `(B, 16 g, F)` with its valid mask `(B, 16 g)`, to logits of `4 g` frames."""

@@ -1,7 +1,7 @@
 """The command line: `echostream translate | curve | score | doctor | train | ...`.
 
-Each command is a module of this package with a line of `HELP`, its flags (`add_flags`) and what it
-does (`run`). Only `run` imports what the command needs: `echostream --help` loads no torch.
+Each command is a module of this package with `HELP` (its line in `--help`), `add_flags` and `run`.
+Heavy imports are inside `run`, so that `echostream --help` does not load torch.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 
 from echostream.cli import corpus, doctor, export, score, train, translate
-from echostream.cli.complaint import complain, silence_broken_outputs
+from echostream.cli.messages import print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
 
-COMMANDS = {  # as `--help` lists them
+COMMANDS = {  # in the order of `--help`
     "translate": translate,
     "score": score,
     "doctor": doctor,
@@ -27,13 +27,13 @@ COMMANDS = {  # as `--help` lists them
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; 0 if all went well, 1 if something did not, 2 if it was asked wrongly.
+    """Runs a command; 0 for success, 1 if something failed, 2 for wrong arguments or input.
 
-    A reader of the output that goes away early, like `head`, is no error.
+    A reader that closes the output early, like `head`, is not an error.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A letter that the output has no bytes for is escaped, and what follows is not lost.
+        # Characters that the encoding lacks are escaped instead of raising an error.
         sys.stdout.reconfigure(errors="backslashreplace")
     args = argparse.Namespace(command="")
     try:
@@ -46,17 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(args.run(args))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # here, where its errors are still caught
+                sys.stdout.flush()  # here, so that its errors are caught below
     except (ValueError, OSError) as error:
         broken = silence_broken_outputs()
         if broken and isinstance(error, BrokenPipeError):
             return 0
         where = f"{' and '.join(broken)} cannot be written: " if broken else ""
-        complain(args, f"{where}{error}")
+        print_error(args, f"{where}{error}")
         return 2
     except KeyboardInterrupt:
         silence_broken_outputs()
-        complain(args, "stopped")
+        print_error(args, "stopped")
         return 130
 
 
@@ -69,6 +69,6 @@ def _parser() -> argparse.ArgumentParser:
         flags = commands.add_parser(name, help=command.HELP)
         command.add_flags(flags)
         flags.set_defaults(run=command.run)
-    for name, (_, text) in PROGRAMS.items():  # for the list of commands alone
+    for name, (_, text) in PROGRAMS.items():  # for the list in `--help` only
         commands.add_parser(name, help=text, add_help=False)
     return parser

@@ -1,4 +1,4 @@
-"""`echostream corpus`: the demo corpus as files."""
+"""`echostream corpus`: writes the demo corpus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 if TYPE_CHECKING:
     from echostream.data.synthetic.speech import Split
@@ -15,7 +15,7 @@ HELP = "write the demo corpus as TSV and FLAC"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command understands."""
+    """Declares the flags of the command."""
     parser.add_argument("output", help="folder to write")
     parser.add_argument("--grammar", help="grammar file (default: French to English)")
     parser.add_argument("--seed", type=int, default=1)
@@ -29,7 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the corpus and prints what is in it."""
+    """Writes the corpus and prints its statistics."""
     from echostream.data.synthetic.corpus import write_corpus
     from echostream.data.synthetic.espeak import EspeakError
     from echostream.data.synthetic.grammar import Grammar
@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         report = write_corpus(
             args.output,
-            cast("Mapping[Split, int]", counts),  # write_corpus refuses a name that is no split
+            cast("Mapping[Split, int]", counts),  # write_corpus refuses other names
             grammar=Grammar.load(args.grammar),
             seed=args.seed,
         )
     except EspeakError as error:
-        complain(args, str(error))
+        print_error(args, str(error))
         return 2
     print(report.to_markdown(), end="")
     return 0

@@ -1,4 +1,4 @@
-"""`echostream doctor`: what the installed SimulEval can be trusted with."""
+"""`echostream doctor`: checks which results of the installed SimulEval can be trusted."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
-HELP = "say which SimulEval is installed and which of its columns can be trusted"
+HELP = "check which SimulEval is installed and which of its columns can be trusted"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Says what the command does; it has no flags."""
+    """Sets the description; there are no flags."""
     parser.description = (
-        "Runs the SimulEval of this Python on small cases and looks at what it does. "
-        "Ends with 0 when all of it can be trusted or EchoStream works around it, with 1 when "
+        "Runs the SimulEval of this Python on small cases and checks the results. "
+        "Ends with 0 if all of it can be trusted or EchoStream works around it, with 1 if "
         "something is missing, broken or not what a command on the PATH would run."
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the checks in a process of their own and passes on what they say."""
-    # SimulEval is imported by the agents alone, which stand above the command line. What comes
-    # first on the path must be what comes first for `simuleval`: not the working directory, and
-    # EchoStream's own place last.
+    """Runs the checks in a subprocess and prints their output."""
+    # In a subprocess, whose path is that of the command `simuleval`: without the working directory,
+    # and with EchoStream's own folder last.
     root = str(Path(__file__).resolve().parents[2])
     script = (
         "import sys\n"
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(done.stdout, end="")
     if not done.stdout:
-        complain(
+        print_error(
             args,
             f"SimulEval, or EchoStream's agents, cannot be run by {sys.executable}; "
             "the last line above says why. `pip install simuleval==1.1.4` installs SimulEval.",

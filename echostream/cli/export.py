@@ -1,16 +1,16 @@
-"""`echostream export`: a model for another runtime than PyTorch."""
+"""`echostream export`: writes the ONNX graph of a model."""
 
 from __future__ import annotations
 
 import argparse
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 HELP = "write the step of a model as an ONNX graph, into its folder"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command understands."""
+    """Declares the flags of the command."""
     parser.add_argument("model", help="model folder")
     parser.add_argument(
         "--onnx", action="store_true", required=True, help="write step.onnx, for --backend onnx"
@@ -21,9 +21,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the files and prints their names; 1 if a graph does not answer as PyTorch does.
+    """Writes the files and prints their names; 1 if the results of a graph are not PyTorch's.
 
-    Where it stands is told on standard error.
+    Progress goes to standard error.
     """
     from echostream.model_folder import open_folder
 
@@ -31,12 +31,16 @@ def run(args: argparse.Namespace) -> int:
     try:
         from echostream.backends.export import ExportError, export_model
     except ImportError as error:
-        complain(args, f"needs onnx, onnxscript and onnxruntime: pip install .[export] ({error})")
+        print_error(
+            args, f"needs onnx, onnxscript and onnxruntime: pip install .[export] ({error})"
+        )
         return 2
     try:
-        paths = export_model(args.model, int8=args.int8, report=lambda line: complain(args, line))
+        paths = export_model(
+            args.model, int8=args.int8, report=lambda line: print_error(args, line)
+        )
     except ExportError as error:
-        complain(args, str(error))
+        print_error(args, str(error))
         return 1
     for path in paths:
         print(path)

@@ -1,6 +1,6 @@
-"""Commands that read their own flags: the evaluations, `echostream curve`, `long-form` and others.
+"""Commands that parse their own flags: `echostream curve`, `long-form` and other evaluations.
 
-They take everything after their name, also what stands after `--`, which is for SimulEval.
+They get all arguments after their name, including those after `--`, which are for SimulEval.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROGRAMS = {
 
 
 def run_program(name: str, words: Sequence[str]) -> int:
-    """Runs a program; its exit status."""
-    # A terminated sweep ends its processes, too.
+    """Runs a program; returns its exit status."""
+    # SystemExit, so that a terminated sweep ends its processes, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return int(import_module(PROGRAMS[name][0]).main(words))

@@ -1,4 +1,4 @@
-"""`echostream score`: quality and latency of runs of SimulEval."""
+"""`echostream score`: quality and latency of SimulEval runs."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 if TYPE_CHECKING:
     from echostream.scoring.score import Options
 
-HELP = "score runs of SimulEval from their instances.log"
+HELP = "score SimulEval runs from their instances.log"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command understands."""
+    """Declares the flags of the command."""
     parser.description = (
         "Prints a table of quality and latency and writes echostream_scores.json and "
-        ".tsv into each run folder. Ends with 1 when a run, or a line of one, could not be scored."
+        ".tsv into each run folder. Ends with 1 if a run, or a line of one, could not be scored."
     )
     parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="folder with an instances.log")
-    parser.add_argument("--output", metavar="DIR", help="folder for the table of all runs as well")
+    parser.add_argument("--output", metavar="DIR", help="folder for the table of all runs, too")
     parser.add_argument(
         "--task", choices=("st", "asr"), default="st", help="asr: also the word error rate"
     )
     parser.add_argument(
         "--target-spm",
         metavar="MODEL",
-        help="SentencePiece model of the output, for logs that count pieces and do not hold them",
+        help="SentencePiece model of the output, for logs that count pieces but do not hold them",
     )
     parser.add_argument(
         "--sacrebleu-tokenizer",
@@ -40,7 +40,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--eval-latency-unit",
         choices=("word", "char", "spm"),
-        help="as in SimulEval: what latency is counted in (default: what the log is counted in)",
+        help="as in SimulEval: the unit of latency (default: the unit of the log)",
     )
 
 
@@ -62,19 +62,19 @@ def run(args: argparse.Namespace) -> int:
             is_whole = is_whole and not run.log.skipped
             write_scores(run)
         except ScoringError as error:  # names the file
-            complain(args, str(error))
+            print_error(args, str(error))
             is_whole = False
         except OSError as error:
-            complain(args, f"{name}: its scores cannot be written: {error}")
+            print_error(args, f"{name}: its scores cannot be written: {error}")
             is_whole = False
         except (ValueError, ArithmeticError, RecursionError, MemoryError) as error:
-            # No log is known that comes here; one that does must not cost the others their scores.
-            complain(args, f"{name}: cannot be scored: {type(error).__name__}: {error}")
+            # Not expected for any log; caught so that the other runs are scored.
+            print_error(args, f"{name}: cannot be scored: {type(error).__name__}: {error}")
             is_whole = False
     if not scored:
         return 1
     page = markdown(scored, has_yaal=options.omnisteval is not None)
-    encoding = sys.stdout.encoding or "utf-8"  # which may not have all letters of a name
+    encoding = sys.stdout.encoding or "utf-8"  # which may not encode every name
     print(page.encode(encoding, "backslashreplace").decode(encoding), end="")
     if args.output is not None:
         folder = Path(args.output)
@@ -94,7 +94,7 @@ def _scoring_options(args: argparse.Namespace) -> Options:
     try:
         omnisteval = find_omnisteval()
     except ImportError as error:
-        complain(args, f"no YAAL: OmniSTEval is installed, but cannot be imported: {error}")
+        print_error(args, f"no YAAL: OmniSTEval is installed, but cannot be imported: {error}")
         omnisteval = None
     if args.sacrebleu_tokenizer is not None:
         try:

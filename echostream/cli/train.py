@@ -1,4 +1,4 @@
-"""`echostream train`: a model from a YAML file."""
+"""`echostream train`: trains a model from a YAML file."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import signal
 import sys
 from types import FrameType
 
-from echostream.cli.complaint import complain
+from echostream.cli.messages import print_error
 
 _HANG_UP = () if sys.platform == "win32" else (signal.SIGHUP,)
 
-HELP = "train a model, or go on with a run that was stopped"
+HELP = "train a model, or resume a run that was stopped"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command understands."""
+    """Declares the flags of the command."""
     parser.add_argument("config", help="YAML file, as in configs/train/")
     parser.add_argument("--output", help="folder of the run, instead of the one in the file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, or goes on, and prints the model folder; 1, 2 or 130 if it had to stop."""
+    """Trains or resumes, and prints the model folder; 1, 2 or 130 if it had to stop."""
     import dataclasses
 
     from echostream.config import load_config
@@ -41,17 +41,19 @@ def run(args: argparse.Namespace) -> int:
     try:
         print(train(config))
     except KeyboardInterrupt:
-        complain(
+        print_error(
             args,
             f"stopped. What was trained up to the last checkpoint is in {config.output}; "
             "the same command goes on from there.",
         )
         return 130
     except (FloatingPointError, MemoryError, WorkerError) as error:
-        complain(args, f"{error} What was trained up to the last checkpoint is in {config.output}.")
+        print_error(
+            args, f"{error} What was trained up to the last checkpoint is in {config.output}."
+        )
         return 1
     except EspeakError as error:
-        complain(args, str(error))
+        print_error(args, str(error))
         return 2
     finally:
         for number, handler in before.items():
@@ -60,5 +62,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """What Ctrl-C does; for a SIGTERM, which would end the process without a word."""
+    """Raises KeyboardInterrupt for SIGTERM, which would end the process without a message."""
     raise KeyboardInterrupt

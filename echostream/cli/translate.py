@@ -1,4 +1,4 @@
-"""`echostream translate`: recordings to words with the time at which they come out."""
+"""`echostream translate`: translates recordings and prints words with their delays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from echostream.cli.complaint import complain, naming
+from echostream.cli.messages import prefix_log, print_error
 from echostream.session_config import add_session_flags, session_config
 
 if TYPE_CHECKING:
@@ -23,21 +23,21 @@ STANDARD_INPUT = "-"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command understands."""
+    """Declares the flags of the command."""
     parser.add_argument("model", help="model folder")
     parser.add_argument(
         "audio",
         nargs="+",
-        help="recordings, in any format that soundfile reads; a pipe, or - for the standard input, "
+        help="recordings, in any format that soundfile reads; a pipe, or - for standard input, "
         "is read to its end first",
     )
     add_session_flags(parser)
-    parser.add_argument("--segment-ms", type=int, default=320, help="audio heard at a time")
+    parser.add_argument("--segment-ms", type=int, default=320, help="length of a segment")
     parser.add_argument(
         "--backend",
         choices=("torch", "onnx", "onnx-int8"),
         default="torch",
-        help="what computes the network; onnx needs `echostream export` first",
+        help="back end of the network; onnx needs `echostream export` first",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu")
 
@@ -56,13 +56,13 @@ def run(args: argparse.Namespace) -> int:
         try:
             samples, sample_rate = _read(path, name)
             print(name, flush=True)
-            with naming(name):
+            with prefix_log(name):
                 _translate(session, samples, sample_rate, args.segment_ms)
         except ValueError as error:
-            complain(args, str(error) if str(error).startswith(name) else f"{name}: {error}")
+            print_error(args, str(error) if str(error).startswith(name) else f"{name}: {error}")
             failed += 1
         except MemoryError:
-            complain(args, f"{name}: it needs more memory than there is.")
+            print_error(args, f"{name}: it needs more memory than there is.")
             failed += 1
     return 1 if failed else 0
 
@@ -79,7 +79,7 @@ def _read(path: str, name: str) -> tuple[NDArray[np.float32], int]:
                 raise AudioError(f"{name} cannot be read as audio: it is a terminal, not a pipe.")
             return read_audio_stream(sys.stdin.buffer, name)
         if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
-            with open(path, "rb") as pipe:  # waits for a writer, as every reader of a pipe does
+            with open(path, "rb") as pipe:  # blocks until there is a writer
                 return read_audio_stream(pipe, name)
         return read_audio(path)
     except OSError as error:

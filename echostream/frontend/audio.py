@@ -1,4 +1,4 @@
-"""Audio files and raw samples: what can be read, and what is made of what cannot."""
+"""Reads audio files and pipes, and checks and cleans samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from echostream.frontend.file_kinds import HEAD_BYTES, perhaps_not_audio, surely
 
 logger = logging.getLogger(__name__)
 
-MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000  # Hz; what is outside is a mistake
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000  # Hz; other values are taken for errors
 MAX_STREAM_BYTES = 2 << 30
 MAX_CHANNELS = 64  # of the largest microphone arrays; more are samples in the place of channels
 # Far above any recording, far below what overflows float32 when fbank takes the power.
@@ -30,14 +30,14 @@ AudioPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 class AudioError(ValueError):
-    """A file from which no audio can be read; the message names the path and the reason."""
+    """A file that cannot be read as audio; the message names the path and the reason."""
 
 
 class FaultyFiles:
-    """Files that can be read in part only: one warning for each kind of fault, then counts.
+    """Warnings for files that can only be read in part, grouped by the kind of fault.
 
-    For whoever reads many files, perhaps many times each. The first file of a kind is named; when
-    there are 10, 100, 1000, ... different ones, their number is.
+    For callers that read many files, perhaps repeatedly. The first file of a kind is named; for
+    10, 100, 1000, ... different files their number is logged.
     """
 
     def __init__(self) -> None:
@@ -63,11 +63,10 @@ def read_audio(
     (S,) for mono, (S, C) for more channels, float32, in [-1, 1] if the file holds integers. Every
     format of libsndfile: WAV, FLAC, Ogg, MP3 and others.
 
-    A file that is cut off or damaged gives the samples before the damage, and a warning in the
-    log with the path and how much was read: what can be translated is. `faulty` takes the warnings
-    where many files are read. No length in a header is relied upon: a stream may leave it open, and
-    samples that a killed recorder has not counted are read, too. Of RF64 a missing end is not
-    noticed.
+    Of a truncated or damaged file the samples before the damage are returned, with a warning that
+    gives the path and the duration that was read. With `faulty`, the warnings go there. Lengths in
+    headers are not relied upon: they may be left open, and samples that a killed recorder has not
+    counted are read, too. A missing end of RF64 is not detected.
 
     Raises:
         AudioError: if there are no samples: a path that is missing, a directory, a pipe or a device
@@ -81,8 +80,8 @@ def read_audio(
 def read_audio_stream(stream: BinaryIO, name: str) -> tuple[NDArray[np.float32], int]:
     """The samples of a pipe, read to its end, and their sample rate in Hz; see `read_audio`.
 
-    libsndfile goes back and forth in a file, so the bytes go to a temporary file first. `name` is
-    what errors and warnings call the pipe. AudioError also if it holds more than 2 GiB.
+    libsndfile seeks, so the bytes are copied to a temporary file first. `name` is the name of the
+    pipe in messages. Raises AudioError also for more than 2 GiB.
     """
     with tempfile.NamedTemporaryFile(prefix="echostream-") as file:
         left = MAX_STREAM_BYTES
@@ -96,15 +95,15 @@ def read_audio_stream(stream: BinaryIO, name: str) -> tuple[NDArray[np.float32],
 
 
 def show_path(path: AudioPath) -> str:
-    """A path as text for messages; bytes that are not UTF-8 become escapes."""
+    """A path as text for messages; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
 def opening(path: AudioPath, name: str) -> Iterator[bytes]:
-    """The path of a regular file for libsndfile; its errors are raised as AudioError.
+    """The path of a regular file for libsndfile, whose errors are raised as AudioError.
 
-    What is no file is not opened: a named pipe would wait for a writer, a device may have no end.
+    Other paths are not opened: a named pipe would block, a device may have no end.
     """
     head = b""
     try:
@@ -115,7 +114,7 @@ def opening(path: AudioPath, name: str) -> Iterator[bytes]:
             raise AudioError(f"{name} cannot be read as audio. {kind}")
         yield os.fsencode(path)
     except sf.LibsndfileError as error:
-        # libsndfile says of an MP3 without a frame that the file does not exist.
+        # For an MP3 without a frame, libsndfile reports that the file does not exist.
         reason = "it holds no MP3 frame." if error.code == 7 else error.error_string
         hint = perhaps_not_audio(head)
         raise AudioError(f"{name} cannot be read as audio: {reason} {hint}".rstrip()) from error
@@ -129,7 +128,7 @@ def opening(path: AudioPath, name: str) -> Iterator[bytes]:
 
 
 def check_rate(name: str, sample_rate: int) -> None:
-    """Raises AudioError for the sample rate of a header that is damaged."""
+    """Raises AudioError for an implausible sample rate in a header."""
     if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
         raise AudioError(
             f"{name} cannot be read as audio: its sample rate must be from {MIN_SAMPLE_RATE} to "
@@ -149,16 +148,16 @@ def check_channels(name: str, num_channels: int) -> None:
 def clean(samples: NDArray[np.floating]) -> tuple[NDArray[np.float32], int]:
     """Mono float32 samples without unusable values: (S,) or (S, C) -> (S,), and their count.
 
-    NaN, infinity, and values beyond 1e6 become zero before the channels are averaged. The count
-    is of such values, so that the caller can warn once. Raises ValueError for other shapes, among
-    them more than `MAX_CHANNELS` channels, and for integer samples.
+    NaN, infinity and values beyond 1e6 are set to zero before the channels are averaged, and
+    counted, so that the caller can warn once. Raises ValueError for other shapes, among them more
+    than `MAX_CHANNELS` channels, and for integer samples.
     """
     usable, num_unusable = without_unusable(samples)
     return mix_down(usable), num_unusable
 
 
 def without_unusable(samples: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
-    """The first half of `clean`: the channels as they are, (S,) or (S, C), and the count."""
+    """The first half of `clean`: unusable values set to zero, (S,) or (S, C), and their count."""
     _check_floating(samples)
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] == 0):
         raise ValueError(
@@ -183,7 +182,7 @@ def mix_down(samples: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def check_samples(samples: NDArray[np.floating]) -> None:
-    """Raises ValueError unless the samples are one finite channel of floats: what `clean` gives."""
+    """Raises ValueError unless the samples are one finite channel of floats, as from `clean`."""
     if samples.ndim != 1:
         raise ValueError(f"`samples` must have shape (S,), but has shape {samples.shape} instead.")
     _check_floating(samples)

@@ -1,7 +1,7 @@
-"""The samples of an audio file as far as they can be decoded, whatever its header promises.
+"""Decodes an audio file as far as possible, without relying on the lengths in its header.
 
-libsndfile trusts a header more than what follows it. Here a file is read in blocks until it ends;
-the number of samples in the header only serves to say that some are missing.
+libsndfile trusts the header. Here a file is read in blocks until it ends; the number of samples in
+the header only serves to detect that some are missing.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from numpy.typing import NDArray
 from echostream.frontend import chunks
 from echostream.frontend.mpeg import Mpeg, find_mpeg
 
-UNKNOWN_LENGTH = 2**62  # libsndfile gives lengths above this to streams that do not say theirs
+UNKNOWN_LENGTH = 2**62  # libsndfile's length of a stream with an unknown length is above this
 # Small, because an error inside a block loses the samples of that block.
 _BLOCK_FRAMES = 4096
-# A small file can claim, and even hold, an endless silence. Speech has fewer samples to a byte.
+# A small compressed file can hold a huge silence. Speech has fewer samples per byte.
 _ALWAYS_READ = 2**26  # samples of all channels: 70 minutes of 16 kHz
 _MOST_PER_BYTE = 100
-# A writer to a pipe leaves a size like these in a WAV header because it cannot go back.
+# Sizes in WAV headers written to a pipe, in which the writer cannot seek back.
 _UNKNOWN_SIZES = range(0x7FFF_0000, 1 << 32)
 
 
 class Decoded(NamedTuple):
-    """What could be read, and what is wrong with the rest."""
+    """The samples that could be decoded, and the fault of the file."""
 
     samples: NDArray[np.float32]  # (S,) or (S, C)
     sample_rate: int
-    kind: str = ""  # of the fault, the same for all files that have it; "" if there is none
-    fault: str = ""  # with the figures of this file
-    whole: bool = True  # whether all samples could be read nevertheless
+    kind: str = ""  # of the fault, without figures; "" if there is none
+    fault: str = ""  # the same with the figures of this file
+    whole: bool = True  # whether all samples could be decoded nevertheless
 
 
 class SequentialFile(sf.SoundFile):  # type: ignore[misc]
-    """A file that is read from its beginning to its end.
+    """A file that is only read sequentially.
 
-    soundfile allocates what the header of a seekable file declares, and seeks after each read.
-    MP3 does not survive the seeks, and a file that holds fewer samples than declared loses its last
-    block to them. What cannot seek is read until nothing comes.
+    For a seekable file, soundfile allocates the length of the header and seeks after each read.
+    The seeks break MP3, and lose the last block of a file with fewer samples than declared. A file
+    that is not seekable is read until it ends.
     """
 
     def seekable(self) -> bool:
@@ -55,10 +55,10 @@ class SequentialFile(sf.SoundFile):  # type: ignore[misc]
 
 
 class _Copy(mmap.mmap):
-    """A file in memory whose pages are copied when they are changed."""
+    """A private (copy-on-write) memory map of a file."""
 
     def seek(self, pos: int, whence: int = os.SEEK_SET) -> int:  # type: ignore[override]
-        """Goes to a byte, at most to the end: libsndfile skips chunks of any size."""
+        """Seeks, at most to the end: libsndfile skips chunks of any declared size."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self)}[whence]
         super().seek(min(max(base + pos, 0), len(self)))
         return self.tell()
@@ -95,12 +95,12 @@ def decode(path: bytes | str) -> Decoded:
 
 
 def most_samples(path: bytes | str, num_channels: int) -> int:
-    """Samples of each channel beyond which a file of this size holds no speech."""
+    """The most samples per channel that a file of this size may hold."""
     return max(_ALWAYS_READ, _MOST_PER_BYTE * os.path.getsize(path)) // num_channels
 
 
 def short_data(log: str) -> str:
-    """libsndfile silently shortens a file that ends too early, and tells only its parse log."""
+    """The fault of a file that ends too early, which libsndfile only writes to its parse log."""
     # The chunk of samples in WAV and AIFF, its size in AU, the whole file in W64.
     pattern = r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)"
     match = re.search(pattern, log, re.MULTILINE)
@@ -117,7 +117,7 @@ def _read_blocks(file: sf.SoundFile, most: int) -> tuple[NDArray[np.float32], st
             blocks.append(block)
             num_read += len(block)
             if num_read > most:
-                fault = f"more than {_MOST_PER_BYTE} samples to a byte are no speech"
+                fault = f"more than {_MOST_PER_BYTE} samples per byte are not speech"
                 break
     except sf.LibsndfileError:
         fault = "the rest is cut off or damaged"
@@ -138,10 +138,10 @@ def _decode_uncounted(path: bytes | str, uncounted: chunks.Uncounted) -> Decoded
 
 
 def _decode_mpeg(path: bytes | str, mpeg: Mpeg) -> Decoded:
-    """MPEG audio through a pipe, because libsndfile stops a file where it guesses that it ends.
+    """Decodes MPEG audio through a pipe, because libsndfile stops at the estimated end of a file.
 
-    Without a header of the encoder (Xing, Info) it takes the bit rate of the first frame for that
-    of all. A pipe has no length to guess from.
+    Without a Xing or Info header it estimates the length from the bit rate of the first frame. For
+    a pipe there is no estimate.
     """
     with (
         _piped(path, mpeg.start) as descriptor,
@@ -162,11 +162,11 @@ def _decode_mpeg(path: bytes | str, mpeg: Mpeg) -> Decoded:
 
 @contextlib.contextmanager
 def _piped(path: bytes | str, start: int) -> Iterator[int]:
-    """The reading end of a pipe with the bytes of a file from `start` on."""
+    """The read end of a pipe with the bytes of a file from `start` on."""
     reading, writing = os.pipe()
 
     def write() -> None:
-        # Who has read enough closes the pipe.
+        # The reader may close the pipe early.
         with (
             contextlib.suppress(BrokenPipeError),
             open(writing, "wb") as pipe,
@@ -186,7 +186,7 @@ def _piped(path: bytes | str, start: int) -> Iterator[int]:
 
 
 def _ogg_fault(path: bytes | str) -> str:
-    """Ogg says in each page whether its stream begins or ends there; libsndfile does not tell."""
+    """The fault of an Ogg file by the begin and end flags of its pages."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         flags = [data[match.end()] for match in _ogg_pages(data)]
     if not flags:

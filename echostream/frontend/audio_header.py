@@ -1,7 +1,7 @@
-"""What SimulEval will make of recordings, from their headers and their last samples.
+"""Checks from headers and last samples whether SimulEval can read recordings as a whole.
 
-SimulEval reads with `soundfile.read`, which takes a header at its word. Decoding every file of a
-large test set twice would take minutes; a header takes a tenth of a millisecond.
+SimulEval reads with `soundfile.read`, which relies on the header. Decoding every file of a large
+test set twice would take minutes; reading a header takes 0.1 ms.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from echostream.frontend.mpeg import find_mpeg
 
 logger = logging.getLogger(__name__)
 
-_NUM_THREADS = 8  # they wait for the disk, which may be a network away
+_NUM_THREADS = 8  # for I/O, possibly on a network file system
 _AT_A_TIME = 128
 _REPORT_SECONDS = 5.0
-_RECODE = "write it anew, for example with `ffmpeg -i FILE FILE.flac`"
-_GUESS_MS = 100  # by which the length of an MP3 file may be wrong
+_RECODE = "write it again, for example with `ffmpeg -i FILE FILE.flac`"
+_GUESS_MS = 100  # tolerated error of the estimated length of an MP3 file
 
 
 class Header(NamedTuple):
-    """What a recording declares."""
+    """The header of a recording."""
 
     num_samples: int  # in each channel
     sample_rate: int  # Hz
-    fault: str  # why there are fewer samples than that; "" if there are not
+    fault: str  # the reason why there are fewer samples; "" if there are not
 
 
 def read_header(path: AudioPath) -> Header:
     """The header of a recording that SimulEval can read; it may declare no samples.
 
-    Raises AudioError for what `read_audio` refuses, and for what SimulEval would not read or read
-    in part only: formats in which libsndfile cannot seek, lengths that are left open or impossible,
-    a last sample that is missing or not counted. Damage in the middle of a file is not noticed.
+    Raises AudioError for files that `read_audio` refuses, and for those that SimulEval could not
+    read, or only in part: formats in which libsndfile cannot seek, open or impossible lengths, a
+    last sample that is missing or not counted. Damage in the middle of a file is not detected.
     """
     name = show_path(path)
     with opening(path, name) as checked, sf.SoundFile(checked) as file:
@@ -66,7 +66,7 @@ def read_header(path: AudioPath) -> Header:
 
 
 def read_headers(paths: Sequence[AudioPath]) -> list[Header | AudioError]:
-    """For each path its header, or the reason why there is none; the log says how far it is."""
+    """For each path its header, or the error; logs the progress."""
     found: list[Header | AudioError] = []
     portions = [paths[at : at + _AT_A_TIME] for at in range(0, len(paths), _AT_A_TIME)]
     reported = time.monotonic()
@@ -111,7 +111,7 @@ def _why_not_whole(path: bytes, file: sf.SoundFile) -> str:
 
 
 def _why_not_whole_mp3(path: bytes, file: sf.SoundFile) -> str:
-    """Without a header of the encoder the length is a guess, so that the end may be missing."""
+    """Without a Xing or Info header the length is estimated, so that the end may be missing."""
     mpeg = find_mpeg(path)
     if file.frames > most_samples(path, file.channels):
         return f"its header declares {file.frames} samples, more than the file can hold"

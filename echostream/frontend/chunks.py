@@ -1,7 +1,7 @@
-"""Samples that the header of a WAV, AIFF or AU file does not count.
+"""Finds samples that the header of a WAV, AIFF or AU file does not count.
 
-A recorder that is killed, or whose battery ends, leaves the size in the header as it was at the
-beginning, or at its last update. The samples stand behind it.
+A recorder that is killed, or whose battery is empty, leaves the size in the header as it was at the
+beginning or at its last update. More samples follow.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
 FORMATS = ("WAV", "WAVEX", "AIFF", "AU")
-_MOST_CHUNKS = 1000  # of a file that is not made to keep us busy
+_MOST_CHUNKS = 1000  # a bound against malicious files
 
 
 class Uncounted(NamedTuple):
-    """Where a header says how much audio there is, and what it must say for all to be read."""
+    """The position of a size in a header, and the value with which all samples are read."""
 
     position: int  # of the size, in bytes
     unknown_size: bytes
@@ -23,10 +23,10 @@ class Uncounted(NamedTuple):
 
 
 def find_uncounted(path: bytes | str, kind: str, one_second: int) -> Uncounted | None:
-    """The size to be mended if audio follows that it does not count; None if there is none.
+    """The size to be corrected if uncounted audio follows; None if there is none.
 
-    `kind` is libsndfile's name of the format. Where the size is not zero, what follows counts as
-    audio from `one_second` bytes on: programs append all sorts of things.
+    `kind` is libsndfile's name of the format. If the size is not zero, the bytes after it only
+    count as audio if there are at least `one_second`, because programs append metadata.
     """
     with open(path, "rb") as file:
         end = os.fstat(file.fileno()).st_size
@@ -51,7 +51,7 @@ def _find_au(file: BinaryIO) -> tuple[int, bytes, int, int] | None:
 
 
 def _find_chunk(file: BinaryIO, end: int) -> tuple[int, bytes, int, int] | None:
-    """The chunk of samples: where its size stands, the size for "unknown", its start and size."""
+    """The chunk of samples: position of its size, the size for "unknown", its start and size."""
     form = file.read(4)
     if form not in (b"RIFF", b"RIFX", b"FORM"):
         return None
@@ -85,7 +85,7 @@ def _are_chunks(file: BinaryIO, start: int, end: int) -> bool:
 def _chunks(
     file: BinaryIO, end: int, order: Literal["little", "big"]
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first byte and size of each chunk from where `file` stands."""
+    """Name, first byte and size of each chunk from the position of `file` on."""
     for _ in range(_MOST_CHUNKS):
         header = file.read(8)
         if len(header) < 8:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from echostream.files import replacing
 from echostream.frontend.fbank import NUM_MEL_BINS
 
-# Two arrays of 80 numbers are 2 KB; a zip of a kilobyte can unpack to gigabytes.
+# Two arrays of 80 numbers are 2 KB; but a zip file of 1 KB can unpack to gigabytes.
 _MAX_FILE_BYTES, _MAX_ARRAY_BYTES = 2**20, 2**14
-# What the standard library and numpy raise at a zip or an array that is damaged.
+# The exceptions of the standard library and numpy for a damaged zip file or array.
 _UNREADABLE = (
     ValueError,
     KeyError,
@@ -70,10 +70,10 @@ class GlobalCmvn:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> GlobalCmvn:
-        """Reads an npz with the keys `mean` and `std`, as StreamSpeech writes it.
+        """Reads an npz with the keys `mean` and `std`, as written by StreamSpeech.
 
         Raises OSError if the file cannot be read, and ValueError naming the path if it is not such
-        a file, whatever it would unpack to.
+        a file.
         """
         with Path(path).open("rb") as file:
             content = file.read(_MAX_FILE_BYTES + 1)
@@ -85,9 +85,9 @@ class GlobalCmvn:
             raise ValueError(f"{path} is not a file of CMVN statistics: {why}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the npz that `load` reads, to a temporary name first.
+        """Writes an npz for `load`, atomically.
 
-        The same statistics give the same bytes (those of `numpy.savez` tell the time).
+        The same statistics give the same bytes (`numpy.savez` stores the time).
         """
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for name, values in (("mean", self.mean), ("std", self.std)):
@@ -99,7 +99,7 @@ class GlobalCmvn:
 
 
 def _read_array(content: bytes, key: str) -> NDArray[np.float32]:
-    """One array of an npz; nothing is unpacked or allocated before its size is known."""
+    """One array of an npz; its size is checked before it is unpacked."""
     if len(content) > _MAX_FILE_BYTES:
         raise ValueError(f"it must have at most {_MAX_FILE_BYTES} bytes, but has more.")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -123,5 +123,5 @@ def _read_array(content: bytes, key: str) -> NDArray[np.float32]:
     if shape != (NUM_MEL_BINS,):
         raise ValueError(f"`{key}` must have shape ({NUM_MEL_BINS},), but has shape {shape}.")
     stream.seek(0)
-    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
         return np.asarray(npy.read_array(stream, allow_pickle=False), dtype=np.float32)

@@ -1,9 +1,8 @@
 """Log-mel filterbank features, computed once per frame as the audio arrives.
 
-The formulas are Kaldi's (DC offset removed, pre-emphasis 0.97, povey window, natural log of the
-mel power), run by kaldi-native-fbank. What is added here is the timing: frame t ends at sample
-160 * (t + 1), so a stretch of audio has exactly `num_samples // 160` frames and no segment waits
-for the next one.
+Computed by kaldi-native-fbank as in Kaldi (DC offset removed, pre-emphasis 0.97, povey window,
+natural log of the mel power). Only the timing differs: frame t ends at sample 160 * (t + 1), so S
+samples have exactly `S // 160` frames and no frame of a segment waits for the next segment.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ NUM_MEL_BINS = 80
 
 # Kaldi works on 16-bit integers; the log-mel values of StreamSpeech's models assume the same.
 _KALDI_SCALE = np.float32(2**15)
-# The extractor keeps all frames of a call until they are fetched: an hour at once would cost it
-# hundreds of megabytes.
+# The extractor holds all frames of a call until they are fetched: hundreds of megabytes for an
+# hour of audio.
 _BLOCK_SAMPLES = SAMPLE_RATE
 
 
@@ -30,8 +29,8 @@ class OnlineFbank:
     """Streaming log-mel features of one stream: samples in, new frames out.
 
     16 kHz, 80 bins from 20 Hz to 8 kHz, 25 ms windows every 10 ms, no dither. The stream is
-    preceded by 240 zeros (15 ms), the difference of window and hop. However the samples are cut
-    into pushes, the frames are the same bits. What is kept between pushes is less than one window.
+    preceded by 240 zeros (15 ms), the difference of window and hop. The frames do not depend on how
+    the samples are split into pushes, to the bit. Less than one window is kept between pushes.
     """
 
     def __init__(self) -> None:
@@ -49,14 +48,14 @@ class OnlineFbank:
 
     @property
     def num_frames(self) -> int:
-        """Frames given out since the stream began."""
+        """Frames returned since the stream began."""
         return self._num_frames
 
     def push(self, samples: NDArray[np.floating]) -> NDArray[np.float32]:
-        """The frames that these samples complete: (S,) at 16 kHz in [-1, 1] -> (T, 80).
+        """The newly complete frames: (S,) at 16 kHz in [-1, 1] -> (T, 80).
 
         Raises ValueError for another number of axes, integer samples, or values that are not
-        finite; the stream is then as it was before the call.
+        finite; the stream is not changed then.
         """
         check_samples(samples)
         scaled = np.multiply(samples, _KALDI_SCALE, dtype=np.float32)
@@ -67,10 +66,10 @@ class OnlineFbank:
         return np.concatenate(blocks) if blocks else np.empty((0, NUM_MEL_BINS), np.float32)
 
     def _push_block(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-        # It wants a sequence: of those, a view is read fastest, an array of numpy slowest.
+        # It takes any sequence; a memoryview is the fastest, a numpy array the slowest.
         self._extractor.accept_waveform(SAMPLE_RATE, scaled.data)
         ready = self._extractor.num_frames_ready
-        # get_frame lends a view into the extractor, so it is copied before pop frees it.
+        # get_frame returns a view into the extractor, so it is copied before pop frees it.
         frames = np.empty((ready - self._num_frames, NUM_MEL_BINS), np.float32)
         for row, index in enumerate(range(self._num_frames, ready)):
             frames[row] = self._extractor.get_frame(index)

@@ -1,4 +1,4 @@
-"""What a file that is not audio looks like, from its first bytes, and what to do about it."""
+"""Recognises files that are not audio by their first bytes, with advice for the message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _CONVERT = "convert it, for example with `ffmpeg -i FILE FILE.flac`"
 _UNPACK = "unpack it and give the recordings inside"
 _DOWNLOAD = "what was downloaded is not the recording; download it again"
 
-# Offset, bytes, what it is, and what to do.
+# Offset, bytes, kind, advice.
 _MAGIC = (
     (4, b"ftyp", "an MPEG-4 file (m4a, mp4, mov)", _CONVERT),
     (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM file (mkv, webm)", _CONVERT),
@@ -47,7 +47,7 @@ _MAGIC = (
 
 
 def surely_not_audio(head: bytes) -> str:
-    """What a file with these first bytes is, with advice, if no audio file begins so; else ""."""
+    """Kind and advice for first bytes that no audio file has; else ""."""
     for offset, magic, kind, advice in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return _sentence(kind, advice)
@@ -60,7 +60,7 @@ def surely_not_audio(head: bytes) -> str:
 
 
 def perhaps_not_audio(head: bytes) -> str:
-    """What a file looks like that could not be read as audio, with advice, or ""."""
+    """The likely kind of a file that could not be read as audio, with advice, or ""."""
     if surely := surely_not_audio(head):
         return surely
     if head and not head.strip(b"\0"):

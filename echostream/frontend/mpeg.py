@@ -1,4 +1,4 @@
-"""Where the frames of an MP3 file begin, and how many bytes the header of its encoder counts."""
+"""The first frame of an MP3 file, and the number of bytes in its Xing or Info header."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 _SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]", re.DOTALL)  # layer III
-_FARTHEST = 1 << 16  # of the first frame behind the tags
+_FARTHEST = 1 << 16  # most bytes between the tags and the first frame
 _SAMPLE_RATES = {  # by the version in a frame's header: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5
     3: (44_100, 48_000, 32_000),
     2: (22_050, 24_000, 16_000),
@@ -22,8 +22,8 @@ class Mpeg(NamedTuple):
     """The frames of an MP3 file."""
 
     start: int  # byte of the first frame, which may be the Xing header
-    counted: bool  # whether the encoder says how many samples there are
-    num_uncounted: int  # bytes behind those that it counts, if they may be audio
+    counted: bool  # whether the header gives the number of samples
+    num_uncounted: int  # bytes after those that it counts, if they may be audio
 
 
 def find_mpeg(path: bytes | str) -> Mpeg | None:
@@ -34,19 +34,19 @@ def find_mpeg(path: bytes | str) -> Mpeg | None:
         for match in _SYNC.finditer(search):
             first = start + match.start()
             length = _frame_length(data[first : first + 4])
-            # What looks like a frame is one if another follows it, or the end.
+            # A sync word starts a frame if another frame, or the end, follows it.
             following = data[first + length : first + length + 3]
             if length and (len(following) < 3 or _SYNC.match(following)):
                 counted, num_bytes = _read_xing(data[first : first + length])
                 left = len(data) - first - num_bytes
-                # A tag may follow, and an encoder may count without the header's own frame.
+                # A tag may follow, and an encoder may not count the frame of the header.
                 is_more = num_bytes > 0 and left > 4096 and left > num_bytes // 50
                 return Mpeg(first, counted, left if is_more else 0)
     return None
 
 
 def _skip_tags(data: mmap.mmap) -> int:
-    """The byte behind the ID3v2 tags."""
+    """The first byte after the ID3v2 tags."""
     start = 0
     while data[start : start + 3] == b"ID3" and start + 10 <= len(data):
         size = 0
@@ -57,7 +57,7 @@ def _skip_tags(data: mmap.mmap) -> int:
 
 
 def _frame_length(header: bytes) -> int:
-    """Bytes of the frame of layer III with this header; 0 if there is no such frame."""
+    """Bytes of the layer III frame with this header; 0 if the header is not valid."""
     version, padded = header[1] >> 3 & 3, header[2] >> 1 & 1
     rate, kbps = header[2] >> 2 & 3, header[2] >> 4
     if version not in _SAMPLE_RATES or rate == 3 or not 0 < kbps < 15:
@@ -68,7 +68,7 @@ def _frame_length(header: bytes) -> int:
 
 
 def _read_xing(frame: bytes) -> tuple[bool, int]:
-    """Whether this first frame counts the samples, and the bytes of the file that it counts."""
+    """Whether this first frame gives the number of samples, and its number of bytes."""
     for mark in (b"Xing", b"Info"):
         at = frame.find(mark, 4, 64)
         if at >= 0:

@@ -1,4 +1,4 @@
-"""One stream's audio on its way to the network: samples in, whole groups of features out."""
+"""The streaming front end of one stream: samples in, whole groups of features out."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ class Chunk(NamedTuple):
     """The next groups of one stream."""
 
     frames: NDArray[np.float32]  # (16 g, F)
-    num_frames: int  # that are real; those after them only close the stream
+    num_frames: int  # valid ones; the others pad the end of the stream
 
 
 class StreamFeatures:
-    """The audio of one stream that the network has not had yet, as normalised fbank frames.
+    """The normalised fbank frames of one stream that are not encoded yet.
 
     Args:
         cmvn: the statistics of the model.
-        tail_ms: digital silence that closes the stream, because CTC needs frames after the last
-            word to write it.
-        max_future_frames: look-ahead L of the network, in groups that it is owed after the last.
+        tail_ms: digital silence appended at the end, because CTC needs frames after the last word
+            to find it.
+        max_future_frames: look-ahead L of the stream: padding groups appended at the end.
     """
 
     def __init__(self, cmvn: GlobalCmvn, tail_ms: int, max_future_frames: int) -> None:
         self._cmvn = cmvn
         self._tail_ms = tail_ms
-        self._look_ahead = max_future_frames
+        self._max_future_frames = max_future_frames
         self._fbank = OnlineFbank()
         self._resampler: StreamingResampler | None = None
         self._sample_rate: int | None = None
@@ -60,7 +60,7 @@ class StreamFeatures:
 
     @property
     def delay_ms(self) -> float:
-        """Source audio heard since the stream began."""
+        """Source audio received since the stream began, in ms."""
         return 1000 * self._num_samples / self._sample_rate if self._sample_rate else 0.0
 
     @property
@@ -70,17 +70,18 @@ class StreamFeatures:
 
     @property
     def num_groups(self) -> int:
-        """Groups that are complete; when the source has ended, all that are left."""
+        """Complete groups; when the source has ended, all remaining ones."""
         return len(self._frames) // GROUP_FRAMES if self._num_left is None else self._num_left
 
     def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> None:
-        """Takes `samples` (S,) or (S, C); what is unusable becomes zeros, with one warning.
+        """Takes `samples` (S,) or (S, C); unusable values become zeros, with one warning.
 
-        Samples far beyond [-1, 1] and channels that cancel out bring one warning each, too.
+        There is also one warning for samples far beyond [-1, 1], and one for channels that cancel
+        each other out.
 
         Raises:
             RuntimeError: if the source has ended.
-            ValueError: as `StreamingTranslator.push`. The stream is then as it was before.
+            ValueError: as `StreamingTranslator.push`. The stream is not changed then.
         """
         if self.finished:
             raise RuntimeError("the stream is finished: it takes no more samples.")
@@ -97,9 +98,9 @@ class StreamFeatures:
         self._append(self._resampler.push(mix_down(usable)))
 
     def finish(self) -> None:
-        """The source has ended: its last samples, the closing silence, what the look-ahead owes.
+        """Ends the source: appends the last samples, the tail and the padding for the look-ahead.
 
-        Nothing follows if nothing was heard.
+        Appends nothing if there were no samples.
         """
         if self.finished:
             return
@@ -109,15 +110,15 @@ class StreamFeatures:
         self._check.finish()
         silence = np.zeros(self._tail_ms * SAMPLE_RATE // 1000, np.float32)
         self._append(np.concatenate([self._resampler.finish(), silence]))
-        # A tail too short for one frame of the encoder brings out nothing of its own.
+        # Frames that do not fill an output frame of the encoder do not need a group.
         num_outputs = len(self._frames) // OUTPUT_STRIDE
-        self._num_left = self._look_ahead + -(-num_outputs // GROUP_OUTPUTS)
+        self._num_left = self._max_future_frames + -(-num_outputs // GROUP_OUTPUTS)
 
     def peek(self, num_groups: int) -> Chunk:
-        """The next groups; they stay."""
+        """The next groups, without removing them."""
         frames = self._frames[: GROUP_FRAMES * num_groups]
-        lacking = GROUP_FRAMES * num_groups - len(frames)
-        return Chunk(np.pad(frames, ((0, lacking), (0, 0))) if lacking else frames, len(frames))
+        padding = GROUP_FRAMES * num_groups - len(frames)
+        return Chunk(np.pad(frames, ((0, padding), (0, 0))) if padding else frames, len(frames))
 
     def pop(self, num_groups: int) -> None:
         """Removes the next groups."""
@@ -151,7 +152,7 @@ class StreamFeatures:
 
 
 def collate(chunks: Sequence[Chunk], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Chunks of equally many groups as a batch: frames `(B, 16 g, F)`, valid mask `(B, 16 g)`."""
+    """A batch of chunks of g groups each: frames `(B, 16 g, F)`, valid mask `(B, 16 g)`."""
     x = torch.from_numpy(np.stack([chunk.frames for chunk in chunks]))
     num_frames = torch.tensor([chunk.num_frames for chunk in chunks])
     valid = torch.arange(x.shape[1]) < num_frames[:, None]

@@ -1,4 +1,4 @@
-"""Lists as SimulEval reads them: a text file with a path, or a sentence, in each line."""
+"""Lists in SimulEval's format: a text file with a path, or a sentence, per line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ class ListError(ValueError):
 
 
 def read_list(path: str | Path, encoding: str = "utf-8", mark_allowed: bool = False) -> list[str]:
-    """The lines of a list, stripped; lines may end as on Windows.
+    """The lines of a list, stripped; Windows line endings are allowed.
 
-    Raises ListError for what is no file, for another encoding (a list that begins with a byte order
-    mark included, for SimulEval takes it for a part of the first path; unless `mark_allowed`) and
-    for zero bytes.
+    Raises ListError for a path that is not a file, for another encoding, for zero bytes, and,
+    unless `mark_allowed`, for a byte order mark, which SimulEval reads as part of the first path.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Resampling of a stream whose samples arrive in pieces."""
+"""Streaming resampling."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from echostream.frontend.audio import check_samples
 
 
 class StreamingResampler:
-    """One stream brought from one sample rate (Hz) to another, by soxr at its HQ setting.
+    """Resamples one stream from `source_rate` to `target_rate` (Hz), by soxr at its HQ setting.
 
-    The filter is of linear phase and its delay is taken off, so output sample k stands where input
-    sample k * source_rate / target_rate stood. For that, `push` holds back what still needs
-    samples to come (measured: up to 37 ms at 48 kHz, 115 ms at 8 kHz) and `finish` gives the rest;
-    S samples make round(S * target_rate / source_rate) in all. However the samples are cut into
-    pushes, the output is the same bits. Between equal rates samples pass through unchanged.
+    The filter has linear phase and its delay is compensated: output sample k corresponds to input
+    sample k * source_rate / target_rate. Therefore `push` holds back samples that depend on future
+    input (measured: up to 37 ms at 48 kHz, 115 ms at 8 kHz), and `finish` returns them; S samples
+    become round(S * target_rate / source_rate) in all. The output does not depend on how the
+    samples are split into pushes, to the bit. With equal rates, samples are not changed.
     """
 
     def __init__(self, source_rate: int, target_rate: int = 16_000) -> None:
@@ -33,7 +33,7 @@ class StreamingResampler:
             self._stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32")
 
     def push(self, samples: NDArray[np.floating]) -> NDArray[np.float32]:
-        """The samples that these complete: (S,) at the source rate -> (S',) at the target rate.
+        """The newly complete samples: (S,) at the source rate -> (S',) at the target rate.
 
         Raises ValueError for another number of axes, integer samples, or values that are not
         finite, and RuntimeError after `finish`.
@@ -43,7 +43,7 @@ class StreamingResampler:
         return self._resample(samples.astype(np.float32), last=False)
 
     def finish(self) -> NDArray[np.float32]:
-        """The samples held back, (S',); the stream takes no more after this."""
+        """Ends the stream and returns the samples held back, (S',)."""
         self._check_open()
         self._finished = True
         return self._resample(np.empty(0, np.float32), last=True)

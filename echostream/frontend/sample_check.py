@@ -1,4 +1,4 @@
-"""Samples that are surely not what was meant: a warning for each mistake, once in a stream."""
+"""Warnings for samples that are most likely a mistake of the caller, once per stream."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
-# Floating point may exceed 1 a little (+18 dB is generous); int16 values exceed this at once.
+# Float samples may exceed 1 a little (8 is +18 dB); int16 values exceed this almost at once.
 _TOO_LOUD = 8.0
-_INTERVAL_MS = 1000  # over which the channels are compared with their mean
-_SILENT = 1e-3  # root mean square of channels that hold no speech to lose: -60 dB
-# The mean of C channels that have nothing in common has 1 / C of their power. What is left of
-# speech below a hundredth (-20 dB) is too weak to be recognised.
+_INTERVAL_MS = 1000  # of the intervals in which channels are compared with their mean
+_SILENT = 1e-3  # RMS of channels without speech: -60 dB
+# The mean of C uncorrelated channels has 1 / C of their power. Speech that is
+# attenuated by 20 dB or more is too weak to be recognised.
 _LEFT_OVER = 0.02
 
 
 class SampleCheck:
-    """Looks at the samples (S,) or (S, C) of one stream, and warns of two mistakes.
+    """Checks the samples (S,) or (S, C) of one stream for two mistakes, and warns of each once.
 
-    Values far beyond [-1, 1], mostly integers that were not divided by 32768. Channels of opposite
-    sign, whose mean is silence. When and how it warns does not depend on how the samples are cut
-    into pushes. It holds at most a second of samples.
+    Values far beyond [-1, 1], mostly integers that were not divided by 32768; and channels of
+    opposite sign, whose mean is silence. The warnings do not depend on how the samples are split
+    into pushes. It keeps at most one second of samples.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class SampleCheck:
         self._num_samples = 0
         self._is_loud = False
         self._cancels = False
-        self._waiting: list[NDArray[np.float32]] = []  # of the interval that is not full
+        self._waiting: list[NDArray[np.float32]] = []  # samples of the current interval
         self._num_waiting = 0
 
     def push(self, samples: NDArray[np.floating[Any]], sample_rate: int) -> None:
-        """The next samples, which are finite and not mixed down yet."""
+        """Checks the next samples, which are finite and not mixed down."""
         self._sample_rate = sample_rate
         if not self._is_loud:
             self._check_level(samples)
@@ -45,7 +45,7 @@ class SampleCheck:
         self._num_samples += len(samples)
 
     def finish(self) -> None:
-        """The stream has ended: the last interval is shorter."""
+        """Ends the stream; checks the last, shorter interval."""
         if self._num_waiting:
             self._compare(self._num_samples)
 
@@ -79,7 +79,7 @@ class SampleCheck:
                 self._compare(self._num_samples + start)
 
     def _compare(self, end: int) -> None:
-        """The interval that ends with this sample of the stream."""
+        """Compares channels and mean in the interval that ends with sample `end` of the stream."""
         channels = np.concatenate(self._waiting).astype(np.float64)  # (S, C)
         start = end - len(channels)
         self._waiting, self._num_waiting = [], 0

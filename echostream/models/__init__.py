@@ -1,4 +1,4 @@
-"""The named parts: the encoder, the CTC heads and the network made of them."""
+"""The encoder, the CTC heads, and the network made of them."""
 
 from echostream.models.build import build_encoder, build_model
 from echostream.models.ctc import BLANK_ID

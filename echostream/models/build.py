@@ -1,16 +1,16 @@
-"""From a configuration to modules; the one file of the models that knows both."""
+"""Builds modules from a configuration."""
 
 from __future__ import annotations
 
 from echostream.config import EncoderConfig, ModelConfig
 from echostream.models.ctc import AsrHead, StHead
-from echostream.models.echostream import EchoStreamModel
+from echostream.models.echostream import EchoStreamModel, resolve_max_future_frames
 from echostream.models.text_decoder import TextDecoder
 from echostream.models.zipformer import ZipformerEncoder
 
 
 def build_encoder(config: EncoderConfig, max_future_frames: int = 0) -> ZipformerEncoder:
-    """The encoder that a configuration describes, of this default L, with fresh weights."""
+    """An encoder with new weights; `max_future_frames` is its default L."""
     return ZipformerEncoder(
         input_dim=config.input_dim,
         embed_dim=config.embed_dim,
@@ -25,7 +25,7 @@ def build_encoder(config: EncoderConfig, max_future_frames: int = 0) -> Zipforme
 
 
 def build_decoder(config: ModelConfig) -> TextDecoder:
-    """The text decoder that a configuration describes, with fresh weights."""
+    """A text decoder with new weights."""
     return TextDecoder(
         dim=config.encoder.embed_dim,
         num_heads=config.encoder.num_heads,
@@ -39,10 +39,10 @@ def build_decoder(config: ModelConfig) -> TextDecoder:
 
 
 def build_model(config: ModelConfig) -> EchoStreamModel:
-    """The network that a configuration describes, with fresh weights."""
+    """A network with new weights."""
     dim = config.encoder.embed_dim
     return EchoStreamModel(
-        build_encoder(config.encoder, min(config.max_future_frames)),
+        build_encoder(config.encoder, resolve_max_future_frames(None, config.max_future_frames)),
         AsrHead(dim, config.source_vocab_size),
         StHead(
             dim,

@@ -34,9 +34,8 @@ class AsrHead(nn.Module):
 class StHead(nn.Module):
     """CTC head for the target text: causal transformer layers, `(B, T, D)` to logits `(B, T, V)`.
 
-    It also reads what the ASR head believes, as a mean of learned piece embeddings weighted by the
-    ASR posteriors: the translation is made of words, and the words are there. (Self-conditioned
-    CTC, Nozaki and Komatsu 2021, arXiv:2104.02724.)
+    Self-conditioned (Nozaki and Komatsu 2021, arXiv:2104.02724): adds the mean of learned
+    source-piece embeddings, weighted by the posteriors of the ASR head, to its input.
     """
 
     def __init__(
@@ -77,30 +76,30 @@ class StHead(nn.Module):
         return tuple(layer.init_state(batch_size) for layer in self._layers)
 
     def forward(self, x: Tensor, asr_logits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits, and the frames `(B, T, D)` that they are made of."""
-        x = self._join(x, asr_logits)
+        """The logits, and the frames `(B, T, D)` from which they are computed."""
+        x = self._condition(x, asr_logits)
         for layer in self._layers:
             x = layer(x, valid)
-        return self._close(x), x
+        return self._logits(x), x
 
     def step(
         self, x: Tensor, asr_logits: Tensor, valid: Tensor, state: tuple[AttentionState, ...]
     ) -> tuple[Tensor, Tensor, tuple[AttentionState, ...]]:
-        """One chunk of whole groups: logits, frames, state."""
-        x = self._join(x, asr_logits).flatten(0, 1)  # (B, T, D) -> (B * T, D)
+        """One chunk of whole groups to logits, frames and state."""
+        x = self._condition(x, asr_logits).flatten(0, 1)  # (B, T, D) -> (B * T, D)
         states = []
         for layer, layer_state in zip(self._layers, state, strict=True):
             x, layer_state = layer.step(x, valid, layer_state)
             states.append(layer_state)
         x = x.reshape(*valid.shape, -1)
-        return self._close(x), x, tuple(states)
+        return self._logits(x), x, tuple(states)
 
     @property
     def _layers(self) -> Sequence[TransformerLayer]:
         return cast("Sequence[TransformerLayer]", self.layers)
 
-    def _join(self, x: Tensor, asr_logits: Tensor) -> Tensor:
+    def _condition(self, x: Tensor, asr_logits: Tensor) -> Tensor:
         return x + self.condition(functional.softmax(asr_logits, dim=-1))  # type: ignore[no-any-return]
 
-    def _close(self, x: Tensor) -> Tensor:
+    def _logits(self, x: Tensor) -> Tensor:
         return self.project(self.norm(x))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The network from fbank frames to the logits of both CTC heads."""
+"""The network: fbank frames to the logits of both CTC heads, and the text decoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.frames import check_recordings
 from echostream.models.text_decoder import TextDecoder
-from echostream.models.zipformer import EncoderState, ZipformerEncoder, check_chunk
+from echostream.models.zipformer import EncoderState, ZipformerEncoder
 from echostream.modules.attention import AttentionState
 from echostream.modules.masks import length_mask
 from echostream.ranges import shown
@@ -19,16 +19,16 @@ from echostream.streaming.clock import GROUP_FRAMES, GROUP_OUTPUTS
 
 
 class CtcOutput(NamedTuple):
-    """The logits of both heads at 25 Hz, which frames are real, and what the decoder reads."""
+    """The logits of both heads at 25 Hz, their valid mask, and the input of the text decoder."""
 
     asr_logits: Tensor  # (B, T, V source)
     st_logits: Tensor  # (B, T, V target)
     valid: Tensor  # (B, T) bool
-    st_frames: Tensor  # (B, T, D) what `st_logits` are made of
+    st_frames: Tensor  # (B, T, D) from which `st_logits` are computed
 
 
 class ModelState(NamedTuple):
-    """What the network must remember of a stream."""
+    """The states of the encoder and of the ST head."""
 
     encoder: EncoderState
     st_head: tuple[AttentionState, ...]
@@ -37,8 +37,9 @@ class ModelState(NamedTuple):
 class EchoStreamModel(nn.Module):
     """Encoder and CTC heads, `(B, T, F)` fbank frames to 25 Hz logits, and the text decoder.
 
-    `max_future_frames` are the look-aheads that the network was trained for; others are refused.
-    The decoder is called by who writes, token by token: `step` ends at the CTC heads.
+    The attribute `max_future_frames` holds all look-aheads L that the network was trained for; the
+    argument of the same name of a method is one of them, by default the smallest. `forward` and
+    `step` end at the CTC heads; a decoding method calls the decoder.
     """
 
     def __init__(
@@ -58,18 +59,19 @@ class EchoStreamModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of the weights."""
         return self.encoder.skip_scales.device
 
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> ModelState:
         """The state of `batch_size` new streams with look-ahead L.
 
         Raises:
-            ValueError: if the network was not trained for L, or there is not one stream at least.
+            ValueError: if the network was not trained for L, or `batch_size` is less than 1.
         """
-        look_ahead = self._resolve(max_future_frames)
+        max_future_frames = resolve_max_future_frames(max_future_frames, self.max_future_frames)
         return ModelState(
-            self.encoder.init_state(batch_size, look_ahead), self.st_head.init_state(batch_size)
+            self.encoder.init_state(batch_size, max_future_frames),
+            self.st_head.init_state(batch_size),
         )
 
     def forward(
@@ -78,12 +80,13 @@ class EchoStreamModel(nn.Module):
         """Whole recordings `(B, T, F)` of `lengths (B,)` frames to logits `(B, T // 4, V)`.
 
         Raises:
-            ValueError: as the encoder, in which the two are `src_tokens` and `src_lengths`.
+            ValueError: as the encoder, whose arguments are `src_tokens` and `src_lengths`.
         """
         check_recordings(x, lengths, self.encoder.embed.conv.weight)
         num_outputs = x.shape[1] // (GROUP_FRAMES // GROUP_OUTPUTS)
         x = functional.pad(x, (0, 0, 0, -x.shape[1] % GROUP_FRAMES))
-        encoded = self.encoder(x, lengths, self._resolve(max_future_frames))
+        max_future_frames = resolve_max_future_frames(max_future_frames, self.max_future_frames)
+        encoded = self.encoder(x, lengths, max_future_frames)
         y = encoded.encoder_out
         valid = length_mask(encoded.encoder_lengths, y.shape[1])
         asr_logits = self.asr_head(y)
@@ -91,11 +94,14 @@ class EchoStreamModel(nn.Module):
         output = CtcOutput(asr_logits, st_logits, valid, st_frames)
         return CtcOutput(*(field[:, :num_outputs] for field in output))
 
-    def step(self, x: Tensor, state: ModelState) -> tuple[CtcOutput, ModelState]:
+    def step(
+        self, x: Tensor, state: ModelState, valid: Tensor | None = None
+    ) -> tuple[CtcOutput, ModelState]:
         """One chunk of whole groups, `(B, 16 g, F)` to logits `(B, 4 g, V)`.
 
-        With a look-ahead of L the frames are those of L groups ago; `valid` is False for what came
-        out before the stream began.
+        `valid (B, 16 g)` masks the padding of a last, short group; by default all frames are
+        valid. With look-ahead L the output is delayed by L groups; `CtcOutput.valid` is False for
+        the first L groups of a stream.
 
         Raises:
             ValueError: as the encoder.
@@ -104,38 +110,22 @@ class EchoStreamModel(nn.Module):
             raise ValueError(
                 f"`state` must be one that `init_state` made, but is {shown(state)} instead."
             )
-        check_chunk(x, state.encoder, self.encoder.embed.conv.weight)
-        valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return self.advance(x, valid, state)
-
-    def finish(self, state: ModelState, tail: Tensor | None = None) -> tuple[CtcOutput, ModelState]:
-        """The last, short group `(B, T < 16, F)` and what the look-ahead still owes."""
-        x, valid = self.encoder.closing_chunk(state.encoder, tail)
-        num_outputs = self.encoder.closing_frames(state.encoder, tail)
-        if x.shape[1] == 0:
-            return self._nothing(x), state
-        output, state = self.advance(x, valid, state)
-        return CtcOutput(*(field[:, :num_outputs] for field in output)), state
-
-    def advance(self, x: Tensor, valid: Tensor, state: ModelState) -> tuple[CtcOutput, ModelState]:
-        """`step` with a valid mask `(B, 16 g)`."""
-        y, valid, encoder = self.encoder.advance(x, valid, state.encoder)
+        y, valid, encoder = self.encoder.step_with_mask(x, state.encoder, valid)
         asr_logits = self.asr_head(y)
         st_logits, st_frames, st_head = self.st_head.step(y, asr_logits, valid, state.st_head)
         return CtcOutput(asr_logits, st_logits, valid, st_frames), ModelState(encoder, st_head)
 
-    def _nothing(self, x: Tensor) -> CtcOutput:
-        """The output for no frames at all."""
-        none = x.new_zeros(x.shape[0], 0, self.encoder.embed_dim)
-        valid = torch.zeros(none.shape[:2], dtype=torch.bool, device=x.device)
-        return CtcOutput(self.asr_head(none), self.st_head.project(none), valid, none)
 
-    def _resolve(self, max_future_frames: int | None) -> int:
-        smallest = min(self.max_future_frames)  # which is what a session takes, too
-        look_ahead = smallest if max_future_frames is None else max_future_frames
-        if type(look_ahead) is not int or look_ahead not in self.max_future_frames:
-            raise ValueError(
-                f"`max_future_frames` must be one of {self.max_future_frames}, which the model was "
-                f"trained for, but is {shown(look_ahead)} instead."
-            )
-        return look_ahead
+def resolve_max_future_frames(max_future_frames: int | None, trained: tuple[int, ...]) -> int:
+    """The look-ahead L to use: the given one, or the smallest of those in `trained`.
+
+    Raises `ValueError` for an L that is not in `trained`.
+    """
+    if max_future_frames is None:
+        return min(trained)
+    if type(max_future_frames) is not int or max_future_frames not in trained:
+        raise ValueError(
+            f"`max_future_frames` must be one of {', '.join(map(str, sorted(trained)))}, which the "
+            f"model was trained for, but is {shown(max_future_frames)} instead."
+        )
+    return max_future_frames

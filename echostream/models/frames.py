@@ -1,4 +1,4 @@
-"""What a network is given: its shape, its type and its lengths, checked where users reach it."""
+"""Checks of the input of a network: shape, type, device and lengths."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from echostream.ranges import shown
 
 
 def check_frames(name: str, frames: Tensor, weight: Tensor, batch_size: int | None = None) -> None:
-    """Raises `ValueError` unless these are frames `(B, T, F)` for a first layer of `weight`.
+    """Raises `ValueError` unless `frames` is `(B, T, F)` and fits the first layer's `weight`.
 
-    `weight (D, F, K)` says how many bins F, which type and which device.
+    F, the dtype and the device are those of `weight (D, F, K)`.
     """
     if not isinstance(frames, Tensor):
         raise ValueError(f"`{name}` must be a tensor, but is {shown(type(frames))} instead.")
@@ -40,7 +40,7 @@ def check_frames(name: str, frames: Tensor, weight: Tensor, batch_size: int | No
 
 
 def _casts(device_type: str) -> bool:
-    """Whether autocast is on for a device; only these have it."""
+    """Whether autocast is on for a device (cpu or cuda; others have none)."""
     if device_type not in ("cpu", "cuda"):
         return False
     try:
@@ -51,7 +51,7 @@ def _casts(device_type: str) -> bool:
 
 
 def check_recordings(frames: Tensor, lengths: Tensor, weight: Tensor) -> None:
-    """Raises `ValueError` unless `lengths (B,)` frames of each row of `frames (B, T, F)` exist."""
+    """Raises `ValueError` unless `frames` is `(B, T, F)` and `lengths (B,)` is from 0 to T."""
     check_frames("src_tokens", frames, weight)
     if not isinstance(lengths, Tensor):
         raise ValueError(f"`src_lengths` must be a tensor, but is {shown(lengths)} instead.")

@@ -1,4 +1,4 @@
-"""Modules whose weights are not drawn, because they are about to be read from a file."""
+"""Builds modules without initialising their weights, which are about to be loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-_DRAWS = {
+_INITIALISERS = {
     nn.init.uniform_,
     nn.init.normal_,
     nn.init.kaiming_uniform_,
@@ -21,20 +21,20 @@ _DRAWS = {
 }
 
 
-class _NoDraws(TorchFunctionMode):
+class _SkipInit(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in _DRAWS:
+        if func in _INITIALISERS:
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
 
 
 @contextmanager
-def without_weights() -> Iterator[None]:
-    """Modules built inside have parameters of whatever lay in memory, whose pages nobody touches.
+def skip_init() -> Iterator[None]:
+    """Parameters of modules built here are uninitialised memory; load a state dict before use.
 
-    No random number is drawn. Whoever uses it must set every parameter.
+    No random number is drawn and no page of the memory is touched.
     """
-    with _NoDraws(), torch.no_grad():
+    with _SkipInit(), torch.no_grad():
         yield

@@ -1,4 +1,4 @@
-"""The text decoder: says which token comes next, where the CTC heads say that one may come."""
+"""The text decoder: an autoregressive transformer over target tokens."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch.nn import functional
 
 from echostream.models.ctc import BLANK_ID
 from echostream.modules.attention import AttentionState
-from echostream.modules.cross_attention import Source
+from echostream.modules.cross_attention import EncoderContext
 from echostream.modules.decoder_layer import DecoderLayer
 from echostream.modules.norm import BiasNorm
 from echostream.modules.summaries import SummaryState, init_summaries, summarise
 from echostream.ranges import check_size
 from echostream.streaming.clock import GROUP_OUTPUTS
 
-# Before the first token and after the last. No text holds a blank, so its id is free for this.
+# Start and end of a text. No text holds a blank, so the id of the blank is free for this.
 BOUNDARY_ID = BLANK_ID
 
 
 class DecoderState(NamedTuple):
-    """What the decoder must remember of a stream: W frames heard, N tokens written."""
+    """The last W frames, summaries of the frames before them, and the caches of the layers."""
 
     frames: Tensor  # (B, W, D) the newest last
     valid: Tensor  # (B, W) bool
@@ -33,15 +33,14 @@ class DecoderState(NamedTuple):
 
 
 class TextDecoder(nn.Module):
-    """Causal transformer over target tokens that attends to what has been heard so far.
+    """Causal transformer over target tokens with cross-attention to the frames so far.
 
-    `forward` takes tokens `(B, U)` and gives the logits of those that follow, `(B, U, V)`. A stream
-    calls `observe` for each group of frames and `predict` for each token; a token sees the `window`
-    frames before the end of the newest group (a multiple of 4 frames), `memory_size` summaries of
-    1.28 s each, and the `left_tokens` tokens before it. Positions are relative only. The frames are
-    those of the translation head (`CtcOutput.st_frames`), which hold the encoder's output and what
-    the head has made of it. After Zhang et al. 2024 (StreamSpeech, arXiv:2406.03049), whose decoder
-    reads the whole history anew.
+    `forward` maps tokens `(B, U)` to the logits of the next tokens `(B, U, V)`. For a stream, call
+    `append_encoder_out` for each group of frames and `decode_next` for each token. A token attends
+    to the last `window` frames (a multiple of 4), to `memory_size` summaries of 1.28 s each of the
+    frames before them, and to the `left_tokens` tokens before it. Positions are relative. The
+    frames are those of the ST head (`CtcOutput.st_frames`). After Zhang et al. 2024 (StreamSpeech,
+    arXiv:2406.03049), whose decoder encodes the whole history again at each step.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class TextDecoder(nn.Module):
         self.project = nn.Linear(dim, vocab_size)
 
     def init_state(self, batch_size: int) -> DecoderState:
-        """The state of `batch_size` new streams: nothing heard, nothing written."""
+        """The state of `batch_size` new streams: no frames and no tokens."""
         check_size("batch_size", batch_size)
         weight = self.summarise.weight
         return DecoderState(
@@ -93,41 +92,44 @@ class TextDecoder(nn.Module):
     def forward(self, frames: Tensor, valid: Tensor, tokens: Tensor, horizon: Tensor) -> Tensor:
         """Logits `(B, U, V)` after each of `tokens (B, U)`, the first of which is the boundary.
 
-        `frames (B, T, D)` and `valid (B, T)` are of whole recordings; `horizon (B, U)` says how
-        many groups of them, 1 or more, have been heard when the next token is asked for.
+        `frames (B, T, D)` and `valid (B, T)` are of whole recordings; `horizon (B, U)` is the
+        number of groups, at least 1, that are available when the next token is predicted.
         """
         frames, valid = _whole_groups(frames, valid)
         frames = self.frame_norm(frames)
         empty = init_summaries(len(frames), self.memory_size, self.summarise.weight)
-        found, _ = summarise(self.summarise, frames, valid, GROUP_OUTPUTS, empty)
-        heard = found.visible(found.after.gather(1, horizon - 1), self.memory_size)  # (B, U, M+N)
-        place = torch.arange(frames.shape[1], device=frames.device)
-        age = GROUP_OUTPUTS * horizon[..., None] - 1 - place  # (B, U, T)
+        slots, _ = summarise(self.summarise, frames, valid, GROUP_OUTPUTS, empty)
+        num_complete = slots.after.gather(1, horizon - 1)
+        slots_visible = slots.visible(num_complete, self.memory_size)  # (B, U, M+N)
+        position = torch.arange(frames.shape[1], device=frames.device)
+        age = GROUP_OUTPUTS * horizon[..., None] - 1 - position  # (B, U, T)
         visible = (age >= 0) & (age < self.window) & valid[:, None, :]
-        source = self._source(found.slots, heard, frames, visible, age)
+        source = self._context(slots.slots, slots_visible, frames, visible, age)
         x = self.embed(tokens)
-        written = torch.ones(tokens.shape, dtype=torch.bool, device=tokens.device)
+        tokens_valid = torch.ones(tokens.shape, dtype=torch.bool, device=tokens.device)
         for layer in self._layers:
-            x = layer(x, written, source)
+            x = layer(x, tokens_valid, source)
         return self.project(self.norm(x))  # type: ignore[no-any-return]
 
-    def observe(self, frames: Tensor, valid: Tensor, state: DecoderState) -> DecoderState:
-        """Hears some groups `(B, 4 g, D)` more; only the last group of a stream may be short."""
+    def append_encoder_out(
+        self, frames: Tensor, valid: Tensor, state: DecoderState
+    ) -> DecoderState:
+        """Appends groups of frames `(B, 4 g, D)`; only the last group of a stream may be short."""
         frames, valid = _whole_groups(frames, valid)
         return self._append(self.frame_norm(frames), valid, state)
 
-    def predict(self, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """The likeliest next token `(B,)`, and the state in which it has been written.
+    def decode_next(self, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """The most likely next token `(B,)`, and the state after it.
 
-        The boundary means that there is nothing to write yet, or no more: keep the state that was
-        given, and ask again when more has been heard.
+        `BOUNDARY_ID` means that there is no token yet, or no more: discard the new state, and call
+        again with the old one after more frames have been appended.
         """
         logits, layers = self._next(state)
         token = logits.argmax(-1)
         return token, state._replace(layers=layers, last_token=token)
 
-    def restart(self, state: DecoderState, num_frames: int) -> DecoderState:
-        """Nothing written, and nothing heard before the newest `num_frames`: a new utterance."""
+    def reset(self, state: DecoderState, num_frames: int) -> DecoderState:
+        """The state for a new utterance: no tokens, and only the last `num_frames` frames."""
         frames, valid = state.frames[:, -num_frames:], state.valid[:, -num_frames:]
         return self._append(frames, valid, self.init_state(len(frames)))
 
@@ -143,25 +145,26 @@ class TextDecoder(nn.Module):
         """Logits `(B, V)` of the next token."""
         x = self.embed(state.last_token)[:, None]  # (B, D) -> (B, 1, D)
         age = torch.arange(self.window - 1, -1, -1, device=x.device)
-        source = self._source(
+        source = self._context(
             state.summaries.bank,
             state.summaries.filled[:, None],
             state.frames,
             state.valid[:, None],
             age.expand(len(x), 1, -1),
         )
-        written = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        tokens_valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         states = []
         for layer, layer_state in zip(self._layers, state.layers, strict=True):
-            x, layer_state = layer.step(x, written, source, layer_state)
+            x, layer_state = layer.step(x, tokens_valid, source, layer_state)
             states.append(layer_state)
         return self.project(self.norm(x))[:, 0], tuple(states)
 
-    def _source(
-        self, slots: Tensor, heard: Tensor, frames: Tensor, visible: Tensor, age: Tensor
-    ) -> Source:
+    def _context(
+        self, slots: Tensor, slots_visible: Tensor, frames: Tensor, visible: Tensor, age: Tensor
+    ) -> EncoderContext:
         age = functional.pad(age.clamp(0, self.window - 1), (slots.shape[1], 0), value=self.window)
-        return Source(torch.cat([slots, frames], dim=1), age, torch.cat([heard, visible], dim=2))
+        visible = torch.cat([slots_visible, visible], dim=2)
+        return EncoderContext(torch.cat([slots, frames], dim=1), age, visible)
 
     @property
     def _layers(self) -> Sequence[DecoderLayer]:
@@ -169,5 +172,5 @@ class TextDecoder(nn.Module):
 
 
 def _whole_groups(frames: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    lacking = -frames.shape[1] % GROUP_OUTPUTS
-    return functional.pad(frames, (0, 0, 0, lacking)), functional.pad(valid, (0, lacking))
+    padding = -frames.shape[1] % GROUP_OUTPUTS
+    return functional.pad(frames, (0, 0, 0, padding)), functional.pad(valid, (0, padding))

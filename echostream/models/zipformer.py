@@ -32,20 +32,20 @@ STACK_GROUPS = (
     2,
     4,
 )  # frames of a group in each stack: 50, 25, 12.5, 6.25, 12.5, 25 Hz
-MAX_LOOK_AHEAD = 2  # largest L, in groups
+MAX_FUTURE_FRAMES = 2  # the largest L
 
 
 class EncoderOutput(NamedTuple):
-    """What the encoder says of whole recordings."""
+    """The output of `ZipformerEncoder.forward`."""
 
     encoder_out: Tensor  # (B, T // 4, D), 25 Hz
     encoder_lengths: Tensor  # (B,)
     carry_over: Tensor  # (B, M, D), the memory bank after the last frame
-    stack_outputs: tuple[Tensor, ...]  # six, each at its own rate, if asked for
+    stack_outputs: tuple[Tensor, ...]  # six, each at its own rate; empty unless `return_stacks`
 
 
 class EncoderState(NamedTuple):
-    """What the encoder must remember of a stream."""
+    """The states of the first layer, the six stacks and the memory bank."""
 
     embed: ConvState
     stacks: tuple[tuple[BlockState, ...], ...]
@@ -58,13 +58,13 @@ class ZipformerEncoder(nn.Module):
     `ConvEmbed` brings the frames to 50 Hz; six stacks run at 50, 25, 12.5, 6.25, 12.5 and 25 Hz
     with skips from stacks 3, 2 and 1; a memory bank attends over `memory_size` summaries.
 
-    Everything runs on one clock, the group of 160 ms. `max_future_frames` (L, in groups) is spent
-    once, in the first attention layer: a frame sees its own group and L groups after it, so that
-    `algorithmic_latency_ms = 160 (1 + L)`. L is chosen at run time, for each call of `forward`
-    or each state; the argument here is the default.
+    All layers run on one clock, the group of 160 ms. The look-ahead `max_future_frames` (L, in
+    groups, that is, bottleneck frames) is applied in the first attention layer only: there a frame
+    attends to its own group and the next L groups, so that `algorithmic_latency_ms = 160 (1 + L)`.
+    L is chosen for each call of `forward` and each state; the argument here is the default.
 
-    `forward` encodes whole recordings in parallel; `init_state`, `step` and `finish` do the same
-    piece by piece. Zipformer: Yao et al. 2024 (arXiv:2310.11230); memory bank: Shi et al. 2021
+    `forward` encodes whole recordings in parallel; `init_state`, `step` and `finish` compute the
+    same chunk by chunk. Zipformer: Yao et al. 2024 (arXiv:2310.11230); memory bank: Shi et al. 2021
     (arXiv:2010.10759).
 
     Args:
@@ -75,11 +75,11 @@ class ZipformerEncoder(nn.Module):
         num_layers_per_stack: blocks in each stack, one number or six.
         memory_size: summaries M in the memory bank.
         max_future_frames: default look-ahead L in groups, 0 to 2.
-        conv_kernel: frames that the depthwise convolutions see.
-        left_context: past frames, of its own rate, that each attention layer sees.
+        conv_kernel: kernel size of the depthwise convolutions, in frames.
+        left_context: past frames that each attention layer attends to, at its own rate.
 
     Raises:
-        ValueError: for a size that is not allowed; it names the argument.
+        ValueError: naming the argument, for a size that is not allowed.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class ZipformerEncoder(nn.Module):
         super().__init__()
         layers = num_layers_per_stack
         each = tuple(layers) if isinstance(layers, Sequence) else layers
-        # The same rules as for a file.
+        # Checks the sizes by the rules of the configuration file.
         EncoderConfig(
             input_dim, embed_dim, num_heads, ffn_dim, each, memory_size, conv_kernel, left_context
         )
         self.input_dim = input_dim
         self.embed_dim = embed_dim
-        self.max_future_frames = _look_ahead(max_future_frames)
+        self.max_future_frames = _checked(max_future_frames)
         self.embed = ConvEmbed(input_dim, embed_dim)
         self.stacks = nn.ModuleList(
             ZipformerStack(
@@ -114,7 +114,7 @@ class ZipformerEncoder(nn.Module):
                 conv_kernel,
                 group,
                 left_context,
-                MAX_LOOK_AHEAD if index == 0 else 0,
+                MAX_FUTURE_FRAMES if index == 0 else 0,
             )
             for index, (num_layers, group) in enumerate(
                 zip((each,) * 6 if isinstance(each, int) else each, STACK_GROUPS, strict=True)
@@ -129,21 +129,21 @@ class ZipformerEncoder(nn.Module):
 
     @property
     def algorithmic_latency_ms(self) -> int:
-        """The latency in ms of the encoder at its default L: one group and its look-ahead."""
+        """The latency of the encoder at its default L, `160 (1 + L)` ms."""
         return algorithmic_latency_ms(self.max_future_frames)
 
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> EncoderState:
         """The state of `batch_size` new streams with look-ahead L.
 
         Raises:
-            ValueError: if L is not 0, 1 or 2, or the number of streams not positive.
+            ValueError: if L is not 0, 1 or 2, or `batch_size` is less than 1.
         """
         check_size("batch_size", batch_size)
-        look_ahead = self._resolve(max_future_frames)
+        max_future_frames = self._resolve(max_future_frames)
         return EncoderState(
             self.embed.init_state(batch_size),
             tuple(
-                stack.init_state(batch_size, look_ahead if i == 0 else 0)
+                stack.init_state(batch_size, max_future_frames if i == 0 else 0)
                 for i, stack in enumerate(self._stacks)
             ),
             self.memory_bank.init_state(batch_size),
@@ -159,15 +159,15 @@ class ZipformerEncoder(nn.Module):
         """Encodes whole recordings.
 
         Args:
-            src_tokens: fbank frames `(B, T, F)`; what is beyond a row's length has no influence.
-            src_lengths: frames of each row `(B,)`.
+            src_tokens: fbank frames `(B, T, F)`; frames beyond the length of a row are ignored.
+            src_lengths: number of frames of each row `(B,)`.
             max_future_frames: look-ahead L of this call, 0 to 2; the encoder's default if None.
             return_stacks: also return the six stack outputs, each at its own rate.
 
         Raises:
-            ValueError: for another L, shape or type, or lengths beyond the frames.
+            ValueError: for another L, shape or type, or a length above T.
         """
-        look_ahead = self._resolve(max_future_frames)
+        max_future_frames = self._resolve(max_future_frames)
         check_recordings(src_tokens, src_lengths, self.embed.conv.weight)
         num_frames = src_tokens.shape[1]
         x = functional.pad(src_tokens, (0, 0, 0, -num_frames % GROUP_FRAMES))
@@ -182,7 +182,7 @@ class ZipformerEncoder(nn.Module):
             x = stack(
                 self._stack_input(index, x, outputs, valids),
                 valids[index],
-                look_ahead if index == 0 else 0,
+                max_future_frames if index == 0 else 0,
             )
             outputs.append(x)
         x, carry_over = self.memory_bank(self._merge(outputs, valid), valids[5])
@@ -193,67 +193,29 @@ class ZipformerEncoder(nn.Module):
             tuple(outputs) if return_stacks else (),
         )
 
-    def step(self, x: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+    def step(
+        self, x: Tensor, state: EncoderState, valid: Tensor | None = None
+    ) -> tuple[Tensor, EncoderState]:
         """Encodes one chunk of whole groups, `(B, 16 g, F)` to `(B, 4 g, D)`.
 
-        With a look-ahead of L the frames are those of L groups ago, so that the first L groups
-        that come out of a new stream are void.
+        `valid (B, 16 g)` masks the padding of a last, short group; by default all frames are
+        valid. With look-ahead L the output is delayed by L groups: the first 4 L frames of a stream
+        are not valid.
 
         Raises:
             ValueError: if the chunk is not a whole number of groups, or of another shape or type
                 than the state.
         """
-        check_chunk(x, state, self.embed.conv.weight)
-        valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        y, _, state = self.advance(x, valid, state)
+        y, _, state = self.step_with_mask(x, state, valid)
         return y, state
 
-    def finish(
-        self, state: EncoderState, tail: Tensor | None = None
-    ) -> tuple[Tensor, EncoderState]:
-        """Encodes the last, short group and what the look-ahead still owes.
-
-        `tail` `(B, T, F)`, T < 16 frames; returns `(B, 4 (groups owed) + T // 4, D)`.
-
-        Raises:
-            ValueError: if `tail` has a whole group or more.
-        """
-        x, valid = self.closing_chunk(state, tail)
-        if x.shape[1] == 0:
-            return x.new_zeros(x.shape[0], 0, self.embed_dim), state
-        y, _, state = self.advance(x, valid, state)
-        return y[:, : self.closing_frames(state, tail)], state
-
-    def closing_chunk(self, state: EncoderState, tail: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The last chunk of a stream `(B, 16 g, F)` and its valid mask: the tail, then silence."""
-        past = state.embed.past
-        tail = past.new_zeros(past.shape[0], 0, self.input_dim) if tail is None else tail
-        check_frames("tail", tail, self.embed.conv.weight, past.shape[0])
-        size = tail.shape[1]
-        if size >= GROUP_FRAMES:
-            raise ValueError(
-                f"`tail` must be shorter than a group of {GROUP_FRAMES} frames (whole groups go to "
-                f"`step`), but has {size} frames instead."
-            )
-        padding = -size % GROUP_FRAMES + GROUP_FRAMES * self.look_ahead(state)
-        x = functional.pad(tail, (0, 0, 0, padding))
-        valid = torch.arange(x.shape[1], device=x.device) < size
-        return x, valid.expand(x.shape[0], -1)
-
-    def closing_frames(self, state: EncoderState, tail: Tensor | None) -> int:
-        """Encoder frames that `finish` owes with this tail."""
-        size = 0 if tail is None else tail.shape[1]
-        return GROUP_OUTPUTS * self.look_ahead(state) + size // OUTPUT_STRIDE
-
-    def look_ahead(self, state: EncoderState) -> int:
-        """The look-ahead L that a state was made for."""
-        return state.stacks[0][0].waiting.shape[1] // STACK_GROUPS[0]
-
-    def advance(
-        self, x: Tensor, valid: Tensor, state: EncoderState
+    def step_with_mask(
+        self, x: Tensor, state: EncoderState, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor, EncoderState]:
-        """`step` with a valid mask `(B, 16 g)` in, and the mask of the frames `(B, 4 g)` out."""
-        _check_groups(x)
+        """As `step`, with the valid mask of the output `(B, 4 g)` in the second place."""
+        check_chunk(x, state, self.embed.conv.weight)
+        if valid is None:
+            valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         x = x.masked_fill(~valid[..., None], 0.0)
         x, embed = self.embed.step(x, state.embed)
         x, valid, first = self._stacks[0].step(x, all_of_pairs(valid), state.stacks[0])
@@ -266,6 +228,43 @@ class ZipformerEncoder(nn.Module):
             states.append(stack_state)
         y, memory = self.memory_bank.step(self._merge(outputs, valid), valids[5], state.memory)
         return y, all_of_pairs(valid), EncoderState(embed, tuple(states), memory)
+
+    def finish(
+        self, state: EncoderState, tail: Tensor | None = None
+    ) -> tuple[Tensor, EncoderState]:
+        """Encodes the last, short group and flushes the frames delayed by the look-ahead.
+
+        `tail (B, T, F)`, T < 16 frames; returns `(B, 4 L + T // 4, D)`.
+
+        Raises:
+            ValueError: if `tail` has a whole group or more.
+        """
+        x, valid = self.flush_input(state, tail)
+        if x.shape[1] == 0:
+            return x.new_zeros(x.shape[0], 0, self.embed_dim), state
+        y, state = self.step(x, state, valid)
+        return y[:, : self.num_flush_frames(state, tail)], state
+
+    def flush_input(self, state: EncoderState, tail: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The last chunk of a stream `(B, 16 g, F)` and its valid mask: the tail, padded."""
+        past = state.embed.past
+        tail = past.new_zeros(past.shape[0], 0, self.input_dim) if tail is None else tail
+        check_frames("tail", tail, self.embed.conv.weight, past.shape[0])
+        size = tail.shape[1]
+        if size >= GROUP_FRAMES:
+            raise ValueError(
+                f"`tail` must be shorter than a group of {GROUP_FRAMES} frames (whole groups go to "
+                f"`step`), but has {size} frames instead."
+            )
+        padding = -size % GROUP_FRAMES + GROUP_FRAMES * max_future_frames_of(state)
+        x = functional.pad(tail, (0, 0, 0, padding))
+        valid = torch.arange(x.shape[1], device=x.device) < size
+        return x, valid.expand(x.shape[0], -1)
+
+    def num_flush_frames(self, state: EncoderState, tail: Tensor | None) -> int:
+        """Encoder frames that `finish` returns with this tail."""
+        size = 0 if tail is None else tail.shape[1]
+        return GROUP_OUTPUTS * max_future_frames_of(state) + size // OUTPUT_STRIDE
 
     @property
     def _stacks(self) -> Sequence[ZipformerStack]:
@@ -286,22 +285,23 @@ class ZipformerEncoder(nn.Module):
         return outputs[5] + skip * self.skip_scales[2]  # type: ignore[no-any-return]
 
     def _resolve(self, max_future_frames: int | None) -> int:
-        return (
-            self.max_future_frames if max_future_frames is None else _look_ahead(max_future_frames)
-        )
+        if max_future_frames is None:
+            return self.max_future_frames
+        return _checked(max_future_frames)
+
+
+def max_future_frames_of(state: EncoderState) -> int:
+    """The look-ahead L for which `init_state` made this state."""
+    return state.stacks[0][0].waiting.shape[1] // STACK_GROUPS[0]
 
 
 def check_chunk(x: Tensor, state: EncoderState, weight: Tensor) -> None:
-    """Raises `ValueError` unless `x` are whole groups of frames for the streams of `state`."""
+    """Raises `ValueError` unless `x` is whole groups of frames for the streams of `state`."""
     if not isinstance(state, EncoderState):
         raise ValueError(
             f"`state` must be one that `init_state` made, but is {shown(state)} instead."
         )
     check_frames("x", x, weight, state.embed.past.shape[0])
-    _check_groups(x)
-
-
-def _check_groups(x: Tensor) -> None:
     if x.shape[1] == 0 or x.shape[1] % GROUP_FRAMES:
         raise ValueError(
             f"`x` must be whole groups of {GROUP_FRAMES} frames (the rest goes to `finish`), "
@@ -317,8 +317,8 @@ def _pyramid(valid: Tensor) -> list[Tensor]:
     return [*halves, halves[2], halves[1]]
 
 
-def _look_ahead(max_future_frames: int) -> int:
-    if type(max_future_frames) is not int or not 0 <= max_future_frames <= MAX_LOOK_AHEAD:
+def _checked(max_future_frames: int) -> int:
+    if type(max_future_frames) is not int or not 0 <= max_future_frames <= MAX_FUTURE_FRAMES:
         raise ValueError(
             f"`max_future_frames` must be 0, 1 or 2, but is {shown(max_future_frames)} instead."
         )

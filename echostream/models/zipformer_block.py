@@ -15,21 +15,21 @@ from echostream.modules.norm import BiasNorm
 
 
 class BlockState(NamedTuple):
-    """What a block must remember of a stream; A frames wait for their look-ahead."""
+    """The caches of a block, and A frames delayed until their look-ahead has arrived."""
 
     attention: AttentionState
     conv: ConvState
-    waiting: Tensor  # (B, A, 2 D): the block's input and the attention's input
+    waiting: Tensor  # (B, A, 2 D): input of the block and input of the attention
 
 
 class ZipformerBlock(nn.Module):
-    """Zipformer block, `(B, T, D)` to `(B, T, D)`; `step` also takes and gives `(B * T, D)`.
+    """Zipformer block, `(B, T, D)` to `(B, T, D)`; `step` also maps `(B * T, D)` to `(B * T, D)`.
 
     Half the feed-forward, CT self-attention, causal convolution module, the other half, BiasNorm
     and a learned bypass. Yao et al. 2024, section 3.2 (arXiv:2310.11230), made causal.
 
-    `step` returns the frames of A frames ago and their valid mask, A being the look-ahead that the
-    state was made for; without look-ahead these are the frames that came in.
+    With a look-ahead of A frames, that of the state, the output of `step` and its valid mask are
+    delayed by A frames.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ZipformerBlock(nn.Module):
         self.bypass = nn.Parameter(torch.full((dim,), 0.5))
 
     def init_state(self, batch_size: int, look_ahead: int = 0) -> BlockState:
-        """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
+        """The state of `batch_size` new streams with a look-ahead of `look_ahead` groups."""
         waiting = self.bypass.new_zeros(batch_size, look_ahead * self.attention.group, 2 * self.dim)
         return BlockState(
             self.attention.init_state(batch_size, look_ahead),
@@ -64,7 +64,7 @@ class ZipformerBlock(nn.Module):
         h = x + self.feed_forward_in(x)
         h = h + self.attention(h, valid, look_ahead)
         h = h + self.conv(h, valid)
-        return self._close(x, h)
+        return self._bypass(x, h)
 
     def step(
         self, x: Tensor, valid: Tensor, state: BlockState
@@ -84,15 +84,15 @@ class ZipformerBlock(nn.Module):
             waiting = state.waiting
         h = h + y
         y, conv = self.conv.step(h, valid, state.conv)
-        return self._close(x, h + y), valid, BlockState(attention, conv, waiting)
+        return self._bypass(x, h + y), valid, BlockState(attention, conv, waiting)
 
-    def _close(self, x: Tensor, h: Tensor) -> Tensor:
+    def _bypass(self, x: Tensor, h: Tensor) -> Tensor:
         h = self.norm(h + self.feed_forward_out(h))
         return x + (h - x) * self.bypass
 
 
 class ZipformerStack(nn.Module):
-    """Blocks at one frame rate, `(B, T, D)` to `(B, T, D)`; the first may look ahead."""
+    """Blocks at one frame rate, `(B, T, D)` to `(B, T, D)`; only the first has look-ahead."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class ZipformerStack(nn.Module):
         )
 
     def init_state(self, batch_size: int, look_ahead: int = 0) -> tuple[BlockState, ...]:
-        """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
+        """The state of `batch_size` new streams with a look-ahead of `look_ahead` groups."""
         return tuple(
             block.init_state(batch_size, look_ahead if i == 0 else 0)
             for i, block in enumerate(self._blocks)

@@ -18,8 +18,8 @@ SLOPE = 0.08
 class Swoosh:
     """`log(1 + exp(x - offset)) - 0.08 x - drop`.
 
-    With `x = u + shift` it is `log(exp(u) + exp(-gain)) - 0.08 u`: of the constants only one is
-    left. A linear layer before it can take `shift` off its bias, which costs nothing.
+    With `x = u + shift` it is `log(exp(u) + exp(-gain)) - 0.08 u`, which has only one constant.
+    The linear layer before it subtracts `shift` from its bias, at no cost.
     """
 
     offset: float
@@ -37,9 +37,9 @@ class Swoosh:
         return self.of_shifted(x - self.shift)
 
     def of_shifted(self, u: Tensor) -> Tensor:
-        """The activation of `u + shift`."""
+        """The activation at `u + shift`."""
         return torch.logaddexp(u, u.new_full((), -self.gain)).sub(u, alpha=SLOPE)
 
 
 swoosh_r = Swoosh(offset=1.0, drop=math.log1p(math.exp(-1.0)))  # passes through the origin
-swoosh_l = Swoosh(offset=4.0, drop=0.035)  # off around the origin, for feed-forwards
+swoosh_l = Swoosh(offset=4.0, drop=0.035)  # almost flat around the origin; for feed-forwards

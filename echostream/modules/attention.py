@@ -11,28 +11,28 @@ from torch.nn import functional
 from echostream.modules.masks import ct_mask
 from echostream.ranges import check_size
 
-# Finite, so that a row in which every key is masked (a frame that is not valid) stays finite too.
+# Finite, so that a row in which every key is masked (a frame that is not valid) stays finite.
 MASKED = -1e9
 
 
 class AttentionState(NamedTuple):
-    """What attention must remember of a stream: C cached frames, A frames that wait to ask."""
+    """C cached keys and values; A queries delayed until their look-ahead has arrived."""
 
     key: Tensor  # (B, H, C, Dq), C = left context + A
     value: Tensor  # (B, H, C, Dv)
-    valid: Tensor  # (B, C) bool; False until C frames have been seen
+    valid: Tensor  # (B, C) bool; False for slots that are not filled yet
     query: Tensor  # (B, H, A, Dq), A = look-ahead in frames
 
 
-class Memory(NamedTuple):
-    """Keys that are not frames: the summaries of a memory bank."""
+class MemorySlots(NamedTuple):
+    """Extra positions to attend to: the summaries of a memory bank."""
 
     slots: Tensor  # (B, N, D)
-    visible: Tensor  # (B, Tq, N) bool, which query sees which slot
+    visible: Tensor  # (B, Tq, N) bool, True where the query may attend to the slot
 
 
-class _Slots(NamedTuple):
-    """A memory, projected."""
+class MemoryKV(NamedTuple):
+    """Keys and values of `MemorySlots`."""
 
     key: Tensor  # (B, H, N, Dq)
     value: Tensor  # (B, H, N, Dv)
@@ -42,10 +42,10 @@ class _Slots(NamedTuple):
 class CTSelfAttention(nn.Module):
     """Multi-head self-attention under the CT-mask, `(B, T, D)` to `(B, T, D)`.
 
-    A frame sees the `left_context` frames before its group, its group, and `look_ahead` groups
-    after it (0 to `max_look_ahead`, chosen at run time). Positions are relative only: one learned
-    bias a head and distance. `step` with a look-ahead of A frames returns the frames of A frames
-    ago, whose future has just become complete.
+    A frame attends to the `left_context` frames before its group, to its group, and to `look_ahead`
+    groups after it (0 to `max_look_ahead`, chosen at run time). Positions are relative: one learned
+    bias per head and distance. With a look-ahead of A frames the output of `step` is delayed by A
+    frames.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class CTSelfAttention(nn.Module):
         self.left_context = left_context
         self.head_dims = (query_head_dim, query_head_dim, dim // num_heads)  # query, key, value
         self.scale = query_head_dim**-0.5
-        self.max_ahead = group * (max_look_ahead + 1) - 1  # largest distance into the future
-        # One head after the other, each with its query, key and value.
+        self.max_future_distance = group * (max_look_ahead + 1) - 1  # in frames
+        # Layout of the output: head by head, each with its query, key and value.
         self.project_in = nn.Linear(dim, num_heads * sum(self.head_dims))
         self.project_out = nn.Linear(dim, dim)
-        num_distances = self.max_ahead + left_context + group
+        num_distances = self.max_future_distance + left_context + group
         self.position_bias = nn.Parameter(torch.zeros(num_distances, num_heads))
 
     def init_state(self, batch_size: int, look_ahead: int = 0) -> AttentionState:
-        """The state of `batch_size` new streams that will look `look_ahead` groups ahead."""
+        """The state of `batch_size` new streams with a look-ahead of `look_ahead` groups."""
         weight = self.project_in.weight
         ahead = look_ahead * self.group
         cached = self.left_context + ahead
@@ -96,18 +96,18 @@ class CTSelfAttention(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, valid: Tensor, look_ahead: int = 0, memory: Memory | None = None
+        self, x: Tensor, valid: Tensor, look_ahead: int = 0, memory: MemorySlots | None = None
     ) -> Tensor:
         query, key, value, slots = self._project(x, valid.shape, memory)
         y = self._attend(query, key, value, valid, (0, 0), look_ahead, slots)
         return self.project_out(y.reshape(x.shape))  # type: ignore[no-any-return]
 
     def step(
-        self, x: Tensor, valid: Tensor, state: AttentionState, memory: Memory | None = None
+        self, x: Tensor, valid: Tensor, state: AttentionState, memory: MemorySlots | None = None
     ) -> tuple[Tensor, AttentionState]:
-        """One chunk of whole groups; the look-ahead is the one the state was made for.
+        """One chunk of whole groups; the look-ahead is that of the state.
 
-        Without a memory, the frames may also be given, and are then returned, as `(B * T, D)`.
+        Without a memory, `x` may also have the shape `(B * T, D)`; the output then has it, too.
         """
         query, key, value, slots = self._project(x, valid.shape, memory)
         num_frames, ahead, cached = valid.shape[1], state.query.shape[2], state.key.shape[2]
@@ -124,7 +124,7 @@ class CTSelfAttention(nn.Module):
             ahead // self.group,
             slots,
         )
-        # Trimmed after use, never before: the first frame of the chunk still sees the oldest key.
+        # Trimmed after use: the first frame of the chunk attends to the oldest key.
         return self.project_out(y.reshape(x.shape)), AttentionState(
             key[:, :, num_frames:],
             value[:, :, num_frames:],
@@ -133,11 +133,11 @@ class CTSelfAttention(nn.Module):
         )
 
     def _project(
-        self, x: Tensor, shape: torch.Size, memory: Memory | None
-    ) -> tuple[Tensor, Tensor, Tensor, _Slots | None]:
-        """Query, key and value of each frame `(B, H, T, d)`, and what the memory adds."""
+        self, x: Tensor, shape: torch.Size, memory: MemorySlots | None
+    ) -> tuple[Tensor, Tensor, Tensor, MemoryKV | None]:
+        """Query, key and value of each frame `(B, H, T, d)`, and key and value of the memory."""
         if memory is not None:
-            x = torch.cat([memory.slots, x], dim=1)  # together: the weights are read once
+            x = torch.cat([memory.slots, x], dim=1)  # one product reads the weights once
             shape = x.shape[:2]
         # (B, T, H * d) or (B * T, H * d) -> (B, H, T, d)
         heads = self.project_in(x).reshape(*shape, self.num_heads, -1).transpose(1, 2)
@@ -145,7 +145,7 @@ class CTSelfAttention(nn.Module):
         if memory is None:
             return query, key, value, None
         size = memory.slots.shape[1]
-        slots = _Slots(key[:, :, :size], value[:, :, :size], memory.visible)
+        slots = MemoryKV(key[:, :, :size], value[:, :, :size], memory.visible)
         return query[:, :, size:], key[:, :, size:], value[:, :, size:], slots
 
     def _attend(
@@ -156,9 +156,9 @@ class CTSelfAttention(nn.Module):
         valid: Tensor,
         starts: tuple[int, int],
         look_ahead: int,
-        slots: _Slots | None,
+        slots: MemoryKV | None,
     ) -> Tensor:
-        """What each query finds `(B, Tq, H, Dv)`; `starts` places the first query and key."""
+        """Attention `(B, Tq, H, Dv)`; `starts` are the positions of the first query and key."""
         queries = starts[0] + torch.arange(query.shape[2], device=valid.device)
         keys = starts[1] + torch.arange(key.shape[2], device=valid.device)
         visible = ct_mask(queries, keys, self.group, self.left_context // self.group, look_ahead)
@@ -174,7 +174,7 @@ class CTSelfAttention(nn.Module):
         return (scores.softmax(dim=-1) @ value).transpose(1, 2)
 
     def _bias(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """The bias of every pair `(H, Tq, Tk)`; a distance outside the mask gets a neighbour's."""
+        """The bias of every pair `(H, Tq, Tk)`; distances outside the mask are clamped."""
         ahead = keys[None, :] - queries[:, None]
-        index = (self.max_ahead - ahead).clamp(0, self.position_bias.shape[0] - 1)
+        index = (self.max_future_distance - ahead).clamp(0, self.position_bias.shape[0] - 1)
         return functional.embedding(index, self.position_bias).permute(2, 0, 1)

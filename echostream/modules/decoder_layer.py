@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from echostream.modules.attention import AttentionState, CTSelfAttention
-from echostream.modules.cross_attention import CrossAttention, Source
+from echostream.modules.cross_attention import CrossAttention, EncoderContext
 from echostream.modules.feed_forward import FeedForward
 from echostream.modules.norm import BiasNorm
 
@@ -13,7 +13,7 @@ from echostream.modules.norm import BiasNorm
 class DecoderLayer(nn.Module):
     """Pre-norm decoder layer over target tokens, `(B, U, D)` to `(B, U, D)`.
 
-    A token sees itself and the `left_tokens` before it, and of the source what `Source` says.
+    A token attends to itself, the `left_tokens` before it, and the positions of `EncoderContext`.
     """
 
     def __init__(
@@ -31,16 +31,16 @@ class DecoderLayer(nn.Module):
         """The state of `batch_size` new streams: no token."""
         return self.self_attention.init_state(batch_size)
 
-    def forward(self, x: Tensor, valid: Tensor, source: Source) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor, source: EncoderContext) -> Tensor:
         return self._attend(x + self.self_attention(self.self_norm(x), valid), source)
 
     def step(
-        self, x: Tensor, valid: Tensor, source: Source, state: AttentionState
+        self, x: Tensor, valid: Tensor, source: EncoderContext, state: AttentionState
     ) -> tuple[Tensor, AttentionState]:
-        """Some tokens more."""
+        """The next tokens."""
         y, state = self.self_attention.step(self.self_norm(x), valid, state)
         return self._attend(x + y, source), state
 
-    def _attend(self, x: Tensor, source: Source) -> Tensor:
+    def _attend(self, x: Tensor, source: EncoderContext) -> Tensor:
         x = x + self.cross_attention(self.cross_norm(x), source)
         return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]

@@ -13,9 +13,9 @@ from echostream.ranges import check_size
 class FeedForward(nn.Module):
     """Zipformer's feed-forward: linear, SwooshL, linear, `(B, T, D)` to `(B, T, D)`.
 
-    Around zero SwooshL is a line of slope -0.06, so after a usual initialisation the module would
-    start almost linear. So the first bias starts at 3, where SwooshL has the shape that SwooshR has
-    around zero, and the first weights at twice their usual size; training moves them from there.
+    Around zero SwooshL is almost linear, with slope -0.06, and so would be the module after the
+    usual initialisation. Therefore the first bias starts at 3, where SwooshL has the shape of
+    SwooshR around zero, and the first weights at twice their usual size.
     """
 
     def __init__(self, dim: int, hidden_dim: int) -> None:

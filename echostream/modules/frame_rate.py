@@ -1,4 +1,4 @@
-"""From one frame rate to half of it and back, inside the U-Net."""
+"""Downsampling and upsampling by 2 inside the U-Net."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Downsample(nn.Module):
     """Halves the frame rate: a learned softmax-weighted mean of each pair of frames.
 
-    `(B, T, D)` and its valid mask `(B, T)`, T even, to `(B, T/2, D)`. A pair never crosses a
-    group, so there is nothing to remember between chunks.
+    `(B, T, D)` and its valid mask `(B, T)`, T even, to `(B, T/2, D)`. A pair never crosses the
+    boundary of a group, so no state is needed.
     """
 
     def __init__(self) -> None:
@@ -29,13 +29,13 @@ def upsample(x: Tensor) -> Tensor:
 
 
 def any_of_pairs(valid: Tensor) -> Tensor:
-    """The valid mask at half the rate, a frame being valid if one of its two is."""
+    """The valid mask at half the rate: valid where at least one frame of the pair is."""
     first, second = _pairs(valid)
     return first | second
 
 
 def all_of_pairs(valid: Tensor) -> Tensor:
-    """The valid mask at half the rate, a frame being valid if both of its two are."""
+    """The valid mask at half the rate: valid where both frames of the pair are."""
     first, second = _pairs(valid)
     return first & second
 

@@ -1,4 +1,4 @@
-"""Who may see whom: the CT-mask (causal, truncated) on the group clock."""
+"""The CT-mask (causal, truncated) on the group clock, and length masks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ def ct_mask(queries: Tensor, keys: Tensor, group: int, left: int, look_ahead: in
     """The CT-mask `(Tq, Tk)`, True where the query may attend to the key.
 
     `queries (Tq,)` and `keys (Tk,)` are frame positions (int64) on one time axis whose groups begin
-    at multiples of `group`. Frame i sees frame j iff
-    `group(i) - left <= group(j) <= group(i) + look_ahead`, with `left` and `look_ahead` in groups:
-    inside a group frames see each other freely.
+    at multiples of `group`. Frame i may attend to frame j iff
+    `group(i) - left <= group(j) <= group(i) + look_ahead`, with `left` and `look_ahead` in groups.
+    Inside a group, attention is not masked.
     """
     query_group = queries.div(group, rounding_mode="floor")
     key_group = keys.div(group, rounding_mode="floor")

@@ -1,4 +1,4 @@
-"""Emformer memory bank: what lies before the left context, in M summaries a stream."""
+"""Emformer memory bank: M summaries per stream of the audio before the left context."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from echostream.modules.attention import AttentionState, CTSelfAttention, Memory
+from echostream.modules.attention import AttentionState, CTSelfAttention, MemorySlots
 from echostream.modules.norm import BiasNorm
 from echostream.modules.summaries import SummaryState, init_summaries, summarise
 from echostream.ranges import check_size
 
 
 class MemoryBankState(NamedTuple):
-    """The bank of a stream, and the segment that is not complete yet."""
+    """The bank, and the running sum of the memory segment that is not complete yet."""
 
     bank: Tensor  # (B, M, D) summaries, the oldest first
     filled: Tensor  # (B, M) bool
@@ -26,9 +26,9 @@ class MemoryBank(nn.Module):
     """Attention at 25 Hz over M segment summaries, the left context and the current group.
 
     `(B, T, D)` to `(B, T, D)`. A segment is 8 groups; its summary is the mean of its frames,
-    projected, and is seen by the groups after the segment. (Frames that a short last group lacks
-    count as zeros; only `carry_over` tells.) The bank belongs to the stream, never to the module;
-    slots not filled yet are masked. Shi et al. 2021 (arXiv:2010.10759).
+    projected, and is visible to the groups after the segment. (The missing frames of a short last
+    group count as zeros, which affects only `carry_over`.) The bank is part of the state; slots
+    that are not filled yet are masked. Shi et al. 2021 (arXiv:2010.10759).
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MemoryBank(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """The output and the bank after the last frame, `carry_over (B, M, D)`."""
         state = self.init_state(x.shape[0])
-        memory, bank = self._remember(x, valid, state)
+        memory, bank = self._update(x, valid, state)
         y = self.norm(x + self.attention(x, valid, memory=memory))
         return y, bank.bank
 
@@ -61,15 +61,15 @@ class MemoryBank(nn.Module):
         self, x: Tensor, valid: Tensor, state: MemoryBankState
     ) -> tuple[Tensor, MemoryBankState]:
         """One chunk of whole groups."""
-        memory, bank = self._remember(x, valid, state)
+        memory, bank = self._update(x, valid, state)
         y, attention = self.attention.step(x, valid, state.attention, memory)
         return self.norm(x + y), bank._replace(attention=attention)
 
-    def _remember(
+    def _update(
         self, x: Tensor, valid: Tensor, state: MemoryBankState
-    ) -> tuple[Memory, MemoryBankState]:
-        """What each frame may see of the bank, and the bank after the last frame."""
-        found, summaries = summarise(self.summarise, x, valid, self.group, SummaryState(*state[:4]))
-        seen = found.visible(found.before, self.memory_size)  # (B, G, M+N)
-        memory = Memory(found.slots, seen.repeat_interleave(self.group, dim=1))
+    ) -> tuple[MemorySlots, MemoryBankState]:
+        """The slots that each frame may attend to, and the bank after the last frame."""
+        slots, summaries = summarise(self.summarise, x, valid, self.group, SummaryState(*state[:4]))
+        visible = slots.visible(slots.before, self.memory_size)  # (B, G, M+N)
+        memory = MemorySlots(slots.slots, visible.repeat_interleave(self.group, dim=1))
         return memory, MemoryBankState(*summaries, state.attention)

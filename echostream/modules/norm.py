@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class BiasNorm(nn.Module):
     """Zipformer's BiasNorm: `x / RMS(x - b) * exp(g)`, `(..., D)` to `(..., D)`.
 
-    Unlike LayerNorm it removes no mean, so that a vector keeps its length through the learned
-    bias `b` (one a channel); `g` is one scalar for all channels. Yao et al. 2024, section 3.3
-    (arXiv:2310.11230). An RMS below `min_rms` counts as that much.
+    Unlike LayerNorm it does not subtract the mean; the learned bias `b` (one per channel) lets a
+    vector keep some of its length. `g` is one scalar for all channels. The RMS is clamped from
+    below at `min_rms`. Yao et al. 2024, section 3.3 (arXiv:2310.11230).
     """
 
     def __init__(self, num_channels: int, min_rms: float = 1e-4) -> None:

@@ -1,4 +1,4 @@
-"""Segment summaries: what lies before a bounded context, in M vectors a stream."""
+"""Segment summaries: M vectors per stream for the frames before a bounded context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEGMENT_GROUPS = 8  # groups in a memory segment: 1.28 s
 
 
 class SummaryState(NamedTuple):
-    """The summaries of a stream, and the segment that is not complete yet."""
+    """The summaries, and the running sum of the memory segment that is not complete yet."""
 
     bank: Tensor  # (B, M, D) summaries, the oldest first
     filled: Tensor  # (B, M) bool
@@ -21,23 +21,23 @@ class SummaryState(NamedTuple):
     num_groups: Tensor  # (B,) groups in the open segment, 0 to 7
 
 
-class Slots(NamedTuple):
-    """Every summary that a group of a chunk may see: the M of before, and N of the chunk itself."""
+class SummarySlots(NamedTuple):
+    """The M summaries before a chunk and the N of the chunk itself, and when each is visible."""
 
     slots: Tensor  # (B, M+N, D)
     filled: Tensor  # (B, M+N) bool
-    before: Tensor  # (B, G) segments of this chunk that are complete before each group
-    after: Tensor  # (B, G) and after it
+    before: Tensor  # (B, G) number of segments of this chunk complete before each group
+    after: Tensor  # (B, G) and after each group
 
     def visible(self, num_complete: Tensor, memory_size: int) -> Tensor:
         """`(B, K, M+N)` bool: the last M summaries when `num_complete (B, K)` are complete."""
-        # Segment s of this chunk comes right after slot M+s-1: it sees the M slots from s on.
+        # When s segments of this chunk are complete, the last M summaries are slots s to s+M-1.
         age = torch.arange(self.slots.shape[1], device=self.slots.device) - num_complete[..., None]
         return (age >= 0) & (age < memory_size) & self.filled[:, None, :]
 
 
 def init_summaries(batch_size: int, memory_size: int, like: Tensor) -> SummaryState:
-    """No summaries yet; `like (..., D)` says width, type and device."""
+    """An empty bank; width, dtype and device are those of `like (..., D)`."""
     return SummaryState(
         bank=like.new_zeros(batch_size, memory_size, like.shape[-1]),
         filled=torch.zeros(batch_size, memory_size, dtype=torch.bool, device=like.device),
@@ -48,16 +48,16 @@ def init_summaries(batch_size: int, memory_size: int, like: Tensor) -> SummarySt
 
 def summarise(
     project: Callable[[Tensor], Tensor], x: Tensor, valid: Tensor, group: int, state: SummaryState
-) -> tuple[Slots, SummaryState]:
+) -> tuple[SummarySlots, SummaryState]:
     """The summaries of one chunk of whole groups `(B, group * G, D)`, and the state after it.
 
-    A segment is 8 groups; its summary is `project` of the mean of its frames. Frames that a short
-    last group lacks count as zeros. Streams of one batch may be at different places in their
-    segments: places are counted in groups that hold a valid frame.
+    A segment is 8 groups; its summary is `project` of the mean of its frames. The missing frames of
+    a short last group count as zeros. Streams of one batch may be at different positions in their
+    segments: positions are counted in groups that hold a valid frame.
     """
     present = valid.reshape(valid.shape[0], -1, group).any(2)  # (B, G)
-    place = state.num_groups[:, None] + present.cumsum(1)
-    before = (place - 1).clamp(min=0).div(SEGMENT_GROUPS, rounding_mode="floor")  # (B, G)
+    position = state.num_groups[:, None] + present.cumsum(1)
+    before = (position - 1).clamp(min=0).div(SEGMENT_GROUPS, rounding_mode="floor")  # (B, G)
     segment = before.repeat_interleave(group, dim=1)  # (B, T)
     num_segments = (SEGMENT_GROUPS - 1 + present.shape[1]) // SEGMENT_GROUPS + 1
 
@@ -75,8 +75,8 @@ def summarise(
     filled = torch.cat([state.filled, complete], dim=1)
     kept = num_complete[:, None] + torch.arange(memory_size, device=x.device)  # (B, M)
     still_open = num_complete[:, None, None].expand(-1, 1, dim)
-    after = place.div(SEGMENT_GROUPS, rounding_mode="floor")
-    return Slots(slots, filled, before, after), SummaryState(
+    after = position.div(SEGMENT_GROUPS, rounding_mode="floor")
+    return SummarySlots(slots, filled, before, after), SummaryState(
         bank=slots.gather(1, kept[..., None].expand(-1, -1, dim)),
         filled=filled.gather(1, kept),
         partial=sums.gather(1, still_open)[:, 0],

@@ -1,1 +1,1 @@
-"""The session: samples in, words out. Policy, decoding method, one stream or a batch of many."""
+"""Sessions: samples in, words out. Policy, decoding methods, one stream or a batch of streams."""

@@ -28,23 +28,22 @@ MAX_GROUPS_PER_STEP = 8  # 1.28 s: a backlog delays the other streams by at most
 
 
 class StreamBatch:
-    """Up to `capacity` streams, which join and leave at any time; all have the same options.
+    """Up to `capacity` streams with the same options, which join and leave at any time.
 
     `push` only computes features; `step` encodes and decodes the complete groups of all streams and
-    returns their words. What comes out of a stream is what `StreamingTranslator` gives for it
-    alone. A server pushes what arrives and calls `step` while `ready` is not empty:
+    returns their words. The words of each stream are those of a `StreamingTranslator` of its own. A
+    server pushes samples as they arrive and calls `step` while `ready` is not empty:
 
         stream = batch.join()
         batch.push(stream, samples, 16_000)
         for stream, outputs in batch.step().items(): ...
 
     The state of all streams is allocated once; a stream without a complete group costs nothing.
-    Calls must not overlap: it is for one thread, or for several with a lock. It can be neither
-    pickled nor copied (`TypeError`).
+    Not thread-safe: use one thread, or a lock. It can be neither pickled nor copied (`TypeError`).
 
     Args:
         model: as `load_model` returns it.
-        capacity: streams that may be in it at once, at least 1.
+        capacity: the most streams at once, at least 1.
         config: the options; or each of them by its name, as for `StreamingTranslator`.
 
     Raises:
@@ -70,14 +69,14 @@ class StreamBatch:
         self._rows: dict[int, int] = {}  # of the streams in `_state`
         self._names = count()
         with torch.inference_mode():
-            # Cloned, because `put_rows` wants tensors that are nobody else's.
+            # Cloned, because `put_rows` writes in place and `init_state` may share tensors.
             self._state = map_state(torch.clone, self._settings.init_state(capacity))
 
     def __reduce__(self) -> NoReturn:
         refuse_to_copy(self)
 
     def __len__(self) -> int:
-        """The streams that have joined and not left."""
+        """The number of streams that have joined and not left."""
         return len(self._streams)
 
     def __contains__(self, stream: int) -> bool:
@@ -90,14 +89,14 @@ class StreamBatch:
 
     @property
     def state_nbytes(self) -> int:
-        """Bytes of the tensors carried from step to step, of all rows, in use or not."""
+        """Bytes of the state tensors, all rows together, in use or not."""
         return state_nbytes(self._state)
 
     def join(self) -> int:
-        """A new stream, under a name that no other stream of this batch has had or will have.
+        """Adds a stream and returns its number, which this batch never uses again.
 
         Raises:
-            RuntimeError: if `capacity` streams are there.
+            RuntimeError: if there are `capacity` streams already.
         """
         free = set(range(self.capacity)).difference(self._rows.values())
         if not free:
@@ -105,7 +104,10 @@ class StreamBatch:
                 f"the batch is full: its `capacity` is {self.capacity} and as many streams have "
                 "joined. One must end or `leave` first."
             )
-        name, row = next(self._names), min(free)  # low rows: those in use then often adjoin
+        name, row = (
+            next(self._names),
+            min(free),
+        )  # low rows, so that those in use are adjacent
         with torch.inference_mode():
             stream = Stream(self._settings)
             put_rows(self._state, [row], self._settings.init_state(1))
@@ -113,18 +115,18 @@ class StreamBatch:
         return name
 
     def push(self, stream: int, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> None:
-        """Takes samples, as `StreamingTranslator.push`; the words come with a later `step`.
+        """Takes samples, as `StreamingTranslator.push`; a later `step` returns the words.
 
         Raises:
             KeyError: if there is no such stream.
             RuntimeError: if the stream is finished.
-            ValueError: as `StreamingTranslator.push`. Every stream is then as it was before.
+            ValueError: as `StreamingTranslator.push`. No stream is changed then.
         """
         self._stream(stream).features.push(samples, sample_rate)
 
     def finish(self, stream: int) -> None:
-        """The source has ended. The remaining words come with the next steps; with the last of them
-        the stream leaves by itself.
+        """Ends the source. The next steps return the remaining words; after the last of them the
+        stream leaves by itself.
 
         Raises:
             KeyError: if there is no such stream.
@@ -141,7 +143,7 @@ class StreamBatch:
         del self._streams[stream], self._rows[stream]
 
     def num_waiting(self, stream: int) -> int:
-        """Complete groups of 160 ms of a stream that are not encoded yet.
+        """The number of complete groups (160 ms) of a stream that are not encoded yet.
 
         Raises:
             KeyError: if there is no such stream.
@@ -149,7 +151,7 @@ class StreamBatch:
         return self._stream(stream).features.num_groups
 
     def delay_ms(self, stream: int) -> float:
-        """Source audio received since the stream began.
+        """Source audio received since the stream began, in ms.
 
         Raises:
             KeyError: if there is no such stream.
@@ -157,12 +159,11 @@ class StreamBatch:
         return self._stream(stream).features.delay_ms
 
     def step(self) -> dict[int, list[Output]]:
-        """Encodes and decodes every stream in `ready`; the words of each, at most one output.
+        """Encodes and decodes every stream in `ready`; at most one output for each.
 
-        Of each stream all complete groups are taken, but at most 8. Streams with equally many share
-        one step of the network, the fewest groups first: there is no way with fewer steps, and no
-        stream takes part in two. Streams that have ended have left when it returns. If it raises,
-        nothing is lost: the words come with the next call.
+        Takes all complete groups of each stream, but at most 8. Streams with the same number of
+        groups share one step of the network; each stream takes part in one step. Streams that have
+        ended leave. If it raises, nothing is lost: the next call returns the words.
         """
         ready = self.ready
         by_size: dict[int, list[int]] = defaultdict(list)
@@ -180,7 +181,7 @@ class StreamBatch:
         return outputs
 
     def warm_up(self) -> None:
-        """Computes everything once, on silence and in all rows, as `StreamingTranslator.warm_up`.
+        """Runs the network once on silence with all rows, as `StreamingTranslator.warm_up`.
 
         Raises:
             RuntimeError: if a stream has joined.
@@ -197,7 +198,7 @@ class StreamBatch:
             self._settings.method.warm_up()
 
     def _apply(self, names: Sequence[int], function: Callable[..., StreamState]) -> None:
-        """Replaces the states of some streams by those that `function` makes of them."""
+        """Applies `function` to the states of some streams, in place of the old ones."""
         rows = [self._rows[name] for name in names]
         streams = [self._streams[name] for name in names]
         state = take_rows(self._state, rows)

@@ -1,13 +1,14 @@
-"""Decoding methods: from the outputs of the network to the target tokens that are written.
+"""Decoding methods: from the outputs of the network to target tokens.
 
-The policy is asked after every group (160 ms), whatever the chunks are. So which tokens come out,
-and after which group, is a function of the audio alone. `ctc` writes the tokens that the ST head
-has found. `decoder` takes from that head only how many tokens may be written; the text decoder
-chooses them, from the frames up to the group in which the policy allowed them.
+The policy is applied after every group (160 ms), independent of the size of the chunks, so that the
+tokens, and the group after which each is written, depend on the audio alone. `ctc` writes the
+tokens of the ST head. With `decoder`, that head only gives the number of tokens that may be
+written; the text decoder predicts them, from the frames up to the group in which the policy allowed
+them.
 
-The number of tokens written is the decoder's position in a sentence, and errors in it would add up
-from one sentence to the next. Therefore a pause ends an utterance: when neither head has found
-anything for 640 ms, the decoder writes the rest and starts again.
+Errors in the number of tokens would add up from one sentence to the next. Therefore a pause ends an
+utterance: when neither head has found a token for 640 ms, the decoder writes the remaining tokens
+and is reset.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from echostream.session.policy import Counts, PolicyState, Write, decide
 from echostream.session_config import SessionConfig
 from echostream.streaming import GROUP_OUTPUTS, replace_rows, select_rows, take_rows
 
-# At the end of an utterance the decoder may write this many tokens more than the ST head found.
-# With more it repeats a part, after a pause in the middle of a sentence (eval/LOG.md).
+# Tokens beyond those of the ST head that the decoder may write at the end of an utterance. With
+# more it repeats itself after a pause in the middle of a sentence (eval/LOG.md).
 MAX_EXTRA_TOKENS = 1
 PAUSE_GROUPS = 4  # the silence after an utterance in training, by default
 
 
 class NewTokens(NamedTuple):
-    """What some groups bring out in one stream."""
+    """The new tokens of one stream after a step."""
 
     source: list[int]  # found by the ASR head
     target: list[int]  # to be appended to the pending tokens of the stream
-    num_emitted: int  # pending tokens, the oldest first, that are written now
+    num_emitted: int  # number of pending tokens, oldest first, that are written now
 
 
 class TokenCounts(NamedTuple):
-    """The numbers that a decoding method keeps of a stream, one row of `DecodingState.counts`."""
+    """The counters of a stream, one row of `DecodingState.counts`."""
 
     asr_id: int = BLANK_ID  # of the last frame of each head
     st_id: int = BLANK_ID
@@ -50,8 +51,8 @@ class TokenCounts(NamedTuple):
     gate_asr: int = 0  # the state of the policy
     gate_st: int = 0
     num_allowed: int = 0
-    num_decoded: int = 0  # tokens that the text decoder has written since the last pause
-    num_before: int = 0  # tokens that the ST head had found until the last pause
+    num_decoded: int = 0  # tokens of the text decoder since the last pause
+    num_before: int = 0  # tokens of the ST head until the last pause
     num_silent: int = 0  # groups since the last one in which a head found a token
 
 
@@ -63,7 +64,7 @@ class DecodingState(NamedTuple):
 
 
 class DecodingMethod(Protocol):
-    """Turns the outputs of the network into tokens. It has no state of its own."""
+    """Turns the outputs of the network into tokens. Stateless."""
 
     def init_state(self, batch_size: int) -> DecodingState:
         """The state of `batch_size` new streams."""
@@ -71,20 +72,21 @@ class DecodingMethod(Protocol):
     def step(
         self, output: CtcOutput, state: DecodingState
     ) -> tuple[list[NewTokens], DecodingState]:
-        """What the next groups `(B, 4 g, ...)` bring out in each stream.
+        """The new tokens of each stream after the next groups `(B, 4 g, ...)`.
 
         Only the last group of a stream may be short.
         """
 
     def finish(self, state: DecodingState) -> tuple[list[NewTokens], DecodingState]:
-        """What is still to be written in each stream when its source has ended."""
+        """The remaining tokens of each stream when its source has ended."""
 
     def warm_up(self) -> None:
-        """Computes once what is computed later, for devices that set up things on first use."""
+        """Runs the text decoder once, for devices that initialise on first use."""
 
 
 def make_decoding_method(network: Network, config: SessionConfig) -> DecodingMethod:
-    """The decoding method of a configuration. ValueError if the network cannot do it."""
+    """The decoding method of a configuration. ValueError if it needs a text decoder and there is
+    none."""
     if config.decoding_method == "ctc":
         return CtcDecoding(config)
     if network.decoder is None:
@@ -129,13 +131,13 @@ class CtcDecoding:
         return found, DecodingState(_as_tensor([counts for _, counts in last]), ())
 
     def warm_up(self) -> None:
-        """Nothing is left to compute."""
+        """Does nothing: there is no text decoder."""
 
 
 class DecoderDecoding:
-    """Writes the tokens of the text decoder, as many as the policy allows; all streams in one call.
+    """Writes the tokens of the text decoder, as many as the policy allows; batched over streams.
 
-    What the decoder writes is emitted at once, so no token is ever pending.
+    Its tokens are emitted at once, so no token is ever pending.
     """
 
     def __init__(self, decoder: Decoder, config: SessionConfig) -> None:
@@ -163,13 +165,13 @@ class DecoderDecoding:
                 _, counts[row] = _allow(counts[row], self.config, pauses)
             ends = [count.num_silent == PAUSE_GROUPS for count in counts]
             if any(ends) or any(c.num_decoded < _num_allowed(c, False) for c in counts):
-                # The frames are appended only now: several groups cost as much as one.
+                # The frames are appended lazily: one call for several groups costs the same.
                 decoder = self._append(output, num_appended, group + 1, decoder)
                 num_appended = group + 1
                 tokens, decoder, counts = self._decode(decoder, counts, ends)
                 for new, more in zip(found, tokens, strict=True):
                     new.target.extend(more)
-                decoder, counts = self._start_again(decoder, counts, ends)
+                decoder, counts = self._reset(decoder, counts, ends)
         decoder = self._append(output, num_appended, num_groups, decoder)
         return _all_emitted(found), DecodingState(_as_tensor(counts), decoder)
 
@@ -181,26 +183,28 @@ class DecoderDecoding:
         return _all_emitted(found), DecodingState(_as_tensor(counts), decoder)
 
     def warm_up(self) -> None:
-        """Computes one token of a stream that does not exist."""
-        self.decoder.predict(self.decoder.init_state(1))
+        """Decodes one token from a new state."""
+        self.decoder.decode_next(self.decoder.init_state(1))
 
     def _append(
         self, output: CtcOutput, start: int, stop: int, state: DecoderState
     ) -> DecoderState:
-        """Gives the decoder the groups from `start` to `stop`."""
+        """Appends the groups from `start` to `stop` to the frames of the decoder."""
         if start == stop:
             return state
         frames = slice(start * GROUP_OUTPUTS, stop * GROUP_OUTPUTS)
-        return self.decoder.observe(output.st_frames[:, frames], output.valid[:, frames], state)
+        return self.decoder.append_encoder_out(
+            output.st_frames[:, frames], output.valid[:, frames], state
+        )
 
     def _decode(
         self, state: DecoderState, counts: Sequence[TokenCounts], ends: Sequence[bool]
     ) -> tuple[list[list[int]], DecoderState, list[TokenCounts]]:
-        """All tokens that the decoder writes now; `ends` says of which streams the utterance ends.
+        """All tokens that the decoder writes now; `ends` marks streams whose utterance ends.
 
-        A stream takes part until it has written what is allowed, or until its next token is the
-        boundary. Before the end that means "nothing yet": the state stays as it was, and the
-        decoder is asked again after the next group.
+        A stream is decoded until it has the allowed number of tokens, or until its next token is
+        the boundary. Before the end the boundary means "no token yet": the state before it is kept,
+        and decoding is tried again after the next group.
         """
         tokens: list[list[int]] = [[] for _ in counts]
         num_left = [
@@ -212,27 +216,27 @@ class DecoderDecoding:
             return tokens, state, list(counts)
         now, active = take_rows(state, rows), [True] * len(rows)
         while any(active):
-            best, after = self.decoder.predict(now)
-            for place, (row, index) in enumerate(zip(rows, best.tolist(), strict=True)):
-                active[place] &= index != BOUNDARY_ID
-                if active[place]:
+            best, after = self.decoder.decode_next(now)
+            for position, (row, index) in enumerate(zip(rows, best.tolist(), strict=True)):
+                active[position] &= index != BOUNDARY_ID
+                if active[position]:
                     tokens[row].append(index)
             now = after if all(active) else select_rows(_mask(active, best), after, now)
-            for place, row in enumerate(rows):
-                active[place] &= len(tokens[row]) < num_left[row]
+            for position, row in enumerate(rows):
+                active[position] &= len(tokens[row]) < num_left[row]
         written = [
             count._replace(num_decoded=count.num_decoded + len(new))
             for count, new in zip(counts, tokens, strict=True)
         ]
         return tokens, replace_rows(state, rows, now), written
 
-    def _start_again(
+    def _reset(
         self, state: DecoderState, counts: Sequence[TokenCounts], ends: Sequence[bool]
     ) -> tuple[DecoderState, list[TokenCounts]]:
-        """After a pause, of the past only the pause may belong to the next utterance."""
+        """Resets streams after a pause; only the frames of the pause are kept."""
         rows = [row for row, end in enumerate(ends) if end]
         if rows:
-            fresh = self.decoder.restart(take_rows(state, rows), PAUSE_GROUPS * GROUP_OUTPUTS)
+            fresh = self.decoder.reset(take_rows(state, rows), PAUSE_GROUPS * GROUP_OUTPUTS)
             state = replace_rows(state, rows, fresh)
         after = [
             count._replace(num_decoded=0, num_before=count.num_st) if end else count
@@ -254,7 +258,7 @@ class _Found(NamedTuple):
 
 
 def _ids_of(output: CtcOutput) -> list[_Ids]:
-    """Of each stream; one transfer from the device for all."""
+    """The ids of each stream, with one transfer from the device for all."""
     heads = (output.asr_logits, output.st_logits)
     asr, st = torch.stack([best_ids(head, output.valid) for head in heads]).tolist()
     return [_Ids(*ids) for ids in zip(asr, st, strict=True)]
@@ -265,7 +269,7 @@ def _num_groups(output: CtcOutput) -> int:
 
 
 def _count(ids: _Ids, group: int, counts: TokenCounts) -> tuple[_Found, TokenCounts]:
-    """The tokens that both heads found in a group of a stream."""
+    """The tokens of both heads in one group of a stream."""
     frames = slice(group * GROUP_OUTPUTS, (group + 1) * GROUP_OUTPUTS)
     source, _, asr_id = merge(ids.asr[frames], counts.asr_id)
     target, _, st_id = merge(ids.st[frames], counts.st_id)
@@ -281,7 +285,7 @@ def _count(ids: _Ids, group: int, counts: TokenCounts) -> tuple[_Found, TokenCou
 def _allow(
     counts: TokenCounts, config: SessionConfig, ends: bool = False
 ) -> tuple[int, TokenCounts]:
-    """How many tokens more the policy allows; all, if the utterance `ends`."""
+    """The number of tokens that the policy newly allows; all, if the utterance `ends`."""
     before = PolicyState(counts.gate_asr, counts.gate_st, counts.num_allowed)
     action, after = decide(Counts(counts.num_asr, counts.num_st, ends), before, config)
     size = action.num_tokens if isinstance(action, Write) else 0
@@ -291,7 +295,7 @@ def _allow(
 
 
 def _num_allowed(counts: TokenCounts, ends: bool) -> int:
-    """Tokens that the decoder may have written since the last pause."""
+    """The number of tokens that the decoder may have written since the last pause."""
     allowed = counts.num_allowed - counts.num_before
     return allowed + MAX_EXTRA_TOKENS * (ends and (allowed > 0 or counts.num_decoded > 0))
 

@@ -1,9 +1,8 @@
 """When to READ and when to WRITE: StreamSpeech's g(i), on collapsed CTC tokens.
 
-Both CTC heads count tokens, not frames. The policy is a pure function of the two counts and of a
-state of three numbers, so it can be read, tested and replayed as a table. It differs from the
-published agent in one point on purpose: the gate moves on a WRITE only, never on a READ, so a gate
-that was passed in vain does not have to be passed again.
+The counts are of CTC tokens, not of frames. The policy is a pure function of the two counts and a
+state of three numbers. It differs from the published agent in one point: the reference counts are
+updated on a WRITE only, not on a READ, so that growth without a WRITE is not lost.
 
 Source: StreamSpeech, Zhang et al., ACL 2024, section 3.2 (https://arxiv.org/abs/2406.03049).
 """
@@ -17,7 +16,7 @@ from echostream.session_config import SessionConfig
 
 
 class Counts(NamedTuple):
-    """CTC tokens found so far in one stream, from its first frame on."""
+    """CTC tokens of both heads since the stream began."""
 
     num_asr: int
     num_st: int
@@ -48,12 +47,12 @@ Action = Read | Write
 
 
 def decide(counts: Counts, state: PolicyState, config: SessionConfig) -> tuple[Action, PolicyState]:
-    """READ or WRITE, and the state to give to the next call.
+    """READ or WRITE, and the state for the next call.
 
     READ until both counts have grown by `stride_n` since the last WRITE, `num_st - lagging_k1 >= 1`
     and `num_asr - lagging_k2 >= 1`; then WRITE up to the greatest multiple of `stride_n` in
-    `num_st - lagging_k1`, in total. When the source is finished, WRITE all that is left.
-    What has been written is never taken back. Raises `ValueError` when a count has shrunk.
+    `num_st - lagging_k1`, in total. When the source is finished, WRITE all remaining tokens.
+    Written tokens are never revised. Raises `ValueError` when a count has shrunk.
     """
     if counts.num_asr < state.num_asr or counts.num_st < max(state.num_st, state.num_written):
         raise ValueError(f"`counts` must never shrink, but are {counts} after {state}.")

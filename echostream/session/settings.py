@@ -1,4 +1,4 @@
-"""What all streams of a session have in common: the model, and options that fit it."""
+"""What all streams of a session share: the model, and options checked against it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from echostream.backends.protocol import Network
 from echostream.device import adapt_to_fork
 from echostream.model_folder import Model
-from echostream.models.echostream import ModelState
+from echostream.models.echostream import ModelState, resolve_max_future_frames
 from echostream.session.decoding import DecodingMethod, DecodingState, make_decoding_method
 from echostream.session_config import SessionConfig
 
@@ -20,7 +20,7 @@ class StreamState(NamedTuple):
 
 
 class SessionSettings:
-    """A model and the options of a session, checked against it. It holds nothing of a stream.
+    """Model and options shared by all streams of a session. Stateless.
 
     Raises:
         ValueError: if the model was not trained for this L, or has no text decoder though the
@@ -32,16 +32,11 @@ class SessionSettings:
         self.model = model
         self.config = config
         self.network: Network = model.network
-        trained = self.network.max_future_frames
-        look_ahead = min(trained) if config.max_future_frames is None else config.max_future_frames
-        if type(look_ahead) is not int or look_ahead not in trained:
-            raise ValueError(
-                f"`max_future_frames` must be one of {', '.join(map(str, sorted(trained)))}, which "
-                f"the model was trained for, but is {config.max_future_frames!r} instead."
-            )
-        self.max_future_frames = look_ahead
+        self.max_future_frames = resolve_max_future_frames(
+            config.max_future_frames, self.network.max_future_frames
+        )
         self.method: DecodingMethod = make_decoding_method(self.network, config)
-        # The option is the unit of the text that is written; the other text has the model's.
+        # The option is the unit of the output text; the other text has that of the model.
         self.source_unit = model.config.source_emission_unit
         self.target_unit = model.config.target_emission_unit
         if config.emission_unit != "auto" and config.task == "asr":

@@ -1,4 +1,4 @@
-"""One stream: its audio and text buffers, and the step that several streams share."""
+"""One stream: its audio and text buffers, and the step that is batched over streams."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from echostream.text.detokenizer import join_text, make_assembler
 
 @dataclass(frozen=True)
 class Output:
-    """Words that came out at one moment; they are never taken back.
+    """Words that came out at the same time; they are never revised.
 
     With the unit "char" the words are single characters, spaces among them. `joined_text` gives the
     text of several outputs with either unit.
@@ -23,8 +23,8 @@ class Output:
 
     words: tuple[str, ...]
     delay_ms: float  # source audio received when they came out
-    final: bool  # True for what came out with the end of the stream
-    source_words: tuple[str, ...] = ()  # new at this moment; only with `transcript=True`
+    final: bool  # True for the words that came out at the end of the stream
+    source_words: tuple[str, ...] = ()  # new source words; only with `transcript=True`
     unit: str = "word"  # of `words`: word or char
     source_unit: str = "word"  # of `source_words`
 
@@ -40,21 +40,21 @@ class Output:
 
 
 def joined_text(outputs: Iterable[Output]) -> str:
-    """The text of outputs of one stream, one after the other."""
+    """The text of successive outputs of one stream."""
     outputs = list(outputs)
     words = (word for output in outputs for word in output.words)
     return join_text(words, outputs[0].unit) if outputs else ""
 
 
 def joined_source_text(outputs: Iterable[Output]) -> str:
-    """The source text of outputs of one stream, one after the other."""
+    """The source text of successive outputs of one stream."""
     outputs = list(outputs)
     words = (word for output in outputs for word in output.source_words)
     return join_text(words, outputs[0].source_unit) if outputs else ""
 
 
 def refuse_to_copy(session: object) -> NoReturn:
-    """Raises the `TypeError` of a session that is to be pickled or copied."""
+    """Raises `TypeError`: a session cannot be pickled or copied."""
     raise TypeError(
         f"a {type(session).__name__} cannot be pickled or copied, because the resampler and the "
         "filter bank of a stream cannot: make another one of the same `Model`, which can."
@@ -64,8 +64,8 @@ def refuse_to_copy(session: object) -> NoReturn:
 class Stream:
     """The buffers of a stream; its tensors are a row of a `StreamState`.
 
-    `features` holds frames that are not encoded yet, `_pending` target tokens that are not written
-    yet, the assemblers the word that is not complete.
+    `features` holds the frames that are not encoded yet, `_pending` the target tokens that are not
+    written yet, each assembler the incomplete word.
     """
 
     def __init__(self, settings: SessionSettings) -> None:
@@ -85,24 +85,24 @@ class Stream:
 
     @property
     def ready(self) -> bool:
-        """Whether there are groups to encode, or words or an end that `take_output` gives out."""
+        """Whether there are groups to encode, words for `take_output`, or a stream to close."""
         return bool(self.features.num_groups or self.at_end or self._new_source or self._new_target)
 
     def add(self, new: NewTokens) -> None:
-        """Takes the tokens that a step has brought out."""
+        """Adds the tokens of a step."""
         self._pending += new.target
         emitted, self._pending = self._pending[: new.num_emitted], self._pending[new.num_emitted :]
         self._new_source += self._source.push(new.source)
         self._new_target += self._target.push(emitted)
 
     def close(self, last: NewTokens) -> None:
-        """Takes the last tokens of a stream that is `at_end`; no word is held back any more."""
+        """Adds the last tokens of a stream that is `at_end`, and completes the last words."""
         self.add(last)
         self._new_source += self._source.finish()
         self._new_target += self._target.finish()
 
     def take_output(self) -> list[Output]:
-        """What is new since the last call, at most one output."""
+        """The new words since the last call, at most one output."""
         source, self._new_source = tuple(self._new_source), []
         target, self._new_target = tuple(self._new_target), []
         settings, config = self._settings, self._settings.config
@@ -127,12 +127,12 @@ def step_streams(
 ) -> StreamState:
     """Encodes and decodes the next groups of all streams in one batch; returns their states.
 
-    If it raises, nothing has changed.
+    If it raises, nothing is changed.
     """
     adapt_to_fork()
     chunks = [stream.features.peek(num_groups) for stream in streams]
     x, valid = collate(chunks, settings.network.device)
-    output, network = settings.network.advance(x, valid, state.network)
+    output, network = settings.network.step(x, state.network, valid)
     found, decoding = settings.method.step(output, state.decoding)
     for stream, new in zip(streams, found, strict=True):
         stream.features.pop(num_groups)
@@ -143,7 +143,7 @@ def step_streams(
 def close_streams(
     settings: SessionSettings, streams: Sequence[Stream], state: StreamState
 ) -> StreamState:
-    """Decodes what is left of streams that are `at_end`; returns their states."""
+    """Decodes the remaining tokens of streams that are `at_end`; returns their states."""
     found, decoding = settings.method.finish(state.decoding)
     for stream, last in zip(streams, found, strict=True):
         stream.close(last)

@@ -1,8 +1,7 @@
 """The session of one stream: samples in, translated words out, as soon as the policy allows.
 
-It and `StreamBatch` are the objects of EchoStream that change. What lies below them are functions
-from a state to the next; what lies above them (agents, commands, servers) passes samples in and
-shows the words.
+It and `StreamBatch` are the only mutable objects of EchoStream. The layers below are functions from
+a state to the next; the layers above (agents, commands, servers) push samples and show the words.
 """
 
 from __future__ import annotations
@@ -35,21 +34,21 @@ MAX_GROUPS_PER_STEP = 64  # 10.24 s: bounds the memory of a push of any length
 
 
 class StreamingTranslator:
-    """One stream: `push` samples as they come, `finish` at the end, `reset` for the next stream.
+    """One stream: `push` samples as they arrive, `finish` at the end, `reset` for the next stream.
 
     Args:
         model: as `load_model` returns it; any number of sessions may share one.
         config: the options; or each of them by its name, as in `max_future_frames=1`.
 
-    The attribute `emission_unit` is word or char, with "auto" that of the model. `joined_text` of
-    the outputs is the text with either.
+    The attribute `emission_unit` is word or char; with the option "auto" it is that of the model.
+    `joined_text` of the outputs is the text with either.
 
-    A session can be neither pickled nor copied (`TypeError`); its model can, if PyTorch computes
-    it. For processes that are forked, see `load_model`.
+    A session can be neither pickled nor copied (`TypeError`); a model with the back end torch can.
+    For processes that are forked, see `load_model`.
 
     Raises:
-        ValueError: if the model was not trained for this L or has no decoder though one is asked
-            for, or if an option is out of its range.
+        ValueError: if the model was not trained for this L, if it has no text decoder and the
+            decoding method needs one, or if an option is out of its range.
     """
 
     def __init__(self, model: Model, config: SessionConfig | None = None, **options: Any) -> None:
@@ -72,18 +71,18 @@ class StreamingTranslator:
         config: SessionConfig | None = None,
         **options: Any,
     ) -> StreamingTranslator:
-        """A session on the model of a folder; `config` and options as of the class."""
+        """A session with the model of a folder; `config` and options as in the constructor."""
         return cls(load_model(path, device, backend), config, **options)
 
     def reset(self) -> None:
-        """Forgets the stream; the next push begins another, at any sample rate."""
+        """Discards the stream; the next push begins another, at any sample rate."""
         with torch.inference_mode():
             self._state = self._settings.init_state(1)
             self._stream = Stream(self._settings)
 
     def warm_up(self) -> None:
-        """Computes everything once, on silence, so that the first stream does not pay for what the
-        device sets up on first use. The stream is a new one afterwards."""
+        """Runs the network once on silence, so that the first stream is not slowed down by what the
+        device initialises on first use; then resets the stream."""
         self.reset()
         self.push(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
         self.finish()
@@ -93,24 +92,24 @@ class StreamingTranslator:
 
     @property
     def delay_ms(self) -> float:
-        """Source audio received since the stream began."""
+        """Source audio received since the stream began, in ms."""
         return self._stream.features.delay_ms
 
     @property
     def state_nbytes(self) -> int:
-        """Bytes of the tensors carried from push to push; the same all through a stream."""
+        """Bytes of the state tensors; constant within a stream."""
         return state_nbytes(self._state)
 
     def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> list[Output]:
-        """The words that these samples bring out: at most one output, none if nothing is new.
+        """Translates samples; the new words as one output, or an empty list if there are none.
 
         `samples` (S,) or (S, C) in [-1, 1], S >= 0, C <= 64; channels are averaged; NaN, infinity
-        and values beyond all reason become zeros, with one warning in a stream.
+        and values beyond 1e6 become zeros, with one warning per stream.
 
         Raises:
             RuntimeError: if the stream is finished.
-            ValueError: if the sample rate changes within a stream or makes no sense, or if the
-                samples have another shape or type. The stream is then as it was before.
+            ValueError: if the sample rate changes within a stream or is out of range, or if the
+                samples have another shape or type. The stream is not changed then.
         """
         if self._stream.features.finished:
             raise RuntimeError("the stream is finished: call `reset()` before the next `push`.")
@@ -118,10 +117,10 @@ class StreamingTranslator:
         return self._decode()
 
     def finish(self) -> list[Output]:
-        """The remaining words, now that the source has ended; nothing the second time.
+        """Ends the source; the remaining words, or an empty list in a second call.
 
-        The stream is closed with `config.tail_ms` of digital silence, because CTC needs frames
-        after the last word to write it; then the look-ahead and the last, short group are flushed.
+        Appends `config.tail_ms` of digital silence, because CTC needs frames after the last word
+        to find it, and flushes the last, short group and the look-ahead.
         """
         if self._stream.features.finished:
             return []
@@ -129,7 +128,7 @@ class StreamingTranslator:
         return self._decode()
 
     def _decode(self) -> list[Output]:
-        """Encodes and decodes all groups that are complete; the new words."""
+        """Encodes and decodes all complete groups; returns the new words."""
         stream = self._stream
         with torch.inference_mode():
             while size := min(stream.features.num_groups, MAX_GROUPS_PER_STEP):

@@ -1,4 +1,4 @@
-"""What a stream is: its clock, and its state as a value."""
+"""The clock of the encoder, and functions on states."""
 
 from echostream.streaming.clock import (
     GROUP_FRAMES,

@@ -1,1 +1,1 @@
-"""Text: SentencePiece tokenizers, and words or characters out of tokens that come bit by bit."""
+"""SentencePiece tokenizers, and streaming detokenisation to words or characters."""

@@ -1,12 +1,12 @@
-"""Text from ids that arrive a few at a time, given out by the word or by the character.
+"""Streaming detokenisation: ids to whole words or to characters.
 
-By the word, for languages with spaces: SimulEval joins what an agent writes with spaces, so a word
-goes out whole or not at all, and it is known to be whole only when the next one begins or the
-source has ended. Where every piece of the vocabulary is a whole word there is nothing to wait for.
+Words, for languages with spaces: SimulEval joins the texts of an agent with spaces, so a word must
+be emitted as a whole, and it is complete only when the next one begins or the source has ended. If
+every piece of the vocabulary is a whole word, it is emitted at once.
 
-By the character, for languages without spaces, where that would be the whole sentence: every code
-point of a piece goes out as soon as the piece is decided. A combining mark may come later than the
-character that it belongs to; what has been given out stays as it is, and the text grows.
+Characters, for languages without spaces, in which the only word would be the whole sentence: every
+code point of a piece is emitted at once. A combining mark may follow later than its character;
+emitted text is only appended to.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Protocol
 from echostream.config import EMISSION_UNITS
 from echostream.text.tokenizer import Tokenizer
 
-SEPARATORS = {"word": " ", "char": ""}  # between one piece of text and the next
+SEPARATORS = {"word": " ", "char": ""}  # between emission units
 assert tuple(SEPARATORS) == EMISSION_UNITS
 
 
 def join_text(words: Iterable[str], unit: str) -> str:
-    """The text of words, with one space between them, or of characters, as they are."""
+    """The text of words, joined with spaces, or of characters, concatenated."""
     return SEPARATORS[unit].join(words)
 
 
@@ -30,10 +30,10 @@ class Assembler(Protocol):
     """Words (or characters) of one stream of ids; `join_text` of all of them is the whole text."""
 
     def push(self, ids: Iterable[int]) -> list[str]:
-        """The words that are complete now and were not before."""
+        """The newly complete words."""
 
     def finish(self) -> list[str]:
-        """The word that was held back, if any; what is pushed next begins another text."""
+        """The word held back, if any; the next push begins another text."""
 
 
 def make_assembler(tokenizer: Tokenizer, unit: str) -> Assembler:
@@ -44,10 +44,10 @@ def make_assembler(tokenizer: Tokenizer, unit: str) -> Assembler:
 def assemble(
     tokenizer: Tokenizer, ids: Iterable[int], unfinished: str = ""
 ) -> tuple[list[str], str]:
-    """The words that new ids complete, and the letters of the one that may still grow.
+    """The newly complete words, and the letters of the last word, which is not complete.
 
-    `unfinished` is what the call before returned second; after the last ids it is the last word,
-    or "". However the ids are cut into calls, the words are `decode(all ids).split()`.
+    `unfinished` is the second value of the call before; after the last ids it is the last word, or
+    "". The words of all calls together are `decode(all ids).split()`.
     """
     text = unfinished + "".join(tokenizer.surface(index) for index in ids)
     words = text.split()
@@ -57,28 +57,28 @@ def assemble(
 
 
 class WordAssembler:
-    """Whole words; the unfinished one is kept between pushes."""
+    """Emits whole words; the incomplete one is kept between pushes."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._unfinished = ""
 
     def push(self, ids: Iterable[int]) -> list[str]:
-        """The words that are complete now."""
+        """The newly complete words."""
         words, self._unfinished = assemble(self._tokenizer, ids, self._unfinished)
         return words
 
     def finish(self) -> list[str]:
-        """The word held back, if there is one; what is pushed next begins another text."""
+        """The word held back, if any; the next push begins another text."""
         last, self._unfinished = self._unfinished.strip(), ""
         return [last] if last else []
 
 
 class CharAssembler:
-    """Characters, the spaces between them included.
+    """Emits characters, the spaces between them included.
 
-    A space goes out together with the character after it, so that the text neither begins nor ends
-    with one: however the ids are cut into calls, the text is `decode(all ids).strip()`.
+    A space is held back until the next character, so that the text neither begins nor ends with
+    one: the text of all calls together is `decode(all ids).strip()`.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -87,16 +87,16 @@ class CharAssembler:
         self._space = ""  # held back until a character follows
 
     def push(self, ids: Iterable[int]) -> list[str]:
-        """All characters of these ids."""
+        """The characters of these ids."""
         text = self._space + "".join(self._tokenizer.surface(index) for index in ids)
         if not self._begun:
             text = text.lstrip()
-        shown = text.rstrip()
-        self._space = text[len(shown) :]
-        self._begun = self._begun or bool(shown)
-        return list(shown)
+        emitted = text.rstrip()
+        self._space = text[len(emitted) :]
+        self._begun = self._begun or bool(emitted)
+        return list(emitted)
 
     def finish(self) -> list[str]:
-        """Nothing: no character is ever held back. What is pushed next begins another text."""
+        """An empty list: no character is held back. The next push begins another text."""
         self._begun, self._space = False, ""
         return []

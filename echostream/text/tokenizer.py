@@ -1,4 +1,4 @@
-"""SentencePiece units of one language, with the CTC blank as id 0."""
+"""SentencePiece tokenizer of one language, with the CTC blank as id 0."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ UNK_ID = 1
 BLANK_PIECE = "<blank>"
 UNK_SURFACE = "⁇"
 MODEL_TYPES = ("unigram", "bpe", "word")
-# SentencePiece's names. NFKC makes `...` of `…` and takes fractions apart; `nmt` makes spaces of
-# more signs; `cf` folds case; identity keeps all but runs of spaces, and wants composed text (NFC).
+# SentencePiece's names. NFKC maps `…` to `...` and decomposes fractions; `nmt` maps more characters
+# to spaces; `cf` folds case; identity only merges spaces, and expects composed text (NFC).
 NORMALIZATIONS = ("nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity")
 WORD_START = "▁"
 
@@ -28,10 +28,10 @@ _MIN_SENTENCE_BYTES = 10
 
 
 class Tokenizer:
-    """Text to ids of a SentencePiece unigram model, and back.
+    """Text to ids of a SentencePiece model, and back.
 
-    Id 0 is the CTC blank (`<blank>`), which no text encodes to and which decodes to nothing; id 1
-    is the unknown piece. There are no sentence marks.
+    Id 0 is the CTC blank (`<blank>`), which `encode` never returns and which decodes to ""; id 1 is
+    the unknown piece. There are no sentence boundary ids.
     """
 
     def __init__(self, processor: spm.SentencePieceProcessor) -> None:
@@ -43,9 +43,9 @@ class Tokenizer:
             "" if processor.is_control(index) else piece.replace(WORD_START, " ")
             for index, piece in enumerate(self._pieces)
         ]
-        # A model made elsewhere may show the unknown piece in another way than ours.
+        # A foreign model may have another surface for the unknown piece.
         self._surfaces[UNK_ID] = processor.decode([UNK_ID])
-        # Found once, because the detokenizer asks at every push.
+        # Computed once, because the detokenizer needs it at every push.
         self._has_only_words = all(map(self.starts_word, range(BLANK_ID + 1, self.vocab_size)))
 
     @classmethod
@@ -81,8 +81,8 @@ class Tokenizer:
         The same sentences give the same file. `vocab_size` counts the blank, the unknown piece and
         every character of the corpus. For a closed vocabulary whose words all occur tens of times,
         the number of words plus the number of distinct characters plus 2 makes nearly every word
-        one piece. A word model has whole words only, and no characters. Text is normalised as
-        `normalization` says (one of `NORMALIZATIONS`), here and in `encode`; the model holds it.
+        one piece. A word model has whole words only, and no characters. `normalization` (one of
+        `NORMALIZATIONS`) is stored in the model and also applied by `encode`.
 
         Raises ValueError for another `model_type` or `normalization`, if there is no text, or if
         `vocab_size` is too small or too large for it (the message names the limit). Nothing is
@@ -114,12 +114,12 @@ class Tokenizer:
                 max_sentencepiece_length=min(
                     max(longest_word + 1, _PIECE_LENGTHS[0]), _PIECE_LENGTHS[1]
                 ),
-                # Longer sentences than this would be skipped without a word.
+                # Longer sentences would be skipped without a warning.
                 max_sentence_length=max(longest_sentence, _MIN_SENTENCE_BYTES),
                 pad_id=BLANK_ID,
                 pad_piece=BLANK_PIECE,
                 unk_id=UNK_ID,
-                # Unknown is a whole word there, and elsewhere a letter that stays in its word.
+                # An unknown piece is a whole word in a word model, else part of a word.
                 unk_surface=f" {UNK_SURFACE} " if model_type == "word" else UNK_SURFACE,
                 bos_id=-1,
                 eos_id=-1,
@@ -152,12 +152,12 @@ class Tokenizer:
         return ids
 
     def normalize(self, text: str) -> str:
-        """The text as `encode` takes it, whether or not its pieces are known."""
+        """The text as normalised by `encode`, with unknown pieces kept."""
         pieces: list[str] = self._processor.encode(text, out_type=str)
         return "".join(pieces).replace(WORD_START, " ").strip()
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; blanks give nothing, unknown pieces U+2047.
+        """The text of ids; blanks are dropped, unknown pieces become U+2047.
 
         Raises IndexError for an id outside the vocabulary.
         """
@@ -169,18 +169,18 @@ class Tokenizer:
         return self._pieces[self._checked(index)]
 
     def surface(self, index: int) -> str:
-        """What an id adds to a running text: the piece with a space for its word mark.
+        """The text that an id appends: the piece, with a space for its word mark.
 
-        Joined over a text, and apart from spaces at its beginning, this is what `decode` gives.
+        The concatenation over all ids equals `decode`, apart from spaces at the beginning.
         """
         return self._surfaces[self._checked(index)]
 
     def starts_word(self, index: int) -> bool:
-        """Whether an id begins a word: its piece has a word mark, or is shown after a space."""
+        """Whether an id begins a word: its surface begins with a space."""
         return self.surface(index).startswith(" ")
 
     def _checked(self, index: int) -> int:
-        # Negative ids are what a padding value of -100 or an off-by-one look like.
+        # Negative ids are refused, too: a padding value of -100, say, or an off-by-one error.
         if not 0 <= index < self.vocab_size:
             raise IndexError(
                 f"`ids` must be in [0, {self.vocab_size}), but one is {index} instead."
@@ -203,7 +203,7 @@ def _check_special_ids(processor: spm.SentencePieceProcessor, path: str | os.Pat
 
 
 def _explain(error: RuntimeError, vocab_size: int) -> str:
-    """SentencePiece's complaint in terms of our argument; its own words where we know no better."""
+    """The error message in terms of `vocab_size`, or SentencePiece's own for other errors."""
     if match := re.search(r"too high .*<= (\d+)", str(error)):
         return (
             f"`vocab_size` must be at most {match[1]} for these sentences, "

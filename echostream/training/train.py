@@ -11,7 +11,7 @@ from echostream.config import ConfigError
 from echostream.device import resolve_device
 from echostream.files import locked
 from echostream.models.build import build_model
-from echostream.models.skip_init import without_weights
+from echostream.models.skip_init import skip_init
 from echostream.training.checkpoint import Checkpoints
 from echostream.training.config import TrainConfig
 from echostream.training.folder import CHECKPOINTS, RunFolder
@@ -67,7 +67,7 @@ def _check_network(config: TrainConfig) -> None:
     """Builds the network for nothing, before the tokenizers that it is made for are trained."""
     smallest = model_config_of(config.network, _SMALLEST_VOCABULARY, _SMALLEST_VOCABULARY)
     try:
-        with without_weights():
+        with skip_init():
             build_model(smallest)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"`network`: {error}") from error

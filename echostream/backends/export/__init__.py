@@ -1,4 +1,4 @@
-"""From PyTorch to ONNX: the graph of one step, for ONNX Runtime and whoever else reads it.
+"""Export from PyTorch to ONNX: the graph of one step, for ONNX Runtime and other runtimes.
 
 Needs the extra `export` (onnx, onnxscript, onnxruntime).
 """

@@ -1,4 +1,4 @@
-"""An exported graph against the module that it was made of."""
+"""Compares an exported graph with the module from which it was exported."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from echostream.models import EchoStreamModel, ZipformerEncoder
 from echostream.streaming import GROUP_FRAMES, named_leaves
 
 TOLERANCE = 1e-4
-# Streams, then groups of each chunk: also more than one and two memory segments of 8 groups.
+# Streams, and groups of each chunk, some of them longer than one or two memory segments.
 _RUNS = ((1, (2, 2, 1, 9, 2)), (3, (1, 3, 5, 17)))
 
 
 class ExportError(RuntimeError):
-    """An exported graph that does not compute what it should."""
+    """An exported graph whose results differ from those of PyTorch."""
 
 
 def check_network(graph: OnnxNetwork, network: EchoStreamModel, exact: bool = True) -> None:
@@ -24,28 +24,27 @@ def check_network(graph: OnnxNetwork, network: EchoStreamModel, exact: bool = Tr
 
     Without `exact` (int8) the outputs must only be finite and of the same shape.
     """
-    for look_ahead in network.max_future_frames:
-        _check(graph, network, network.encoder.input_dim, look_ahead, exact)
+    for max_future_frames in network.max_future_frames:
+        _check(graph, network, network.encoder.input_dim, max_future_frames, exact)
 
 
 def check_encoder(graph: OnnxEncoder, encoder: ZipformerEncoder, exact: bool = True) -> None:
     """The same for an encoder alone."""
-    for look_ahead in (0, 1, 2):
-        _check(graph, encoder, encoder.input_dim, look_ahead, exact)
+    for max_future_frames in (0, 1, 2):
+        _check(graph, encoder, encoder.input_dim, max_future_frames, exact)
 
 
-def _check(graph: Any, module: Any, input_dim: int, look_ahead: int, exact: bool) -> None:
+def _check(graph: Any, module: Any, input_dim: int, max_future_frames: int, exact: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         for batch, chunks in _RUNS:
-            ours = theirs = module.init_state(batch, look_ahead)
+            ours = theirs = module.init_state(batch, max_future_frames)
             for groups in chunks:
                 x = torch.randn(batch, GROUP_FRAMES * groups, input_dim, generator=generator)
-                valid = torch.ones(x.shape[:2], dtype=torch.bool)
-                *wanted, ours = module.advance(x, valid, ours)
-                *found, theirs = graph.advance(x, valid, theirs)
-                where = f"L={look_ahead}, {batch} streams, {groups} groups"
-                _compare((*found, theirs), (*wanted, ours), where, exact)
+                wanted, ours = module.step(x, ours)
+                found, theirs = graph.step(x, theirs)
+                where = f"L={max_future_frames}, {batch} streams, {groups} groups"
+                _compare((found, theirs), (wanted, ours), where, exact)
 
 
 def _compare(found: Any, wanted: Any, where: str, exact: bool) -> None:

@@ -1,4 +1,4 @@
-"""Matrix products in 8-bit integers, each row of their input on a scale of its own."""
+"""Quantisation of the matrix products to int8, with dynamic per-row input scales."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-# A processor without VNNI adds pairs of products in 16 bits: 2 x 255 x 64 just fits them.
+# Without VNNI, pairs of products are added in 16 bits, which 2 x 255 x 64 just fits.
 WEIGHT_MAX = 63
 INPUT_MAX = 127  # above and below the zero point 128
 
@@ -24,11 +24,11 @@ _CONSTANTS: dict[str, NDArray[Any]] = {
 
 
 def quantised(path: Path) -> ModelProto:
-    """The graph of a file with its linear layers in int8; all else stays float32.
+    """The graph of a file with its linear layers in int8; the rest stays float32.
 
-    An output column of the weights has one scale, an input row has its own, met as it comes. (The
-    usual dynamic quantisation has one for all rows; then the neighbours in a batch, NaN among them,
-    and the cut into chunks change what a stream says.)
+    Weights: static per-output-channel scales. Activations: dynamic per-row (per-frame) scales. (The
+    usual dynamic quantisation has one scale for all rows; then the other streams of a batch, NaN
+    among them, and the size of the chunks would change the output of a stream.)
     """
     proto = onnx.load(path)
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
@@ -55,7 +55,7 @@ def quantised(path: Path) -> ModelProto:
 
 
 def _quantise(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """`(N, K)` to integers `(K, N)` and the scale of each column `(1, N)`, with the input's."""
+    """`(N, K)` to integers `(K, N)` and per-column scales `(1, N)`, divided by `INPUT_MAX`."""
     largest = np.maximum(np.abs(weight).max(axis=1, keepdims=True), 1e-30)  # (N, 1)
     integers = np.round(weight / largest * WEIGHT_MAX).astype(np.int8)
     scale = (largest / (WEIGHT_MAX * INPUT_MAX)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A model folder or an encoder, written as the ONNX graph of one step."""
+"""Writes the ONNX graph of one step of a model folder or of an encoder."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _STAGES, _INT8_STAGES = 2, 2
 def export_model(path: str | Path, int8: bool = False, report: Report = silent) -> list[Path]:
     """Writes `step.onnx` into a model folder, with `int8` also `step.int8.onnx`; returns the paths.
 
-    The graph is the network's step with any batch, number of groups and look-ahead. Weights stay
-    in `model.safetensors`, to which it refers; only those of int8 are written anew. Before a file
-    gets its name, its answers are compared with those of PyTorch. `report` is told of each stage.
+    The graph takes any batch size, number of groups and look-ahead. It refers to the weights in
+    `model.safetensors`; only those of int8 are written again. Before a file gets its name, its
+    results are compared with those of PyTorch. `report` is called with a line for each stage.
 
     Raises:
         ModelFolderError, ConfigError: as `load_model`.
-        OSError: if a file cannot be written; what was there before is still there.
-        ExportError: if a graph does not answer as PyTorch does.
+        OSError: if a file cannot be written; the old one is then still there.
+        ExportError: if the results of a graph differ from those of PyTorch.
     """
     folder, config = open_folder(path)
     stages = Stages(_STAGES + _INT8_STAGES if int8 else _STAGES, report)
     network = load_network(folder, config)
     outputs = tuple("valid_out" if name == "valid" else name for name in CtcOutput._fields)
-    # A graph takes any look-ahead; what the network was trained for is checked where it is used.
+    # The graph takes any L; whether the network was trained for it is checked in `init_state`.
     parts = network.encoder, network.asr_head, network.st_head
     with replacing(folder / STEP) as temporary:
         temporary.touch()  # before the long part: a folder may be read-only
@@ -62,7 +62,7 @@ def export_model(path: str | Path, int8: bool = False, report: Report = silent) 
     with replacing(folder / INT8) as temporary:
         with stages.stage(f"{INT8}: weights to 8 bits"):
             temporary.write_bytes(sealed(quantised(folder / STEP).SerializeToString()))
-        with stages.stage(f"{INT8}: trying it"):
+        with stages.stage(f"{INT8}: running it"):
             check_network(OnnxNetwork(temporary, config, None), network, exact=False)
     return [folder / STEP, folder / INT8]
 
@@ -73,11 +73,11 @@ def export_encoder(
     """Writes the step of an encoder alone to `path`, with its weights beside it as safetensors.
 
     With `int8` also to a file whose suffix is `.int8.onnx`. Returns the paths of the graphs.
-    `report` is told of each stage.
+    `report` is called with a line for each stage.
 
     Raises:
         OSError: if a file cannot be written.
-        ExportError: if a graph does not answer as PyTorch does.
+        ExportError: if the results of a graph differ from those of PyTorch.
     """
     target = Path(path).absolute()
     stages = Stages(_STAGES + _INT8_STAGES if int8 else _STAGES, report)
@@ -99,13 +99,13 @@ def export_encoder(
     with replacing(smaller) as temporary:
         with stages.stage(f"{smaller.name}: weights to 8 bits"):
             temporary.write_bytes(sealed(quantised(target).SerializeToString()))
-        with stages.stage(f"{smaller.name}: trying it"):
+        with stages.stage(f"{smaller.name}: running it"):
             check_encoder(OnnxEncoder(temporary), encoder, exact=False)
     return [target, smaller]
 
 
 def _describe(proto: ModelProto, kind: str, config: dict[str, Any], weights: str) -> None:
-    """What a reader must know of it, as JSON under one key of the metadata."""
+    """Adds kind, configuration, digests and versions to the metadata, as JSON under one key."""
     about = {
         "kind": kind,
         "config": config,
@@ -118,7 +118,7 @@ def _describe(proto: ModelProto, kind: str, config: dict[str, Any], weights: str
 
 
 def _encoder_config(encoder: ZipformerEncoder) -> dict[str, Any]:
-    """The configuration that `build_encoder` makes this encoder of."""
+    """The configuration from which `build_encoder` makes this encoder."""
     stacks = cast("Sequence[ZipformerStack]", encoder.stacks)
     blocks = [cast("Sequence[ZipformerBlock]", stack.blocks) for stack in stacks]
     first = blocks[0][0]

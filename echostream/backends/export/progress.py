@@ -1,4 +1,4 @@
-"""Where a long export stands: each stage when it begins, while it goes on, and when it ends."""
+"""Progress of a long export: lines at the beginning, during and at the end of each stage."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Report = Callable[[str], None]  # takes a line of text
+Report = Callable[[str], None]  # called with a line of text
 
 TICK_SECONDS = 10.0
 
 
 def silent(line: str) -> None:
-    """Takes no notice."""
+    """A `Report` that drops the line."""
 
 
 class Stages:
-    """The stages of an export, numbered 1 to `total`, told to `report` with the time they take."""
+    """The stages of an export, numbered 1 to `total`, reported with their times."""
 
     def __init__(self, total: int, report: Report) -> None:
         self._total = total
@@ -26,7 +26,7 @@ class Stages:
 
     @contextmanager
     def stage(self, what: str) -> Iterator[None]:
-        """One stage: the block."""
+        """A stage, which lasts as long as the block."""
         self._number += 1
         name = f"[{self._number}/{self._total}] {what}"
         began = time.monotonic()

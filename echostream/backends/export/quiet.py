@@ -1,4 +1,4 @@
-"""Libraries that tell of each node what they did with it, kept silent."""
+"""Silences the exporting libraries, which log a line for each node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No log below an error and no warning, from anybody."""
+    """Disables log records below ERROR, and warnings, in the whole process."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

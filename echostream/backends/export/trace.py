@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -19,39 +19,34 @@ from torch.export import Dim
 from torch.utils import _pytree as pytree
 
 from echostream.backends.export.quiet import quiet
+from echostream.models import EchoStreamModel, ZipformerEncoder
 from echostream.streaming import GROUP_FRAMES, named_leaves
 
 OPSET = 18
-MAX_GROUPS, MAX_BATCH = 64, 4096  # what the tracer is told; a runtime takes any number
+MAX_GROUPS, MAX_BATCH = 64, 4096  # bounds for the tracer; a runtime takes any number
 LARGEST = 80.0  # exp of more would leave float32
 
-# What the graph is drawn from. No size is 0 or 1, which the tracer would take for fixed.
+# Sizes of the example input; torch.export specialises on the sizes 0 and 1.
 _BATCH, _GROUPS = 2, 3
 
 
-class Advancing(Protocol):
-    """`ZipformerEncoder` or `EchoStreamModel`."""
-
-    def init_state(self, batch_size: int, max_future_frames: int | None = None) -> Any:
-        """The state of new streams."""
-
-    def advance(self, x: Tensor, valid: Tensor, state: Any) -> tuple[Any, ...]:
-        """One chunk; the new state comes last."""
-
-
 class _Step(nn.Module):
-    """A module whose `forward` is `advance`, for the tracer."""
+    """A module whose `forward` is the step with a mask, for the tracer."""
 
-    def __init__(self, module: Advancing) -> None:
+    def __init__(self, module: ZipformerEncoder | EchoStreamModel) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, x: Tensor, valid: Tensor, state: Any) -> tuple[Any, ...]:
-        return self.module.advance(x, valid, state)
+        if isinstance(self.module, ZipformerEncoder):
+            return self.module.step_with_mask(x, state, valid)
+        return self.module.step(x, state, valid)
 
 
-def trace_step(module: Advancing, input_dim: int, outputs: tuple[str, ...]) -> ModelProto:
-    """The graph of `module.advance`, with its weights.
+def trace_step(
+    module: ZipformerEncoder | EchoStreamModel, input_dim: int, outputs: tuple[str, ...]
+) -> ModelProto:
+    """The graph of one step of an encoder or a network, with its weights.
 
     Inputs `x` `(batch, 16 * groups, F)`, `valid` `(batch, 16 * groups)` and `state.<field>` for
     each tensor of the state; outputs the names given and `next.<field>`. The initializers have the
@@ -62,7 +57,7 @@ def trace_step(module: Advancing, input_dim: int, outputs: tuple[str, ...]) -> M
     look_ahead = Dim("look_ahead", min=1, max=2)
 
     def dims(leaf: Tensor, shorter: Tensor) -> dict[int, Any]:
-        """An axis that grows with the look-ahead does so by the same amount each time."""
+        """Symbolic sizes; an axis that depends on L grows by the same amount with each L."""
         found: dict[int, Any] = {0: batch}
         for axis, (two, one) in enumerate(zip(leaf.shape, shorter.shape, strict=True)):
             if two != one:
@@ -76,12 +71,12 @@ def trace_step(module: Advancing, input_dim: int, outputs: tuple[str, ...]) -> M
     frames = {0: batch, 1: GROUP_FRAMES * groups}
     names = [name for name, _ in named_leaves(state)]
     x = torch.randn(_BATCH, GROUP_FRAMES * _GROUPS, input_dim)
-    with quiet(), _hurried(), torch.no_grad():
+    with quiet(), _fast_tracing(), torch.no_grad():
         program = torch.onnx.export(
             _Step(module).eval(),
             (x, torch.ones(x.shape[:2], dtype=torch.bool), state),
             dynamo=True,
-            optimize=False,  # `_simplify` does it in a tenth of the time
+            optimize=False,  # `_simplify` does it in 10 % of the time
             opset_version=OPSET,
             verbose=False,
             dynamic_shapes=(frames, frames, pytree.tree_unflatten(shapes, spec)),
@@ -92,14 +87,14 @@ def trace_step(module: Advancing, input_dim: int, outputs: tuple[str, ...]) -> M
         )
         assert program is not None
         _simplify(program.model)
-    # Only now, because an input that comes out as it went in is one value of two names until then.
+    # Renamed only now: before that, an input returned unchanged is one value with two names.
     graph = program.model.graph
     inputs = ["x", "valid", *(f"state.{name}" for name in names)]
     results = [*outputs, *(f"next.{name}" for name in names)]
     for value, name in zip((*graph.inputs, *graph.outputs), (*inputs, *results), strict=True):
         value.name = name
     proto = program.model_proto
-    for node in proto.graph.node:  # where in the sources it comes from
+    for node in proto.graph.node:  # source positions
         del node.metadata_props[:]
     del proto.graph.metadata_props[:]
     for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
@@ -110,11 +105,11 @@ def trace_step(module: Advancing, input_dim: int, outputs: tuple[str, ...]) -> M
 
 
 @contextmanager
-def _hurried() -> Iterator[None]:
-    """Without what takes a third of the time that tracing with symbolic sizes takes.
+def _fast_tracing() -> Iterator[None]:
+    """Disables garbage collection and the fake tensor cache: a third less time for tracing.
 
-    The garbage collector walks through a million nodes that are all in use, and the cache of what
-    an operation gives costs more to fill, with a symbol in each shape, than it saves.
+    The collector would walk over a million live nodes again and again, and with symbolic shapes
+    the cache costs more to fill than it saves.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -127,10 +122,10 @@ def _hurried() -> Iterator[None]:
 
 
 def _simplify(model: ir.Model) -> None:
-    """Folds constants and drops what occurs twice, in place.
+    """Folds constants and removes duplicates, in place.
 
-    The rewriting rules that `optimize=True` also tries on every node find next to nothing here, and
-    ONNX Runtime has its own when it loads the graph.
+    The rewrite rules of `optimize=True` find next to nothing here, and ONNX Runtime applies its own
+    when it loads the graph.
     """
     fold_constants(model)
     for simplification in (
@@ -150,13 +145,13 @@ def _simplify(model: ir.Model) -> None:
 
 def _logaddexp(a: Any, b: Any) -> Any:
     """`log(exp(a) + exp(b))` for a small constant b, exact for any a."""
-    # The Softplus of ONNX Runtime takes five times as long.
+    # The Softplus of ONNX Runtime is 5 times slower.
     rest = op.Exp(b)
     return op.Max(op.Log(op.Add(op.Exp(op.Min(a, op.Constant(value_float=LARGEST))), rest)), a)
 
 
 def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """A Gemm with the weight as it lies in the model folder, which a MatMul would transpose."""
+    """A Gemm with the weight in the layout of the model folder; a MatMul would transpose it."""
     operands = [weight] if bias is None else [weight, bias]
     if len(x.shape) == 2:
         return op.Gemm(x, *operands, transB=1)

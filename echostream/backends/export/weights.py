@@ -1,4 +1,4 @@
-"""Weights that an ONNX graph reads from a safetensors file instead of keeping a copy."""
+"""References from an ONNX graph to weights in a safetensors file, instead of a copy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PREFIX = "module."  # of the wrapper that is traced
 
 
 def refer_to(proto: ModelProto, weights: Path) -> None:
-    """Lets every initializer that is a tensor of `weights`, byte for byte, refer to it.
+    """Makes every initializer that equals a tensor of `weights` refer to it, as external data.
 
-    The file must lie where the graph will lie. ONNX's external data is a file, an offset and a
-    length, and a safetensors file holds each tensor as just that.
+    The file must be in the folder of the graph. External data in ONNX is a file, an offset and a
+    length, and a safetensors file stores each tensor as contiguous bytes.
     """
     data = np.memmap(weights, mode="r")
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")  # after the header's size and header

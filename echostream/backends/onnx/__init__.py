@@ -1,6 +1,6 @@
-"""ONNX Runtime in the place of PyTorch: the step of an exported network or encoder.
+"""The ONNX Runtime back end: the step of an exported network or encoder.
 
-Needs onnxruntime, which `pip install echostream[onnx]` brings, and a graph of `echostream export`.
+Needs onnxruntime (`pip install echostream[onnx]`) and a graph written by `echostream export`.
 """
 
 from echostream.backends.onnx.graph import METADATA, OnnxError

@@ -1,4 +1,4 @@
-"""Fingerprints: of the weights that a graph was exported with, and of the graph itself."""
+"""SHA-256 digests in the metadata of a graph: of the graph and of the weights it refers to."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-UNSEALED = "0" * 64  # what stands for the fingerprint of a graph while it is made
+UNSEALED = "0" * 64  # placeholder for the digest of a graph while it is computed
 _GRAPH = re.compile(rb'"graph_sha256": "([0-9a-f]{64})"')
 _WEIGHTS = re.compile(rb'"weights_sha256": "([0-9a-f]{64})"')
 
 
 class Seal(NamedTuple):
-    """What a graph tells of itself before anything of it is interpreted."""
+    """The digests of a graph, read before the graph is parsed."""
 
     is_intact: bool
     weights_sha256: str
 
 
 def sealed(content: bytes) -> bytes:
-    """A serialised graph with its SHA-256 in its metadata, in its place for that."""
-    places = list(_GRAPH.finditer(content))
-    assert len(places) == 1, "the metadata of a graph hold one place for a seal"
-    start, stop = places[0].span(1)
+    """A serialised graph with `UNSEALED` in its metadata replaced by its SHA-256."""
+    matches = list(_GRAPH.finditer(content))
+    assert len(matches) == 1, "the metadata of a graph hold one digest of the graph"
+    start, stop = matches[0].span(1)
     return content[:start] + _fingerprint(content, start, stop).encode() + content[stop:]
 
 
 def read_seal(path: Path) -> Seal | None:
-    """The seal of a graph; None if the file has none, whatever it is."""
+    """The seal of a graph; None if the file has none."""
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
+        if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             graph = [match.span(1) for match in _GRAPH.finditer(content)]
@@ -40,12 +40,12 @@ def read_seal(path: Path) -> Seal | None:
             if len(graph) != 1 or len(weights) != 1:
                 return None
             start, stop = graph[0]
-            said = content[start:stop].decode()
-            return Seal(_fingerprint(content, start, stop) == said, weights[0])
+            stored = content[start:stop].decode()
+            return Seal(_fingerprint(content, start, stop) == stored, weights[0])
 
 
 def _fingerprint(content: bytes | mmap.mmap, start: int, stop: int) -> str:
-    """SHA-256 of a graph, as if `UNSEALED` stood from `start` to `stop`."""
+    """SHA-256 of a graph with the bytes from `start` to `stop` replaced by `UNSEALED`."""
     found = hashlib.sha256()
     with memoryview(content) as view, view[:start] as before, view[stop:] as after:
         found.update(before)

@@ -16,12 +16,12 @@ from echostream.backends.onnx.digest import read_seal
 from echostream.ranges import check_size, shown
 from echostream.streaming import leaves, map_state, named_leaves
 
-METADATA = "echostream"  # the key under which a graph says what it is
-AGAIN = "`echostream export` writes it anew"
+METADATA = "echostream"  # the key of the metadata of a graph
+AGAIN = "`echostream export` writes it again"
 
 State = TypeVar("State", bound=tuple[Any, ...])
 
-# What ONNX Runtime raises; its exceptions have no base of their own.
+# The exceptions of ONNX Runtime, which have no common base class of their own.
 _FAILURES = (
     runtime.EPFail,
     runtime.Fail,
@@ -59,8 +59,8 @@ class StepGraph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads or torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what is wrong is said by the exception
-        # Both keep memory for later, and neither makes a step faster.
+        options.log_severity_level = 4  # errors come as exceptions
+        # Both cache memory, and neither makes a step faster.
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(
@@ -72,9 +72,9 @@ class StepGraph:
         self._names = [value.name for value in self._session.get_inputs()]
 
     def check_state(self, input_dim: int, state: tuple[Any, ...]) -> None:
-        """Raises `OnnxError` unless the graph takes such frames and such a state, and returns it.
+        """Raises `OnnxError` unless the inputs and outputs of the graph fit frames and state.
 
-        `state` is of one stream; an axis whose size the graph leaves open may have any.
+        `state` is of one stream; a symbolic axis of the graph may have any size.
         """
         wanted = {"x": (1, None, input_dim), "valid": (1, None)}
         wanted |= {f"state.{name}": tuple(leaf.shape) for name, leaf in named_leaves(state)}
@@ -82,8 +82,8 @@ class StepGraph:
         fits = list(found) == list(wanted) and all(
             len(found[name]) == len(shape)
             and all(
-                not isinstance(there, int) or here is None or there == here
-                for there, here in zip(found[name], shape, strict=True)
+                not isinstance(size, int) or wanted_size is None or size == wanted_size
+                for size, wanted_size in zip(found[name], shape, strict=True)
             )
             for name, shape in wanted.items()
         )
@@ -94,7 +94,7 @@ class StepGraph:
             )
 
     def run(self, x: Tensor, valid: Tensor, state: State) -> tuple[list[Tensor], State]:
-        """What the graph makes of one chunk: its outputs, and the next state.
+        """Computes one chunk; the outputs, and the next state.
 
         Raises `OnnxError` if the graph cannot be computed.
         """
@@ -120,9 +120,9 @@ class StepGraph:
             raise OnnxError(
                 f"{self._path}: the metadata `{METADATA}` must be JSON, but are {shown(about)}."
             ) from error
-        said = found.get("kind") if isinstance(found, dict) else None
-        if said != kind or not isinstance(found.get("config"), dict):
-            other = "some other graph" if said is None or said == kind else said
+        stored = found.get("kind") if isinstance(found, dict) else None
+        if stored != kind or not isinstance(found.get("config"), dict):
+            other = "some other graph" if stored is None or stored == kind else stored
             raise OnnxError(
                 f"{self._path} must be the step of an EchoStream {kind}, "
                 f"but is {shown(other)} instead."
@@ -131,7 +131,7 @@ class StepGraph:
 
 
 def _check_seal(path: Path, kind: str) -> None:
-    """Whatever is damaged is refused before it is interpreted."""
+    """Raises `OnnxError` for a damaged file, before it is parsed."""
     if not path.is_file():
         raise OnnxError(f"{path} does not exist; `echostream export` writes it.")
     try:
@@ -144,13 +144,11 @@ def _check_seal(path: Path, kind: str) -> None:
             f"other graph, or damaged, or of an older version; {AGAIN}."
         )
     if not seal.is_intact:
-        raise OnnxError(
-            f"{path} cannot be loaded: it is damaged, for it is not what was written; {AGAIN}."
-        )
+        raise OnnxError(f"{path} cannot be loaded: it is damaged: its digest is wrong; {AGAIN}.")
 
 
 def _reason(error: BaseException) -> str:
-    """One short line of what ONNX Runtime says, without what it quotes of the file."""
+    """The message of ONNX Runtime in one short line, without what it quotes of the file."""
     text = str(error)
     if "xternal data" in text or "external_data" in text:
         return "the weights that it refers to are missing, or too short"

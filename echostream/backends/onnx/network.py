@@ -1,4 +1,4 @@
-"""The network and the encoder in ONNX Runtime, behind the calls that they have in PyTorch."""
+"""The network and the encoder in ONNX Runtime, with the interface that they have in PyTorch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from echostream.config import EncoderConfig, ModelConfig, from_dict
 from echostream.models import CtcOutput
 from echostream.models.build import build_encoder, build_model
 from echostream.models.echostream import ModelState
-from echostream.models.skip_init import without_weights
+from echostream.models.skip_init import skip_init
 from echostream.models.text_decoder import TextDecoder
 from echostream.models.zipformer import EncoderState, check_chunk
 
@@ -21,10 +21,10 @@ STEP, INT8 = "step.onnx", "step.int8.onnx"  # in a model folder
 
 
 class OnnxNetwork:
-    """Encoder and CTC heads in ONNX Runtime, as `EchoStreamModel` for a session.
+    """Encoder and CTC heads in ONNX Runtime; a `Network` like `EchoStreamModel`.
 
-    The text decoder, which is asked a few times a second, stays in PyTorch. States are those of
-    PyTorch, tensor for tensor, so a stream may go from one back end to the other.
+    The text decoder, which runs a few times a second, stays in PyTorch. States are those of
+    PyTorch, tensor for tensor, so a stream can change from one back end to the other.
 
     Raises:
         OnnxError: if the graph is missing, damaged, or not of this kind.
@@ -41,8 +41,8 @@ class OnnxNetwork:
         self.max_future_frames = config.max_future_frames
         self.decoder = decoder
         self.device = torch.device("cpu")
-        with without_weights():
-            self._blank = build_model(config)
+        with skip_init():
+            self._module = build_model(config)
         self._graph.check_state(config.encoder.input_dim, self.init_state(1))
 
     def __reduce__(self) -> NoReturn:
@@ -67,12 +67,18 @@ class OnnxNetwork:
         Raises:
             ValueError: if the network was not trained for L.
         """
-        return self._blank.init_state(batch_size, max_future_frames)
+        return self._module.init_state(batch_size, max_future_frames)
 
-    def advance(self, x: Tensor, valid: Tensor, state: ModelState) -> tuple[CtcOutput, ModelState]:
-        """One chunk of whole groups `(B, 16 g, F)` with its valid mask `(B, 16 g)`."""
-        found, state = self._graph.run(x, valid, state)
-        return CtcOutput(*found), state
+    def step(
+        self, x: Tensor, state: ModelState, valid: Tensor | None = None
+    ) -> tuple[CtcOutput, ModelState]:
+        """As `EchoStreamModel.step`.
+
+        Raises:
+            OnnxError: if the graph cannot be computed.
+        """
+        outputs, state = self._graph.run(x, _all_valid(x) if valid is None else valid, state)
+        return CtcOutput(*outputs), state
 
 
 class OnnxEncoder:
@@ -86,27 +92,27 @@ class OnnxEncoder:
     def __init__(self, path: str | Path, num_threads: int | None = None) -> None:
         self._graph = StepGraph(Path(path), "encoder", num_threads)
         config = from_dict(EncoderConfig, self._graph.about["config"], f"{path}: `config`")
-        with without_weights():
-            self._blank = build_encoder(config)
+        with skip_init():
+            self._module = build_encoder(config)
         self._graph.check_state(config.input_dim, self.init_state(1))
 
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> EncoderState:
         """The state of `batch_size` new streams with look-ahead L, 0 to 2."""
-        return self._blank.init_state(batch_size, max_future_frames)
+        return self._module.init_state(batch_size, max_future_frames)
 
-    def step(self, x: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
-        """Encodes one chunk of whole groups, `(B, 16 g, F)` to `(B, 4 g, D)`.
+    def step(
+        self, x: Tensor, state: EncoderState, valid: Tensor | None = None
+    ) -> tuple[Tensor, EncoderState]:
+        """As `ZipformerEncoder.step`.
 
         Raises:
             ValueError: as the encoder in PyTorch.
+            OnnxError: if the graph cannot be computed.
         """
-        check_chunk(x, state, self._blank.embed.conv.weight)
-        y, _, state = self.advance(x, torch.ones(x.shape[:2], dtype=torch.bool), state)
-        return y, state
+        check_chunk(x, state, self._module.embed.conv.weight)
+        outputs, state = self._graph.run(x, _all_valid(x) if valid is None else valid, state)
+        return outputs[0], state
 
-    def advance(
-        self, x: Tensor, valid: Tensor, state: EncoderState
-    ) -> tuple[Tensor, Tensor, EncoderState]:
-        """`step` with a valid mask in, and the mask of the frames out."""
-        (y, valid), state = self._graph.run(x, valid, state)
-        return y, valid, state
+
+def _all_valid(x: Tensor) -> Tensor:
+    return torch.ones(x.shape[:2], dtype=torch.bool)

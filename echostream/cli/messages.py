@@ -1,4 +1,4 @@
-"""How a command says what went wrong."""
+"""Error messages of the commands, and broken output streams."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 
-def complain(args: argparse.Namespace, message: str) -> None:
-    """One line on standard error, with the name of the command."""
+def print_error(args: argparse.Namespace, message: str) -> None:
+    """Prints a line on standard error, after the name of the command."""
     print(f"echostream {args.command}: {message}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def naming(item: str) -> Iterator[None]:
-    """What is logged in here begins with the item that it is about."""
+def prefix_log(item: str) -> Iterator[None]:
+    """Prefixes log records inside the block with the name of an item."""
     make = logging.getLogRecordFactory()
 
-    def make_named(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    def make_prefixed(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         name = item.replace("%", "%%") if record.args else item
         record.msg = f"{name}: {record.msg}"
         return record
 
-    logging.setLogRecordFactory(make_named)
+    logging.setLogRecordFactory(make_prefixed)
     try:
         yield
     finally:
@@ -36,17 +36,17 @@ def naming(item: str) -> Iterator[None]:
 
 
 def silence_broken_outputs() -> list[str]:
-    """The names of the standard streams that take no more; what is left for them is dropped.
+    """Redirects broken standard streams to the null device; returns their names.
 
-    Python would otherwise complain about them when it ends.
+    Otherwise Python would print an error about them when it ends.
     """
     broken = []
     for name, stream in (("standard output", sys.stdout), ("standard error", sys.stderr)):
         if stream is not None and _is_broken(stream):
             broken.append(name)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
     return broken
 
 
@@ -59,7 +59,7 @@ def _is_broken(stream: TextIO) -> bool:
         descriptor = stream.fileno()
     except OSError:  # not a file: a notebook, a test
         return False
-    # An unbuffered stream keeps nothing that could fail a second time.
+    # For an unbuffered stream a flush does nothing, so the descriptor is polled.
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
