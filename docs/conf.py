@@ -36,18 +36,18 @@ python_maximum_signature_line_length = 72
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
-_OPTIONS = {field.name: field.metadata["help"] for field in dataclasses.fields(SessionConfig)}
 
-
-def _describe_option(
+def _describe_options(
     app: Any, kind: str, name: str, value: Any, options: Any, lines: list[str]
 ) -> None:
-    """Gives the fields of `SessionConfig` their line of help, which is what `--help` prints."""
-    owner, _, field = name.rpartition(".")
-    if owner.endswith("SessionConfig") and field in _OPTIONS:
-        lines[:] = [_OPTIONS[field]]
+    """Gives the fields of `SessionConfig` the lines of help that `--help` prints."""
+    if value is SessionConfig:
+        for field in dataclasses.fields(SessionConfig):
+            choices = ", ".join(map(str, field.metadata["choices"]))
+            allowed = f" (one of {choices})" if choices else ""
+            lines.append(f":param {field.name}: {field.metadata['help']}{allowed}")
 
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
-    app.connect("autodoc-process-docstring", _describe_option)
+    app.connect("autodoc-process-docstring", _describe_options)

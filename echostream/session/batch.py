@@ -32,7 +32,7 @@ class StreamBatch:
 
     `push` only computes features; `step` encodes and decodes the complete groups of all streams and
     returns their words. What comes out of a stream is what `StreamingTranslator` gives for it
-    alone. A server pushes what arrives and calls `step` while `ready` is not empty:
+    alone. A server pushes what arrives and calls `step` while `ready` is not empty::
 
         stream = batch.join()
         batch.push(stream, samples, 16_000)
