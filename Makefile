@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test lint train-demo clean
+.PHONY: help setup demo bench test lint docs audit train-demo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,6 +65,14 @@ test: export OMP_NUM_THREADS := 1
 test: lint ## ruff, mypy and all tests
 	@$(HAS_ESPEAK) || echo "test: libespeak-ng1 is missing: tests in $(or $(ESPEAK_TESTS),no file) will be skipped"
 	@$(BIN)/pytest -n 2 --dist loadfile
+
+docs: export OMP_NUM_THREADS := 1
+docs: $(STAMP) ## the pages of docs/, into out/docs (`make test` builds them as well)
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs out/docs
+	@echo "docs: out/docs/index.html"
+
+audit: $(STAMP) ## look the installed versions up in the list of known vulnerabilities (network)
+	@$(BIN)/pip-audit --local --skip-editable --progress-spinner off
 
 train-demo: $(STAMP) ## train the shipped model anew, into out/train (hours)
 	@$(BIN)/echostream train configs/train/demo-fr-en.yaml

@@ -36,6 +36,8 @@ EVAL = ["matplotlib>=3.8,<4"]
 YAAL = ["OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
 ONNX = ["onnxruntime>=1.20,<2"]
+# On Python 3.10 pip takes Sphinx 8.1 and MyST-Parser 4.
+DOCS = ["sphinx>=8.1,<9.1", "myst-parser>=4,<6", "furo>=2024.8.6"]
 EXPORT = [*ONNX, "torch>=2.6,<2.14", "onnx>=1.17,<2", "onnxscript>=0.5,<0.8"]
 
 setup(
@@ -68,12 +70,15 @@ setup(
         "simulstream": SIMULSTREAM,
         "onnx": ONNX,
         "export": EXPORT,
+        "docs": DOCS,
         "dev": [
             *TRAIN,
             *EVAL,
             *YAAL,
             *SIMULSTREAM,
             *EXPORT,
+            *DOCS,
+            "pip-audit>=2.7,<3",
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",

@@ -1,49 +1,66 @@
-"""What the README says can be done, can be done."""
+"""What the README, the pages of docs/ and the other texts say can be done, can be done."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
 import re
-import shlex
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
+import yaml
+from documents import PAGES, README, ROOT, TEXTS, blocks, command_of, commands
+from simuleval import options
 
+from echostream.agents.options import add_args
 from echostream.cli import _parser, main
-from echostream.evaluation import arguments, long_form
+from echostream.config import from_dict
+from echostream.data.table import read_tsv
+from echostream.evaluation import arguments, long_form, robustness
 from echostream.evaluation.remote import client as remote
+from echostream.training.config import TrainConfig
 
-ROOT = Path(__file__).resolve().parent.parent
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "fr-en-demo" / "README.md"]
-
-
-def commands(path: Path) -> list[str]:
-    """The indented lines of a text, continued ones joined, without comments."""
-    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = re.findall(r"^ {4}(\S.*)$", text, flags=re.MULTILINE)
-    return [re.split(r" {2,}#", line)[0].strip() for line in lines]
+# Programs whose lines are checked below, or which are not ours.
+PROGRAMS = {"echostream", "simuleval", "make", "python", "pip", "bash", "cat"}
+OURS = r"(?:agents|examples|configs|eval|benchmarks|models/fr-en-demo)"
 
 
-def readme_command(program: str) -> list[str]:
-    found = [shlex.split(c) for c in commands(ROOT / "README.md") if c.startswith(program + " ")]
-    assert found, f"the README has no {program} command"
-    return found[0]
+def all_commands(program: str) -> list[list[str]]:
+    return [words for path in TEXTS for words in commands(path) if words[0] == program]
+
+
+def test_every_line_of_a_bash_block_runs_a_program_that_is_checked() -> None:
+    for path in [README, *PAGES]:
+        for words in commands(path):
+            known = words[0] in PROGRAMS or words[0].startswith("simulstream_")
+            assert known, f"{path.name}: {' '.join(words)}"
 
 
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = [c.split()[1] for path in TEXTS for c in commands(path) if c.startswith("make ")]
-    assert named and set(named) <= targets
+    named = {words[1] for words in all_commands("make") if len(words) > 1}
+    assert named >= {"demo", "test", "bench"} and named <= targets
 
 
 def test_paths_named_in_the_texts_exist() -> None:
-    tops = "echostream|agents|eval|tests|configs|models|examples|benchmarks"
+    tops = "echostream|agents|eval|tests|configs|models|examples|benchmarks|docs"
     pattern = rf"[`( ]((?:{tops})/[\w./-]*[\w/])[`), ]"
     for path in TEXTS:
         for name in re.findall(pattern, path.read_text(encoding="utf-8")):
-            assert (ROOT / name).exists(), f"{path.name} names {name}"
+            own = "/res/" in name or name.startswith("models/es-en")  # the reader's
+            assert own or (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+def test_files_that_commands_read_exist() -> None:
+    for path in TEXTS:
+        for program, *words in commands(path):
+            for word in words if program in PROGRAMS else []:
+                if re.match(rf"{OURS}\b", word) and "/res/" not in word:
+                    assert (ROOT / word).exists(), f"{path.name}: {word}"
 
 
 def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,49 +68,111 @@ def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> 
     programs = {
         "curve": lambda words: arguments.parse(words, None),
         "long-form": long_form._parser().parse_args,
+        "robustness": robustness._parser().parse_args,
         "remote": remote._parse,
     }
-    found = [
-        shlex.split(c)[1:] for path in TEXTS for c in commands(path) if c.startswith("echostream ")
-    ]
-    assert {name for name, *_ in found} >= {"translate", "train", *programs}
+    found = [words[1:] for words in all_commands("echostream")]
+    assert {name for name, *_ in found} == {
+        *("translate", "score", "doctor", "train", "corpus", "export"),
+        *programs,
+    }
     for name, *words in found:
         if name in programs:
             programs[name](words)  # exits with 2 if not
-        elif (args := _parser().parse_args([name, *words])).command == "train":
-            assert Path(args.config).is_file()
+        else:
+            _parser().parse_args([name, *words])
+
+
+def test_simuleval_commands_are_understood() -> None:
+    found = all_commands("simuleval")
+    assert len(found) >= 4
+    for _, *words in found:
+        parser = options.general_parser()
+        options.add_evaluator_args(parser)
+        options.add_scorer_args(parser, words)
+        options.add_slurm_args(parser)
+        options.add_dataloader_args(parser, words)
+        add_args(parser)
+        parser.parse_args(words)  # exits with 2 if not
+
+
+def test_simulstream_commands_are_understood() -> None:
+    pytest.importorskip("simulstream")
+    found = [w for path in TEXTS for w in commands(path) if w[0].startswith("simulstream_")]
+    assert len(found) == 3
+    for program, *words in found:
+        (entry,) = importlib.metadata.entry_points(group="console_scripts", name=program)
+        spec = importlib.util.find_spec(entry.module)
+        assert spec is not None and spec.origin is not None
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        for word in words:
+            assert not word.startswith("--") or f'"{word}"' in source, f"{program} {word}"
+
+
+def test_extras_that_are_named_exist() -> None:
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    named = {
+        extra
+        for path in TEXTS
+        for extra in re.findall(r'pip install "?\.\[(\w+)\]', path.read_text(encoding="utf-8"))
+    }
+    assert named >= {"export", "simulstream"}
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/quickstart.md").read_text(), re.MULTILINE)
+    in_setup = set(re.findall(r'^ {8}"(\w+)":', setup, flags=re.MULTILINE))
+    assert named <= in_setup and set(table) == in_setup
 
 
 def test_scripts_that_are_named_are_there() -> None:
-    found = [shlex.split(c) for path in TEXTS for c in commands(path) if c.startswith("python ")]
-    assert [program for _, program, *_ in found if not (ROOT / program).is_file()] == []
+    assert [name for _, name, *_ in all_commands("python") if not (ROOT / name).is_file()] == []
 
 
-def test_python_examples_run(
+def test_flags_in_the_table_of_agents_are_those_of_agents() -> None:
+    parser = ArgumentParser()
+    add_args(parser)
+    page = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`--.*?) \|", page, flags=re.MULTILINE)
+    named = [flag for row in rows for flag in re.findall(r"--[\w-]+", row)]
+    assert len(named) > 8 and set(named) <= parser._option_string_actions.keys()
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)
+def test_python_snippets_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for block in blocks(path, "python"):
+        exec(compile(block, path.name, "exec"), {})
+        printed = capsys.readouterr().out
+        assert bool(printed) is ("print(" in block)
+        for shape in re.findall(r"print\(.*\.shape\)  # \(([\d, ]+)\)", block):
+            assert f"torch.Size([{shape}])" in printed
+
+
+def test_yaml_snippets_are_configurations_of_a_training() -> None:
+    found = blocks(ROOT / "docs" / "train.md", "yaml")
+    assert len(found) == 1
+    from_dict(TrainConfig, yaml.safe_load(found[0]))
+
+
+def test_the_table_in_the_training_page_can_be_read(tmp_path: Path) -> None:
+    (table,) = blocks(ROOT / "docs" / "train.md", "text")
+    path = tmp_path / "train.tsv"
+    path.write_text(table, encoding="utf-8")
+    assert len(read_tsv(path)) == 1
+
+
+def test_translate_prints_what_the_readme_shows(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(ROOT)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 3
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    assert " ms  " in printed
-    assert "torch.Size([2, 250, 512]) torch.Size([2, 4, 512])" in printed
-
-
-def test_translate_prints_the_words_with_their_delays(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(ROOT)
-    recordings = (ROOT / "examples/fr-en/wav_list.txt").read_text().split()[:2]
-    assert main(["translate", "models/fr-en-demo", *recordings]) == 0
-    assert re.search(r"^ +\d+\.\d\d s  \w", capsys.readouterr().out, flags=re.MULTILINE)
+    assert main(command_of(README, "echostream")[1:]) == 0
+    assert capsys.readouterr().out == blocks(README, "text")[0]
 
 
 @pytest.mark.slow
 def test_simuleval_command_works_from_the_repository(tmp_path: Path) -> None:
-    command = readme_command("simuleval")
+    """Its figures are those that the README shows, up to a word that rounding decides."""
+    command = command_of(README, "simuleval")
     command[command.index("--output") + 1] = str(tmp_path / "out")
     program = str(Path(sys.executable).parent / "simuleval")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -103,4 +182,8 @@ def test_simuleval_command_works_from_the_repository(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     references = (ROOT / "examples/fr-en/target.txt").read_text().splitlines()
     assert len((tmp_path / "out" / "instances.log").read_text().splitlines()) == len(references)
-    assert "BLEU" in done.stdout and "LAAL" in done.stdout
+    header, row = (line.split() for line in blocks(README, "text")[1].splitlines())
+    printed = [line.split() for line in done.stdout.splitlines()]
+    assert header in printed
+    found = map(float, printed[printed.index(header) + 1])
+    assert list(found) == pytest.approx([float(value) for value in row], rel=0.02)

@@ -159,13 +159,13 @@ def test_empty_predictions_count_in_the_quality_and_are_said(tmp_path: Path) -> 
     assert "nothing was written for any utterance" in "\n".join(warnings_of(only_silent))
 
 
-def test_empty_references_are_said(tmp_path: Path) -> None:
+def test_empty_references_are_warned_of(tmp_path: Path) -> None:
     """A blank line in a list of references changed BLEU and AL, and nothing said so."""
     lines = [GOOD[0], {**GOOD[1], "reference": " "}, GOOD[2]]
-    said = "\n".join(findings(score_run(write_run(tmp_path, lines), Options())))
-    assert "1 of 3 references are empty" in said
+    printed = "\n".join(warnings_of(score_run(write_run(tmp_path, lines), Options())))
+    assert "1 of 3 references are empty" in printed
     whole = score_run(write_run(tmp_path / "whole", GOOD), Options())
-    assert "references are empty" not in "\n".join(findings(whole))
+    assert "references are empty" not in "\n".join(warnings_of(whole))
 
 
 def test_without_references_there_is_latency_by_the_output_and_no_quality(tmp_path: Path) -> None:

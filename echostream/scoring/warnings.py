@@ -38,7 +38,7 @@ def _of_text(run: RunScores) -> Iterator[str]:
             "they count in the quality and not in the latency."
         )
     if num_blank := sum(
-        entry.reference is not None and not entry.reference.strip() for entry in run.log.entries
+        one.reference is not None and not one.reference.strip() for one in run.log.utterances
     ):
         yield (
             f"{num_blank} of {num} references are empty: each word written for them lowers the "

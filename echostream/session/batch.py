@@ -32,7 +32,7 @@ class StreamBatch:
 
     `push` only computes features; `step` encodes and decodes the complete groups of all streams and
     returns their words. The words of each stream are those of a `StreamingTranslator` of its own. A
-    server pushes samples as they arrive and calls `step` while `ready` is not empty:
+    server pushes samples as they arrive and calls `step` while `ready` is not empty::
 
         stream = batch.join()
         batch.push(stream, samples, 16_000)
