@@ -151,6 +151,16 @@ def test_a_decoder_that_the_model_does_not_have_is_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_look_ahead_that_the_model_was_not_trained_for_is_refused_before_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = Corpus(tmp_path)
+    model = model_folder(tmp_path / "model", 0)
+    assert main(corpus.words("--model-path", model, "--max-future-frames", 0, 9)) == 2
+    message = f"`--max-future-frames` must be among 0, 1, 2 for {model}, but is 9 instead."
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "word", ["--decoding-method", "--writer=decoder", "--stride-n", "--output"]
 )

@@ -112,7 +112,7 @@ def make_setup(args: argparse.Namespace) -> Setup:
             raise InputError(
                 f"`{word}` must not stand after `--`: the sweep gives it to the agent."
             )
-    args.decoding_methods = _methods(args.model_path, args.decoding_methods)
+    args.decoding_methods = _check_model(args)
     if any(":" in method for method in args.decoding_methods) and "--lagging-k1" in args.agent_args:
         raise InputError("`--lagging-k1` must not stand after `--`: `--decoding-methods` sets it.")
     scoring = read_scoring_flags(args.agent_args)
@@ -167,25 +167,29 @@ def words_of(args: argparse.Namespace) -> list[str]:
     return words
 
 
-def _methods(model: Path, configured: Sequence[str] | None) -> list[str]:
-    """The configured decoding methods, or all of the model."""
+def _check_model(args: argparse.Namespace) -> list[str]:
+    """The decoding methods that were given, or all of the model. Raises InputError.
+
+    A folder that is not EchoStream's is left to the agent.
+    """
+    given: list[str] | None = args.decoding_methods
     try:
-        has_decoder = load_config(ModelConfig, model / "config.yaml").decoder_layers > 0
-    except (ConfigError, OSError):  # not an EchoStream model folder: the agent checks its methods
-        return list(configured or [CTC])
-    if configured is None:
-        return list(DECODING_METHODS) if has_decoder else [CTC]
-    if not has_decoder and any(method.partition(":")[0] != CTC for method in configured):
+        config = load_config(ModelConfig, args.model_path / "config.yaml")
+    except (ConfigError, OSError):
+        return list(given or [CTC])
+    if untrained := set(args.max_future_frames) - set(config.max_future_frames):
         raise InputError(
-            f"`--decoding-methods` must be {CTC} for {model}, which has no text decoder, "
-            f"but is {' '.join(configured)} instead."
+            f"`--max-future-frames` must be among {', '.join(map(str, config.max_future_frames))} "
+            f"for {args.model_path}, but is {min(untrained)} instead."
         )
-    return list(configured)
-
-
-def print_error(command: str, message: object) -> None:
-    """Prints an error on standard error, with the name of the command."""
-    print(f"echostream {command}: {message}", file=sys.stderr)
+    if given is None:
+        return list(DECODING_METHODS) if config.decoder_layers else [CTC]
+    if not config.decoder_layers and any(method.partition(":")[0] != CTC for method in given):
+        raise InputError(
+            f"`--decoding-methods` must be {CTC} for {args.model_path}, which has no text decoder, "
+            f"but is {' '.join(given)} instead."
+        )
+    return list(given)
 
 
 def method_and_lagging(text: str) -> str:
