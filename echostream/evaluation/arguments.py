@@ -192,6 +192,11 @@ def _check_model(args: argparse.Namespace) -> list[str]:
     return list(given)
 
 
+def print_error(command: str, message: object) -> None:
+    """Prints an error on standard error, with the name of the command."""
+    print(f"echostream {command}: {message}", file=sys.stderr)
+
+
 def method_and_lagging(text: str) -> str:
     """An argument type: ctc, decoder, or either with a lagging, as in decoder:2."""
     try:
