@@ -43,8 +43,9 @@ class StreamingTranslator:
     The attribute `emission_unit` is word or char; with the option "auto" it is that of the model.
     `joined_text` of the outputs is the text with either.
 
-    A session can be neither pickled nor copied (`TypeError`); a model with the back end torch can.
-    For processes that are forked, see `load_model`.
+    Not thread-safe: one thread at a time. A session can be neither pickled nor copied
+    (`TypeError`); a model with the back end torch can. For processes that are forked, see
+    `load_model`.
 
     Raises:
         ValueError: if the model was not trained for this L, if it has no text decoder and the
