@@ -98,7 +98,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         if self.transcripts.shows:
             self.transcripts.show(
                 states.source_text if new.source else None,
-                states.target_text if new.target else None,
+                states.target_text if new.output else None,
             )
         text = self.text_output(new.output, new.is_first)
         if not states.source_finished:
