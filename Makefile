@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test lint docs audit train-demo clean
+.PHONY: help setup demo bench test lint docs audit lock train-demo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,14 +25,15 @@ help: ## list the targets
 setup: $(STAMP) ## make .venv with the pinned requirements (demo and test do this themselves)
 	@:
 
-$(STAMP): requirements.txt requirements-dev.txt setup.py
+# With HASHES=1 all but torch, whose hash depends on the index it comes from, is checked by its hash.
+$(STAMP): requirements.txt requirements-dev.txt requirements.lock setup.py
 	@[ -n "$(PYTHON)" ] || { echo "setup: needs Python 3.10 to 3.13 as python3.11 or python3, found none"; exit 1; }
 	@echo "setup: $(VENV) with $$($(PYTHON) --version), once"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "setup: $(TORCH)"
 	@$(BIN)/pip install -qq -c requirements.txt $(TORCH)
 	@echo "setup: requirements-dev.txt"
-	@$(BIN)/pip install -qq -r requirements-dev.txt
+	@$(BIN)/pip install -qq $(if $(HASHES),--require-hashes --no-deps -r requirements.lock,-r requirements-dev.txt)
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
 	@$(HAS_ESPEAK) || $(MAKE) -s espeak
 	@touch $@
@@ -50,7 +51,7 @@ espeak:
 demo: export OMP_NUM_THREADS := 1
 demo: $(STAMP) ## the latency-quality curves of the shipped model, into out/demo
 	@$(BIN)/echostream curve --max-future-frames 0 1 \
-		--segment-sizes 320 640 960 --writers ctc decoder:1 --jobs 2 --output out/demo
+		--segment-sizes 320 640 960 --decoding-methods ctc decoder:1 --jobs 2 --output out/demo
 
 bench: export OMP_NUM_THREADS := 1
 bench: $(STAMP) ## speed, memory and start-up against their targets, into out/bench (some minutes)
@@ -73,6 +74,10 @@ docs: $(STAMP) ## the pages of docs/, into out/docs (`make test` builds them as 
 
 audit: $(STAMP) ## look the installed versions up in the list of known vulnerabilities (network)
 	@$(BIN)/pip-audit --local --skip-editable --progress-spinner off
+
+lock: ## requirements.lock, the pinned versions with hashes, from the two requirements files (uv, network)
+	@echo torch | uv pip compile requirements-dev.txt --universal --python-version 3.10 --no-annotate \
+		--custom-compile-command "make lock" --excludes /dev/stdin --generate-hashes -q -o requirements.lock
 
 train-demo: $(STAMP) ## train the shipped model anew, into out/train (hours)
 	@$(BIN)/echostream train configs/train/demo-fr-en.yaml

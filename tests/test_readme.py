@@ -49,7 +49,7 @@ def test_make_targets_exist() -> None:
 def test_paths_named_in_the_texts_exist() -> None:
     tops = "echostream|agents|eval|tests|configs|models|examples|benchmarks|docs"
     pattern = rf"[`( ]((?:{tops})/[\w./-]*[\w/])[`), ]"
-    for path in TEXTS:
+    for path in [path for path in TEXTS if path.stem != "log"]:  # whose entries are of their time
         for name in re.findall(pattern, path.read_text(encoding="utf-8")):
             own = "/res/" in name or name.startswith("models/es-en")  # the reader's
             assert own or (ROOT / name).exists(), f"{path.name} names {name}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from documents import command_of
 from servers import ROOT, environment, free_port, running
 from simulstream.metrics.readers import LogReader
 from tiny_model import SAMPLE_RATE
@@ -187,22 +186,20 @@ def test_clients_of_the_server_at_once_and_in_turn_do_not_hear_each_other(
                 assert client.end() == text_of(folder, wavs[2])
 
 
-def readme_command(program: str) -> list[str]:
-    """A command of the README."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    (line,) = re.findall(rf"^ {{4}}({program} .*)$", text, flags=re.MULTILINE)
-    return shlex.split(line)
+def page_command(program: str) -> list[str]:
+    """A command of the page of docs/ on simulstream."""
+    return command_of(ROOT / "docs" / "simulstream.md", program)
 
 
 def test_the_page_server_hands_out_the_page_and_where_the_websocket_is(tmp_path: Path) -> None:
     """The page is in simulstream's repository and not in its package; here it is one line."""
-    flags = readme_command("simulstream_demo_http_server")[1:]
+    flags = page_command("simulstream_demo_http_server")[1:]
     page = tmp_path / "webdemo"
     page.mkdir()
     (page / "index.html").write_text("the page\n")
     port = free_port()
     config = ROOT / flags[flags.index("--config") + 1]
-    assert readme_command("simulstream_server")[2] == flags[flags.index("--config") + 1]
+    assert page_command("simulstream_server")[2] == flags[flags.index("--config") + 1]
     for flag, value in (("--config", config), ("--port", port), ("--directory", page)):
         flags[flags.index(flag) + 1] = str(value)
     command = [sys.executable, "-m", "simulstream.server.http_server", *flags]
