@@ -114,8 +114,9 @@ def simuleval_words(look_ahead: int, method: str) -> list[str]:
 
 def export_tiny_model(folder: Path) -> Path:
     """A tiny model folder with its graphs."""
-    from echostream.export import export_model
     from tiny_model import make_model_folder
+
+    from echostream.backends.export import export_model
 
     make_model_folder(folder, decoder_layers=1)
     export_model(folder, int8=True)

@@ -143,7 +143,7 @@ def unspaced_run(folder: Path, **network: object) -> TrainConfig:
 
 def test_whole_words_of_text_without_spaces_are_refused(tmp_path: Path) -> None:
     config = unspaced_run(tmp_path, target_emission_unit="char", target_vocab_size=7)
-    with pytest.raises(ConfigError, match=r"`network.tokenizer_type` must be .* the target text"):
+    with pytest.raises(ConfigError, match=r"`tokenizer.type` must be .* the target text"):
         train(config)
 
 

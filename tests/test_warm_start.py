@@ -13,7 +13,7 @@ from echostream.models.ctc import StHead
 from echostream.streaming.clock import GROUP_OUTPUTS
 from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner
-from echostream.training.config import WarmStartConfig
+from echostream.training.config import TextPretrainingConfig
 from echostream.training.losses import ctc_loss
 from echostream.training.pseudo_asr import MISHEARD, Imagined, ImaginedSpeech
 from echostream.training.text_pretraining import warm_start
@@ -97,7 +97,7 @@ def test_training_on_text_lowers_the_loss_on_other_text(imagine: ImaginedSpeech)
         return ctc_loss(output, held_out.lengths, held_out.target, held_out.target_lengths).item()
 
     before = loss()
-    config = WarmStartConfig(steps=60, batch_sentences=16, lr=1e-2)
+    config = TextPretrainingConfig(steps=60, batch_sentences=16, lr=1e-2)
     last = warm_start(head, sentence, imagine, config, 0.1, 1, torch.device("cpu"))
     after = loss()
     assert after < before / 4
@@ -108,7 +108,7 @@ def test_the_same_seed_trains_the_same(imagine: ImaginedSpeech) -> None:
     def trained(seed: int) -> torch.Tensor:
         torch.manual_seed(0)
         head = StHead(16, 2, 32, 1, 16, len(LEXICON) + 2, len(LEXICON) + 2)
-        config = WarmStartConfig(steps=2, batch_sentences=4)
+        config = TextPretrainingConfig(steps=2, batch_sentences=4)
         warm_start(head, sentence, imagine, config, 0.1, seed, torch.device("cpu"))
         return head.project.weight.detach()
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from echostream.models.ctc import BLANK_ID
+from echostream.config import BLANK_ID
 
 NO_ID = -1  # of a frame that is not valid; no token has it
 

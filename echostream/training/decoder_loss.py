@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.models.ctc import BLANK_ID
+from echostream.config import BLANK_ID
 from echostream.models.echostream import CtcOutput
 from echostream.models.text_decoder import BOUNDARY_ID, TextDecoder
 from echostream.streaming.clock import GROUP_OUTPUTS

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.models.ctc import BLANK_ID
+from echostream.config import BLANK_ID
 from echostream.training.example import NO_LABEL
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.models.ctc import BLANK_ID
+from echostream.config import BLANK_ID
 from echostream.streaming.clock import GROUP_OUTPUTS
 from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner, emission_times, place_pieces, split_text

@@ -56,7 +56,7 @@ class Run:
                 f"{self.checkpoints.paths()[-1]} is of a run with {len(places)} workers, "
                 f"but `data.num_workers` is {self.config.data.num_workers}."
             )
-        if restored is None and self.config.warm_start.steps:
+        if restored is None and self.config.text_pretraining.steps:
             self._warm_start()
         with RunLog(self.folder.path, self.config.steps, step) as log:
             if step < self.config.steps:
@@ -120,8 +120,8 @@ class Run:
             data.seed,
             places,
             turn=step % len(places),  # every step so far took one batch from one worker
-            join_probability=data.join_probability,
-            join_utterances=data.join_utterances,
+            join_probability=data.concat_probability,
+            join_utterances=data.concat_utterances,
             nonspeech_probability=data.nonspeech_probability,
             gain_db=self.config.augment.gain_db,
         )
@@ -166,12 +166,12 @@ class Run:
                 config.network.source_emission_unit,
                 config.network.target_emission_unit,
             ),
-            config.warm_start,
+            config.text_pretraining,
             config.loss.align_blank_weight,
             config.data.seed,
             self.trainer.device,
         )
-        logger.info("warm start on text: CTC loss %.3f a piece", loss)
+        logger.info("text pre-training: CTC loss %.3f per token", loss)
 
     def _validate(self, kind: str, step: int, log: RunLog) -> dict[int, Scores]:
         """Scores for each look-ahead; `kind` is "dev" for the weights as they are, or "mean"."""

@@ -9,7 +9,7 @@ import torch
 from tqdm import trange
 
 from echostream.models.ctc import StHead
-from echostream.training.config import WarmStartConfig
+from echostream.training.config import TextPretrainingConfig
 from echostream.training.losses import alignment_loss, ctc_loss
 from echostream.training.pseudo_asr import ImaginedSpeech
 
@@ -24,7 +24,7 @@ def warm_start(
     head: StHead,
     text: Text,
     imagine: ImaginedSpeech,
-    config: WarmStartConfig,
+    config: TextPretrainingConfig,
     align_blank_weight: float,
     seed: int,
     device: torch.device,
@@ -38,7 +38,7 @@ def warm_start(
     optimizer = torch.optim.AdamW(head.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
     loss_now = float("nan")
-    for step in (bar := trange(steps, desc="warm start on text", unit="step")):
+    for step in (bar := trange(steps, desc="text pre-training", unit="step")):
         heard = imagine([text(rng) for _ in range(config.batch_sentences)], rng)
         valid = torch.arange(heard.asr_logits.shape[1])[None] < heard.lengths[:, None]
         x = torch.zeros(*heard.asr_logits.shape[:2], head.dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,16 +13,15 @@ from echostream.device import resolve_device
 from echostream.files import locked
 from echostream.models.build import build_model
 from echostream.models.skip_init import without_weights
+from echostream.text.tokenizer import NUM_SPECIAL_IDS
 from echostream.training.checkpoint import Checkpoints
 from echostream.training.config import TrainConfig
 from echostream.training.folder import CHECKPOINTS, RunFolder
-from echostream.training.prepare import model_config_of, prepare
+from echostream.training.prepare import prepare
 from echostream.training.run import Run
 from echostream.training.run_config import claim
 from echostream.training.sources import open_sources
 from echostream.training.trainer import Trainer
-
-_SMALLEST_VOCABULARY = 3  # blank, unknown and one piece
 
 
 def train(config: TrainConfig) -> Path:
@@ -65,7 +65,8 @@ def train(config: TrainConfig) -> Path:
 
 def _check_network(config: TrainConfig) -> None:
     """Builds the network for nothing, before the tokenizers that it is made for are trained."""
-    smallest = model_config_of(config.network, _SMALLEST_VOCABULARY, _SMALLEST_VOCABULARY)
+    size = NUM_SPECIAL_IDS + 1
+    smallest = dataclasses.replace(config.network, source_vocab_size=size, target_vocab_size=size)
     try:
         with without_weights():
             build_model(smallest)

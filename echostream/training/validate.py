@@ -9,7 +9,7 @@ import sacrebleu
 import torch
 from torch import Tensor
 
-from echostream.models.ctc import BLANK_ID
+from echostream.config import BLANK_ID
 from echostream.models.echostream import CtcOutput, EchoStreamModel
 from echostream.scoring.metrics.wer import word_error_rate
 from echostream.session.decoding import DecodingMethod, make_decoding_method
