@@ -24,7 +24,7 @@ from echostream.training.config import (
     TrainConfig,
 )
 from echostream.training.example import ExampleMaker
-from echostream.training.schedule import alignment_weight, learning_rate
+from echostream.training.losses import alignment_weight, learning_rate
 from echostream.training.trainer import Trainer
 
 

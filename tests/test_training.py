@@ -32,6 +32,7 @@ from echostream.training.config import (
     TokenizerConfig,
     TrainConfig,
 )
+from echostream.training.folder import check_run_config
 from echostream.training.log import RunLog
 from echostream.training.train import train
 
@@ -216,6 +217,23 @@ def test_a_folder_that_was_moved_is_still_that_of_its_run(
     moved = dataclasses.replace(finished, output=str(tmp_path / "moved"))
     train(moved)
     assert_same_weights(moved, finished)
+
+
+def test_a_run_whose_folder_has_the_former_keys_is_resumed(
+    finished: TrainConfig, tmp_path: Path
+) -> None:
+    folder = Path(copytree(finished.output, tmp_path / "run"))
+    content = yaml.safe_load((folder / "train.yaml").read_text())
+    tokenizer = content.pop("tokenizer")
+    content["warm_start"] = content.pop("text_pretraining")
+    content["network"] |= {f"tokenizer_{key}": value for key, value in tokenizer.items()}
+    for key in ("probability", "utterances"):
+        content["data"][f"join_{key}"] = content["data"].pop(f"concat_{key}")
+    (folder / "train.yaml").write_text(yaml.safe_dump(content))
+    check_run_config(folder, finished)
+    other = dataclasses.replace(finished, tokenizer=TokenizerConfig("bpe"))
+    with pytest.raises(ConfigError, match=r"`tokenizer.type` is 'word' there and 'bpe' here"):
+        check_run_config(folder, other)
 
 
 def test_dev_recordings_too_short_for_their_text_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a run needs before its first step: tokenizers, statistics, word alignments, the dev set."""
+"""Preparation of a run: tokenizers, CMVN statistics, word aligner, dev set."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from echostream.training.unspaced import check_spaces
 
 CMVN_UTTERANCES = 300
 ALIGN_SENTENCES = 4000
-ALIGN_PRODUCT = 1_000_000  # words times words: a whole book in a line would take all memory
+ALIGN_PRODUCT = 1_000_000  # source times target words of a pair; longer ones take too much memory
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that is made once for a run."""
+    """Everything that is made once for a run, before its first step."""
 
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
@@ -46,11 +46,11 @@ class Prepared:
 
 
 def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Prepared:
-    """Makes, or finds in `folder`, what the run needs.
+    """Trains the tokenizers and computes the statistics, or loads those in `folder`.
 
     Raises:
-        ConfigError: if the vocabularies cannot have the sizes wanted, the recordings are silent, or
-            no dev utterance can be read and is long enough for its text.
+        ConfigError: if a vocabulary cannot have its size, the recordings are silent, or no dev
+            utterance can be read and is long enough for its text.
     """
     network = config.network
     source_spm, target_spm = folder / SOURCE_SPM, folder / TARGET_SPM
@@ -95,7 +95,7 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
 def _tokenizer(
     path: Path, sentences: list[str], side: str, vocab_size: int, config: TrainConfig
 ) -> Tokenizer:
-    """The tokenizer in `path`, made if it is not there; whole words take as many ids as needed."""
+    """The tokenizer in `path`, trained if there is none; of words, with no more ids than words."""
     if path.exists():
         return Tokenizer.load(path)
     if config.tokenizer.type == "word":
@@ -116,13 +116,13 @@ def _tokenizer(
             allowed = re.search(r"`vocab_size` must be at most (\d+)", str(error))
             if allowed is None or config.tokenizer.type != "word":
                 raise
-            return make(vocab_size=int(allowed[1]))  # the normalisation makes one word of several
+            return make(vocab_size=int(allowed[1]))  # the normalisation makes some words equal
     except ValueError as error:
         raise ConfigError(f"the tokenizer of the {side} text (`network`): {error}") from error
 
 
 def _warn_of_changes(targets: list[str], tokenizer: Tokenizer) -> None:
-    """Says of how many target texts the tokenizer makes others, which the model then writes."""
+    """Warns if the tokenizer changes target texts: the model then writes the changed ones."""
     changed = [t for t in targets if tokenizer.normalize(t) != " ".join(t.split())]
     if changed:
         logger.warning(
@@ -152,7 +152,7 @@ def _dev_set(dev: Speech, count: int, make: ExampleMaker) -> list[Example]:
             examples.append(example)
     if not examples:
         raise ConfigError(f"none of {limit(dev, count)} dev utterances can be used: {tally}")
-    tally.say()
+    tally.log()
     return examples
 
 
@@ -161,7 +161,7 @@ def _statistics(path: Path, speech: Speech) -> GlobalCmvn:
         return GlobalCmvn.load(path)
     frames = []
     for index in range(limit(speech, CMVN_UTTERANCES)):
-        with suppress(AudioError):  # the feed counts them
+        with suppress(AudioError):  # counted by the dataset
             frames.append(fbank(speech.utterance(index).samples))
     if not sum(map(len, frames)):
         raise ConfigError(f"none of the first {CMVN_UTTERANCES} recordings has 10 ms of audio.")
