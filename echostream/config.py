@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from echostream.ranges import check_whole, shown
 from echostream.safe_yaml import YamlError, read_yaml
 
 Config = TypeVar("Config")
 
-EMISSION_UNITS = ("word", "char")  # what text is given out by: see echostream/text/detokenizer.py
+BLANK_ID = 0  # the CTC blank, in every vocabulary
+EMISSION_UNITS = ("word", "char")  # of the written text: see echostream/text/detokenizer.py
 
 
 class ConfigError(ValueError):
@@ -100,48 +101,23 @@ class ModelConfig:
     target_emission_unit: str = "word"
 
     def __post_init__(self) -> None:
-        check_network(self)
-
-
-class NetworkShape(Protocol):
-    """What a model has in common with the network of a training: the keys of `ModelConfig`."""
-
-    @property
-    def encoder(self) -> EncoderConfig:
-        """The encoder, which has checked itself."""
-
-    @property
-    def max_future_frames(self) -> tuple[int, ...]:
-        """The look-aheads L."""
-
-    @property
-    def source_emission_unit(self) -> str:
-        """The unit in which source text is given out."""
-
-    @property
-    def target_emission_unit(self) -> str:
-        """The unit in which target text is given out."""
-
-
-def check_network(config: NetworkShape) -> None:
-    """Raises `ConfigError` naming the key unless all sizes of a network are possible."""
-    _check_ranges(config, _NETWORK_RANGES)
-    if not isinstance(config.encoder, EncoderConfig):
-        raise ConfigError(f"`encoder` must be an EncoderConfig, but is {shown(config.encoder)}.")
-    look_aheads = config.max_future_frames
-    if (
-        not isinstance(look_aheads, tuple)
-        or not look_aheads
-        or any(type(look_ahead) is not int for look_ahead in look_aheads)
-        or not set(look_aheads) <= {0, 1, 2}
-        or len(set(look_aheads)) < len(look_aheads)
-    ):
-        raise ConfigError(
-            f"`max_future_frames` must be some of 0, 1 and 2, each of them once, "
-            f"but is {shown(look_aheads)} instead."
-        )
-    check_emission_unit("source_emission_unit", config.source_emission_unit)
-    check_emission_unit("target_emission_unit", config.target_emission_unit)
+        _check_ranges(self, _NETWORK_RANGES)
+        if not isinstance(self.encoder, EncoderConfig):
+            raise ConfigError(f"`encoder` must be an EncoderConfig, but is {shown(self.encoder)}.")
+        look_aheads = self.max_future_frames
+        if (
+            not isinstance(look_aheads, tuple)
+            or not look_aheads
+            or any(type(look_ahead) is not int for look_ahead in look_aheads)
+            or not set(look_aheads) <= {0, 1, 2}
+            or len(set(look_aheads)) < len(look_aheads)
+        ):
+            raise ConfigError(
+                f"`max_future_frames` must be some of 0, 1 and 2, each of them once, "
+                f"but is {shown(look_aheads)} instead."
+            )
+        check_emission_unit("source_emission_unit", self.source_emission_unit)
+        check_emission_unit("target_emission_unit", self.target_emission_unit)
 
 
 def _check_ranges(config: object, ranges: Mapping[str, tuple[int, int, int]]) -> None:
@@ -160,8 +136,16 @@ def check_emission_unit(key: str, unit: str) -> None:
         )
 
 
-def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "config") -> Config:
+def from_dict(
+    kind: type[Config],
+    values: Mapping[str, Any],
+    where: str = "config",
+    default: Config | None = None,
+) -> Config:
     """A configuration of dataclass `kind` from a mapping of its fields.
+
+    Keys that are not in `values` are those of `default`; without it, the defaults of `kind`. A key
+    of `kind.FORMER_KEYS`, as `{"old.path": "new.path"}`, is read as the key that replaced it.
 
     Raises:
         ConfigError: naming `where` and the key, if a key is unknown or missing, or its value is
@@ -169,6 +153,8 @@ def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "confi
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where} must be a mapping of keys, but is {shown(values)} instead.")
+    if former := vars(kind).get("FORMER_KEYS"):
+        values = _with_new_keys(values, former, where)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields), key=str)
     if unknown:
@@ -176,22 +162,60 @@ def from_dict(kind: type[Config], values: Mapping[str, Any], where: str = "confi
             f"{where}: `{str(unknown[0])[:80]}` is not a key; "
             f"the keys are {', '.join(sorted(fields))}."
         )
-    required = [
-        f.name
-        for f in fields.values()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    defaults = {name: _default_of(f, default) for name, f in fields.items()}
+    missing = [
+        name
+        for name, value in defaults.items()
+        if value is dataclasses.MISSING and name not in values
     ]
-    missing = [name for name in required if name not in values]
     if missing:
         raise ConfigError(f"{where}: `{missing[0]}` is missing.")
     hints = get_type_hints(kind)
-    converted = {
-        key: _convert(hints[key], value, f"{where}: `{key}`") for key, value in values.items()
+    given = {
+        key: _convert(hints[key], value, f"{where}: `{key}`", defaults[key])
+        for key, value in values.items()
     }
     try:
-        return kind(**converted)
+        return kind(**{**defaults, **given})
     except ConfigError as error:  # of the fields together, in `__post_init__`
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _default_of(f: dataclasses.Field[Any], default: object) -> Any:
+    """The value of a field that is not given, `dataclasses.MISSING` if it must be."""
+    if default is not None:
+        return getattr(default, f.name)
+    return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+
+
+def _with_new_keys(values: Mapping[str, Any], former: Mapping[str, str], where: str) -> Any:
+    """A copy in which the value of each former key stands at the path of its new key."""
+    copy = _plain_copy(values)
+    for old, new in former.items():
+        (source, old_key), (target, new_key) = _parent(copy, old), _parent(copy, new)
+        if source is None or target is None or old_key not in source:
+            continue
+        if new_key in target:
+            raise ConfigError(f"{where}: `{old}` is the former name of `{new}`: give one of them.")
+        target[new_key] = source.pop(old_key)
+    return copy
+
+
+def _plain_copy(value: Any) -> Any:
+    return {k: _plain_copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+
+def _parent(values: dict[str, Any], path: str) -> tuple[dict[str, Any] | None, str]:
+    """The mapping that holds the last key of a dotted path, and that key; None if it is no mapping.
+
+    A section that is not there is added, empty.
+    """
+    *sections, key = path.split(".")
+    for name in sections:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            return None, key
+    return values, key
 
 
 def load_config(kind: type[Config], path: str | Path) -> Config:
@@ -219,7 +243,7 @@ def to_dict(config: Any) -> dict[str, Any]:
     return plain
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _convert(hint: Any, value: Any, where: str, default: Any = None) -> Any:
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         for option in get_args(hint):
@@ -229,7 +253,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 continue
         raise ConfigError(f"{where} must be {hint}, but is {shown(value)} instead.")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_dict(hint, value, where)
+        return from_dict(hint, value, where, default if isinstance(default, hint) else None)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} must be a list, but is {shown(value)} instead.")

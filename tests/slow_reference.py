@@ -1,14 +1,16 @@
-"""Attention written from its definition, one query, one head and one key at a time."""
+"""Attention and greedy CTC written from their definitions, one element at a time."""
 
 from __future__ import annotations
 
 import math
+from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from echostream.config import BLANK_ID
 from echostream.modules.attention import CTSelfAttention
 
 Floats = NDArray[np.float64]
@@ -23,6 +25,13 @@ def moved(module: nn.Module, seed: int = 3) -> nn.Module:
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.add_(0.4 * noise)
     return module
+
+
+def greedy_ctc(logits: Tensor, valid: Tensor) -> list[tuple[int, int]]:
+    """Tokens of one stream, `(T, V)` and `(T,)`, each with its first frame of the valid ones."""
+    ids = [int(frame.argmax()) for frame, is_valid in zip(logits, valid, strict=True) if is_valid]
+    runs = [list(run) for _, run in groupby(enumerate(ids), key=lambda pair: pair[1])]
+    return [(run[0][1], run[0][0]) for run in runs if run[0][1] != BLANK_ID]
 
 
 def array(x: Tensor) -> Floats:

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from echostream.training.align import WordAligner, emission_times, place_pieces
+from echostream.training.align import WordAligner, align_pieces_to_frames, emission_times
 
 CORPUS = [
     (source.split(), target.split())
@@ -89,15 +89,19 @@ def first_free_frames(times: list[float], pieces: list[int], rate: float) -> lis
 
 
 def test_each_piece_gets_the_first_free_frame_after_its_word() -> None:
-    assert place_pieces([0.1, 0.1, 0.5], [2, 1, 1], 100, 10.0) == [2, 3, 4, 6]
+    assert align_pieces_to_frames([0.1, 0.1, 0.5], [2, 1, 1], 100, 10.0) == [2, 3, 4, 6]
     rng = random.Random(1)
     for _ in range(100):
         times = sorted(rng.uniform(0, 3) for _ in range(5))
         pieces = rng.choices((1, 2, 3), k=5)
-        assert place_pieces(times, pieces, 1000, 25.0) == first_free_frames(times, pieces, 25.0)
+        assert align_pieces_to_frames(times, pieces, 1000, 25.0) == first_free_frames(
+            times, pieces, 25.0
+        )
 
 
 @pytest.mark.parametrize("num_frames", range(7 - 5, 7 + 6))
-def test_pieces_that_do_not_all_fit_get_no_place_at_all(num_frames: int) -> None:
-    places = place_pieces([0.1, 0.1, 0.5], [2, 1, 1], num_frames, 10.0)  # the last is frame 6
-    assert places == ([2, 3, 4, 6] if num_frames >= 7 else None)
+def test_pieces_that_do_not_all_fit_get_no_frames(num_frames: int) -> None:
+    frames = align_pieces_to_frames(
+        [0.1, 0.1, 0.5], [2, 1, 1], num_frames, 10.0
+    )  # the last is frame 6
+    assert frames == ([2, 3, 4, 6] if num_frames >= 7 else None)

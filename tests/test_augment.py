@@ -26,16 +26,16 @@ def hidden_bins(row: Tensor) -> list[int]:
 @pytest.mark.parametrize("axis", [1, 2])
 def test_one_mask_is_one_band_of_every_width_up_to_the_widest(axis: int) -> None:
     masks = {"bands": (1, 4)} if axis == 2 else {"gaps": (1, 4)}
-    widths, places = set(), set()
+    widths, positions = set(), set()
     for seed in range(60):
         found = augment(torch.ones(8, 12, 12), **masks, seed=seed)
         for row in found if axis == 2 else found.transpose(1, 2):
             bins = hidden_bins(row)
             assert not bins or bins == list(range(bins[0], bins[-1] + 1))
             widths.add(len(bins))
-            places.update(bins)
+            positions.update(bins)
     assert widths == {0, 1, 2, 3, 4}
-    assert places == set(range(12))  # both ends are reached
+    assert positions == set(range(12))  # both ends are reached
 
 
 def test_several_masks_hide_no_more_than_their_widths_together() -> None:
@@ -71,7 +71,7 @@ def test_the_same_seed_hides_the_same_and_another_seed_does_not() -> None:
     assert not torch.equal(first, other)
 
 
-def test_the_rows_of_a_batch_differ_in_the_place_and_in_the_width_of_a_mask() -> None:
+def test_the_rows_of_a_batch_differ_in_the_position_and_in_the_width_of_a_mask() -> None:
     rows = [hidden_bins(row) for row in augment(torch.ones(12, 40, 80), (1, 20))]
     assert len({len(bins) for bins in rows}) > 4
     assert len({bins[0] for bins in rows if bins}) > 4

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from slow_reference import greedy_ctc
 from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import Model, load_model
 from echostream.models import CtcOutput
-from echostream.models.ctc_decode import collapse, init_collapse
 from echostream.session.decoding import DecodingState, NewTokens
 from echostream.session.translator import StreamingTranslator
 
@@ -88,8 +88,9 @@ def in_one_pass(model: Model, samples: Samples, look_ahead: int) -> tuple[Tokens
     with torch.inference_mode():
         output = model.network(frames, torch.tensor([frames.shape[1]]), look_ahead)
     heads = (output.asr_logits, output.st_logits)
-    found = [collapse(logits, output.valid, init_collapse(1)) for logits in heads]
-    return Tokens(*(f[0][0] for f in found)), Tokens(*(f[1][0] for f in found))
+    found = [greedy_ctc(logits[0], output.valid[0]) for logits in heads]
+    tokens = Tokens(*([token for token, _ in head] for head in found))
+    return tokens, Tokens(*([frame for _, frame in head] for head in found))
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])

@@ -18,11 +18,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from echostream.training.batch import Place
+from echostream.training.batch import DatasetPosition
 from echostream.training.checkpoint import Checkpoints
 from echostream.training.checkpoint_file import CheckpointError
 
-PLACES = [Place(3, 7), Place(2, 0)]
+POSITIONS = [DatasetPosition(3, 7), DatasetPosition(2, 0)]
 
 
 class Run:
@@ -50,9 +50,9 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 def test_a_restored_run_goes_on_as_the_one_that_was_saved(tmp_path: Path) -> None:
     first = Run()
     first.train(3)
-    Checkpoints(tmp_path, keep=2).save(3, first.model, first.optimizer, PLACES)
+    Checkpoints(tmp_path, keep=2).save(3, first.model, first.optimizer, POSITIONS)
     second = Run()
-    assert Checkpoints(tmp_path, keep=2).restore(second.model, second.optimizer) == (3, PLACES)
+    assert Checkpoints(tmp_path, keep=2).restore(second.model, second.optimizer) == (3, POSITIONS)
     assert_equal(second.weights(), first.weights())
     for run in (first, second):  # the moments of the optimizer too
         torch.manual_seed(1)
@@ -64,7 +64,7 @@ def test_the_newest_is_restored_and_the_oldest_are_removed(tmp_path: Path) -> No
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=2)
     for step in (8, 9, 10, 100):
         run.train(1)
-        checkpoints.save(step, run.model, run.optimizer, PLACES)
+        checkpoints.save(step, run.model, run.optimizer, POSITIONS)
     assert [path.name for path in checkpoints.paths()] == ["step-0000010.pt", "step-0000100.pt"]
     assert sorted(tmp_path.iterdir()) == checkpoints.paths()
     restored = checkpoints.restore(Run().model, Run().optimizer)
@@ -75,7 +75,7 @@ def test_the_mean_is_that_of_the_weights_that_were_kept(tmp_path: Path) -> None:
     run, checkpoints, history = Run(), Checkpoints(tmp_path, keep=3), []
     for step in range(5):
         run.train(1)
-        checkpoints.save(step, run.model, run.optimizer, PLACES)
+        checkpoints.save(step, run.model, run.optimizer, POSITIONS)
         history.append(run.weights())
     mean = checkpoints.mean_weights()
     for name, value in mean.items():
@@ -102,27 +102,27 @@ class _Bomb:
 
 def test_a_kill_in_the_middle_of_writing_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=1)
-    checkpoints.save(1, run.model, run.optimizer, PLACES)
+    checkpoints.save(1, run.model, run.optimizer, POSITIONS)
     weights = run.weights()
     run.train(1)
-    place = Place(0, _Bomb())  # type: ignore[arg-type]
+    position = DatasetPosition(0, _Bomb())  # type: ignore[arg-type]
     writer = multiprocessing.get_context("fork").Process(
-        target=checkpoints.save, args=(2, run.model, run.optimizer, [place])
+        target=checkpoints.save, args=(2, run.model, run.optimizer, [position])
     )
     writer.start()
     writer.join(timeout=30)
     assert writer.exitcode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2  # the old one, and what the kill has left
     again = Run()
-    assert checkpoints.restore(again.model, again.optimizer) == (1, PLACES)
+    assert checkpoints.restore(again.model, again.optimizer) == (1, POSITIONS)
     assert_equal(again.weights(), weights)
-    checkpoints.save(2, run.model, run.optimizer, PLACES)
+    checkpoints.save(2, run.model, run.optimizer, POSITIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000002.pt"]
 
 
 def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=3)
-    checkpoints.save(1, run.model, run.optimizer, PLACES)
+    checkpoints.save(1, run.model, run.optimizer, POSITIONS)
     (path,) = checkpoints.paths()
     data = path.read_bytes()
     for content in (b"", data[: len(data) // 2], b"not a checkpoint", pickle.dumps({"step": 1})):
@@ -137,7 +137,7 @@ def test_a_checkpoint_more_than_is_kept_has_no_part_in_the_mean(tmp_path: Path) 
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=2)
     for step in (1, 2, 3):
         run.train(1)
-        Checkpoints(tmp_path, keep=9).save(step, run.model, run.optimizer, PLACES)
+        Checkpoints(tmp_path, keep=9).save(step, run.model, run.optimizer, POSITIONS)
     expected = Checkpoints(tmp_path, keep=9)
     checkpoints.paths()[0].rename(tmp_path / "oldest")
     wanted = expected.mean_weights()
@@ -151,7 +151,7 @@ def test_other_files_in_the_folder_are_neither_restored_nor_removed(tmp_path: Pa
     for name in names:
         (tmp_path / name).write_text("mine")
     for step in (1, 9_999_999, 10_000_000):  # the last sorts first as text
-        checkpoints.save(step, run.model, run.optimizer, PLACES)
+        checkpoints.save(step, run.model, run.optimizer, POSITIONS)
     restored = checkpoints.restore(run.model, run.optimizer)
     assert restored is not None and restored[0] == 10_000_000
     assert {path.name for path in tmp_path.iterdir()} == {*names, "step-10000000.pt"}
@@ -236,7 +236,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_reason_and_changes_n
     run, checkpoints = Run(), Checkpoints(tmp_path / "checkpoints", keep=3)
     for step in (1, 2):
         run.train(1)
-        checkpoints.save(step, run.model, run.optimizer, PLACES)
+        checkpoints.save(step, run.model, run.optimizer, POSITIONS)
     path = checkpoints.paths()[-1]
     spoil, reason = UNUSABLE[kind]
     torch.save(spoil(torch.load(path, weights_only=True)), path)
@@ -260,7 +260,7 @@ def test_a_mean_with_a_checkpoint_that_cannot_be_used_is_refused(kind: str, tmp_
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=3)
     for step in (1, 2):
         run.train(1)
-        checkpoints.save(step, run.model, run.optimizer, PLACES)
+        checkpoints.save(step, run.model, run.optimizer, POSITIONS)
     path = checkpoints.paths()[0]
     spoil, reason = UNUSABLE[kind]
     torch.save(spoil(torch.load(path, weights_only=True)), path)
@@ -271,45 +271,45 @@ def test_a_mean_with_a_checkpoint_that_cannot_be_used_is_refused(kind: str, tmp_
 def test_a_mean_over_two_networks_is_refused(tmp_path: Path) -> None:
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=3)
     run.train(1)
-    checkpoints.save(1, run.model, run.optimizer, PLACES)
+    checkpoints.save(1, run.model, run.optimizer, POSITIONS)
     run.model = nn.Linear(4, 2)
-    checkpoints.save(2, run.model, run.optimizer, PLACES)
+    checkpoints.save(2, run.model, run.optimizer, POSITIONS)
     with pytest.raises(CheckpointError, match=r"step-0000002\.pt .*`weight` must have shape"):
         checkpoints.mean_weights()
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=1)
-    checkpoints.save(1, run.model, run.optimizer, PLACES)
+    checkpoints.save(1, run.model, run.optimizer, POSITIONS)
     with torch.no_grad():
         run.model.bias[1] = torch.inf
     with pytest.raises(
         FloatingPointError, match="`bias` of the network is not finite after step 2"
     ):
-        checkpoints.save(2, run.model, run.optimizer, PLACES)
+        checkpoints.save(2, run.model, run.optimizer, POSITIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000001.pt"]
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_and_no_half_file(tmp_path: Path) -> None:
     """The disk is a limit on the size of a file, which ends a write in the same way."""
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=1)
-    checkpoints.save(1, run.model, run.optimizer, PLACES)
+    checkpoints.save(1, run.model, run.optimizer, POSITIONS)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
     try:
         with pytest.raises(OSError, match=r"step-0000002\.pt cannot be written: .*before it stay"):
-            checkpoints.save(2, run.model, run.optimizer, PLACES)
+            checkpoints.save(2, run.model, run.optimizer, POSITIONS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000001.pt"]
-    assert checkpoints.restore(run.model, run.optimizer) == (1, PLACES)
+    assert checkpoints.restore(run.model, run.optimizer) == (1, POSITIONS)
 
 
 def test_any_damage_to_a_checkpoint_is_refused_or_harmless(tmp_path: Path) -> None:
     """Bytes changed, cut off or put in at random: nothing but the documented error."""
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=1)
     run.train(1)
-    checkpoints.save(1, run.model, run.optimizer, PLACES)
+    checkpoints.save(1, run.model, run.optimizer, POSITIONS)
     (path,) = checkpoints.paths()
     whole, rng = path.read_bytes(), random.Random(0)
     refused, end = 0, time.monotonic() + 8

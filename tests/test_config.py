@@ -17,7 +17,7 @@ from echostream.config import (
     load_config,
     to_dict,
 )
-from echostream.training.config import NetworkConfig, TrainConfig
+from echostream.training.config import TextPretrainingConfig, TokenizerConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -194,18 +194,67 @@ def test_a_configuration_survives_the_way_to_disk_and_back(config: Any, tmp_path
         ({"encoder": {"num_layers_per_stack": [1, 2]}}, r"a list of 6 of them, but is \(1, 2\)"),
     ],
 )
-@pytest.mark.parametrize("kind", [ModelConfig, NetworkConfig])
+@pytest.mark.parametrize("section", [None, "network"])
 def test_a_network_that_makes_no_sense_is_refused_when_it_is_read(
-    kind: type[Any], values: dict[str, Any], message: str
+    section: str | None, values: dict[str, Any], message: str
 ) -> None:
+    network = {"source_vocab_size": 3, "target_vocab_size": 3, **values}
     with pytest.raises(ConfigError, match=message):
-        from_dict(kind, {"source_vocab_size": 3, "target_vocab_size": 3, **values})
+        if section is None:
+            from_dict(ModelConfig, network)
+        else:
+            from_dict(TrainConfig, {"output": "out", "steps": 1, section: network})
 
 
 def test_a_network_of_a_training_is_checked_before_anything_is_made(tmp_path: Path) -> None:
     path = write(tmp_path, "output: out\nsteps: 1\nnetwork: {decoder_window: 6}\n")
     with pytest.raises(ConfigError, match=r"some.yaml: `network`: `decoder_window` must be .* 6"):
         load_config(TrainConfig, path)
+
+
+def test_a_section_that_is_given_in_part_keeps_the_rest_of_its_default() -> None:
+    network = {"st_layers": 1, "encoder": {"embed_dim": 64}}
+    found = from_dict(TrainConfig, {"output": "out", "steps": 1, "network": network}).network
+    assert found == ModelConfig(640, 400, EncoderConfig(embed_dim=64), st_layers=1)
+    assert from_dict(Leaf, {"rate": 2}, default=Leaf(size=7)) == Leaf(7, 2.0)
+
+
+def test_former_keys_of_a_training_are_read_as_the_new_ones(tmp_path: Path) -> None:
+    """Configurations and run folders of before are still used."""
+    former = """
+        output: out
+        steps: 1
+        data: {join_probability: 0.4, join_utterances: 3}
+        network: {tokenizer_type: word, tokenizer_sentences: 60000, source_vocab_size: 1000}
+        warm_start: {steps: 5}
+    """
+    config = load_config(TrainConfig, write(tmp_path, former))
+    assert (config.data.concat_probability, config.data.concat_utterances) == (0.4, 3)
+    assert config.tokenizer == TokenizerConfig("word", 60_000)
+    assert config.network == ModelConfig(1000, 400)
+    assert config.text_pretraining == TextPretrainingConfig(steps=5)
+    assert load_config(TrainConfig, write(tmp_path, yaml.safe_dump(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"warm_start": {}, "text_pretraining": {}},
+            "^here: `warm_start` is the former name of `text_pretraining`: give one of them",
+        ),
+        (
+            {"network": {"tokenizer_type": "bpe"}, "tokenizer": {"type": "bpe"}},
+            "^here: `network.tokenizer_type` is the former name of `tokenizer.type`",
+        ),
+        ({"network": {"tokenizer_type": 3}}, "^here: `tokenizer`: `type` must be str, but is 3"),
+        ({"network": 3}, "^here: `network` must be a mapping of keys, but is 3"),
+        ({"tokenizer": 3, "network": {"tokenizer_type": "bpe"}}, "`tokenizer` must be a mapping"),
+    ],
+)
+def test_a_former_key_that_is_wrong_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(TrainConfig, {"output": "out", "steps": 1, **values}, "here")
 
 
 def test_yes_is_no_size_from_python_either() -> None:

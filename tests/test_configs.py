@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from echostream.config import ModelConfig, load_config
+from echostream.config import load_config
 from echostream.models import build_model
 from echostream.simulstream import ProcessorConfig
 from echostream.training.config import TrainConfig
@@ -41,17 +41,7 @@ def test_a_shipped_configuration_can_be_read(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("train/*.yaml")), ids=identify)
 def test_the_network_of_a_training_run_can_be_built(path: Path) -> None:
     network = load_config(TrainConfig, path).network
-    model = ModelConfig(
-        source_vocab_size=network.source_vocab_size,
-        target_vocab_size=network.target_vocab_size,
-        encoder=network.encoder,
-        st_layers=network.st_layers,
-        st_ffn_dim=network.st_ffn_dim,
-        st_left_context=network.st_left_context,
-        max_future_frames=network.max_future_frames,
-        tail_ms=network.tail_ms,
-    )
     with torch.device("meta"):  # the shapes alone
-        built = build_model(model)
+        built = build_model(network)
     assert built.encoder.embed_dim == network.encoder.embed_dim
     assert sum(parameter.numel() for parameter in built.parameters()) > 0

@@ -10,12 +10,12 @@ import pytest
 import soundfile as sf
 from espeak_needed import needs_espeak
 
-from echostream.data.synthetic.corpus import CorpusError, read_tsv, write_corpus
+from echostream.data.synthetic.corpus import CorpusError, write_corpus
 from echostream.data.synthetic.corpus_report import ngrams, report_corpus
 from echostream.data.synthetic.grammar import Grammar, Pair
 from echostream.data.synthetic.grammar_rules import GrammarError
 from echostream.data.synthetic.speech import UNSEEN_VOICES, SyntheticSpeech
-from echostream.data.table import COLUMNS, TableError
+from echostream.data.table import COLUMNS, TableError, read_tsv
 from echostream.files import locked
 from echostream.frontend.audio import AudioError
 

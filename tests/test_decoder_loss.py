@@ -1,4 +1,4 @@
-"""The loss of the decoder: each token with what is heard when the head has counted so far."""
+"""The loss of the text decoder: each token attends to the groups that the policy allows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from echostream.models.echostream import CtcOutput
 from echostream.models.text_decoder import TextDecoder
-from echostream.training.decoder_loss import decoder_loss, horizons
+from echostream.training.losses import decoder_loss, horizons
 
 WIDTH, VOCAB = 8, 6
 
@@ -22,23 +22,23 @@ def output_of(lengths: list[int], num_frames: int, seed: int = 0) -> CtcOutput:
     return CtcOutput(logits, logits, valid, frames)
 
 
-def slow_horizons(ids: list[int], num_tokens: int, lag: int) -> list[int]:
+def slow_horizons(ids: list[int], num_tokens: int, lagging_k1: int) -> list[int]:
     """`ids` are the best ids of the valid frames of one recording."""
     all_groups = -(-len(ids) // 4)
     found = [i for i, token in enumerate(ids) if token and (i == 0 or ids[i - 1] != token)]
-    wanted = range(lag, lag + num_tokens)
+    wanted = range(lagging_k1, lagging_k1 + num_tokens)
     return [found[n] // 4 + 1 if n < len(found) else all_groups for n in wanted]
 
 
-@pytest.mark.parametrize("lag", [0, 1, 3])
+@pytest.mark.parametrize("lagging_k1", [0, 1, 3])
 @pytest.mark.parametrize("num_tokens", [1, 4, 40])
-def test_horizons_are_those_of_a_loop_over_the_frames(num_tokens: int, lag: int) -> None:
+def test_horizons_are_those_of_a_loop_over_the_frames(num_tokens: int, lagging_k1: int) -> None:
     lengths = [1, 4, 5, 27, 28, 29, 32]
     output = output_of(lengths, 33)
-    found = horizons(output.st_logits, output.valid, num_tokens, lag)
+    found = horizons(output.st_logits, output.valid, num_tokens, lagging_k1)
     for row, length in enumerate(lengths):
         ids = output.st_logits[row, :length].argmax(-1).tolist()
-        assert found[row].tolist() == slow_horizons(ids, num_tokens, lag)
+        assert found[row].tolist() == slow_horizons(ids, num_tokens, lagging_k1)
 
 
 def decoder() -> TextDecoder:
@@ -54,14 +54,14 @@ def test_the_loss_is_the_mean_over_all_tokens_and_one_end_a_row() -> None:
     total, count = torch.zeros(()), 0
     for row, text in enumerate(texts):
         alone = CtcOutput(*(f[row : row + 1, : int(output.valid[row].sum())] for f in output))
-        due = horizons(alone.st_logits, alone.valid, len(text) + 1, 1)
+        horizon = horizons(alone.st_logits, alone.valid, len(text) + 1, 1)
         before = torch.tensor([[0, *text]])
-        logits = module(alone.st_frames, alone.valid, before, due)[0]
+        logits = module(alone.st_frames, alone.valid, before, horizon)[0]
         total = total + functional.cross_entropy(
             logits, torch.tensor([*text, 0]), reduction="sum", label_smoothing=0.1
         )
         count += len(text) + 1
-    found = decoder_loss(module, output, tokens, lengths, lag=1, label_smoothing=0.1)
+    found = decoder_loss(module, output, tokens, lengths, lagging_k1=1, label_smoothing=0.1)
     torch.testing.assert_close(found, total / count)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from slow_reference import greedy_ctc
 from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import Model, load_model
 from echostream.models import CtcOutput
-from echostream.models.ctc_decode import collapse, init_collapse
 from echostream.models.text_decoder import BOUNDARY_ID
 from echostream.session.decoding import (
     MAX_EXTRA_TOKENS,
@@ -84,7 +84,7 @@ def slow_decoder(model: Model, output: CtcOutput, config: SessionConfig) -> list
         stop = min(group, num_groups)
         heard = part(output, 0, stop)
         num_asr, num_st = counts = tuple(
-            len(collapse(logits, heard.valid, init_collapse(1))[0][0])
+            len(greedy_ctc(logits[0], heard.valid[0]))
             for logits in (heard.asr_logits, heard.st_logits)
         )
         silent, last = (silent + 1 if counts == last else 0), counts
@@ -247,9 +247,9 @@ def test_a_decoder_that_was_silent_may_speak_when_it_has_heard_more(own_model: M
 def test_a_decoder_that_never_ends_is_stopped(own_model: Model) -> None:
     forbid(own_model, -1e4)
     output = hear(own_model, 4.0)
-    tokens, _, _ = collapse(output.st_logits, output.valid, init_collapse(1))
+    tokens = greedy_ctc(output.st_logits[0], output.valid[0])
     written = write(method_of(own_model), output, [7])
-    assert len(written) == len(tokens[0]) + MAX_EXTRA_TOKENS
+    assert len(written) == len(tokens) + MAX_EXTRA_TOKENS
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)

@@ -10,8 +10,9 @@ import sentencepiece as spm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echostream.config import BLANK_ID
 from echostream.text.detokenizer import CharAssembler, WordAssembler, assemble, join_text
-from echostream.text.tokenizer import BLANK_ID, UNK_ID, Tokenizer
+from echostream.text.tokenizer import UNK_ID, Tokenizer
 
 SENTENCES = [
     "le chat mange la souris",

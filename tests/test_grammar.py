@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from espeak_needed import needs_espeak
+from phonemes import phonemes
 
-from echostream.data.synthetic.espeak import Espeak
 from echostream.data.synthetic.grammar import Grammar, Pair
 from echostream.data.synthetic.grammar_rules import GrammarError
 
@@ -44,22 +44,22 @@ def test_a_french_sentence_has_one_translation(draws: list[Pair]) -> None:
 def test_sentences_that_sound_alike_mean_the_same(draws: list[Pair]) -> None:
     pairs = sorted(set(draws))[::2]
     assert len(pairs) > 20_000
-    spoken = Espeak().phonemes([pair.source for pair in pairs])
+    spoken = phonemes([pair.source for pair in pairs])
     meanings = defaultdict(set)
-    for pair, phonemes in zip(pairs, spoken, strict=True):
-        meanings[sound_of(phonemes)].add(pair.target)
+    for pair, pronunciation in zip(pairs, spoken, strict=True):
+        meanings[sound_of(pronunciation)].add(pair.target)
     assert [texts for texts in meanings.values() if len(texts) > 1] == []
 
 
 @needs_espeak
 def test_the_comparison_by_sound_would_notice_homophones() -> None:
-    one, many, other = Espeak().phonemes(["il mange du pain", "ils mangent du pain", "il part"])
+    one, many, other = phonemes(["il mange du pain", "ils mangent du pain", "il part"])
     assert sound_of(one) == sound_of(many) != sound_of(other)
 
 
-def sound_of(phonemes: str) -> str:
+def sound_of(pronunciation: str) -> str:
     # Stress and the borders of words cannot be relied on by ear.
-    return re.sub(r"[ˈˌ\s\-_]", "", phonemes)
+    return re.sub(r"[ˈˌ\s\-_]", "", pronunciation)
 
 
 def test_nearly_all_sentences_differ(draws: list[Pair]) -> None:

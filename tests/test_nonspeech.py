@@ -1,4 +1,4 @@
-"""Sounds that are not speech, the volume of an utterance, and both in the feed."""
+"""Sounds that are not speech, the volume of an utterance, and both in the dataset."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from echostream.data.utterance import Utterance
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.text.tokenizer import Tokenizer
 from echostream.training.augment import change_volume
-from echostream.training.batch import Batch, Place
+from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.config import AugmentConfig, DataConfig
-from echostream.training.dataset import Feed
+from echostream.training.dataset import BatchDataset
 from echostream.training.example import ExampleMaker
 from echostream.training.loader import load_batches
 
@@ -106,26 +106,26 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> ExampleMaker:
     return ExampleMaker(tokenizer, tokenizer, cmvn, None, tail_ms=0)
 
 
-def feed_of(
+def dataset_of(
     make: ExampleMaker,
     probability: float,
     gain_db: tuple[float, float] = (0.0, 0.0),
-    places: list[Place] | None = None,
+    positions: list[DatasetPosition] | None = None,
     block_size: int = 8,
-    joined: float = 0.5,
-    turn: int = 0,
-) -> Feed:
-    return Feed(
+    concat: float = 0.5,
+    worker_offset: int = 0,
+) -> BatchDataset:
+    return BatchDataset(
         Numbered(),
         make,
         block_size,
         2,
         6.0,
         1,
-        places or [Place(0, 0)],
-        turn,
-        join_probability=joined,
-        join_utterances=3,
+        positions or [DatasetPosition(0, 0)],
+        worker_offset,
+        concat_probability=concat,
+        concat_utterances=3,
         nonspeech_probability=probability,
         gain_db=gain_db,
     )
@@ -136,33 +136,41 @@ def assert_same(found: Batch, expected: Batch) -> None:
         assert np.array_equal(np.asarray(a), np.asarray(b)), f"`{name}` differs"
 
 
-def test_from_every_place_the_feed_goes_on_with_the_batches_that_would_have_come(
+def test_from_every_position_the_dataset_goes_on_with_the_batches_that_would_have_come(
     make: ExampleMaker,
 ) -> None:
-    whole = list(islice(feed_of(make, 0.4, (-30, 12)), 9))
+    whole = list(islice(dataset_of(make, 0.4, (-30, 12)), 9))
     for number, batch in enumerate(whole[:-2]):
-        resumed = islice(feed_of(make, 0.4, (-30, 12), [batch.next_place]), 2)
+        resumed = islice(dataset_of(make, 0.4, (-30, 12), [batch.next_position]), 2)
         for found, expected in zip(resumed, whole[number + 1 :], strict=False):
             assert_same(found, expected)
 
 
 def test_two_workers_go_on_with_the_batches_that_would_have_come(make: ExampleMaker) -> None:
-    places = [Place(0, 0)] * 2
-    whole = list(islice(load_batches(feed_of(make, 0.4, (-30, 12), places), 2), 8))
+    positions = [DatasetPosition(0, 0)] * 2
+    whole = list(islice(load_batches(dataset_of(make, 0.4, (-30, 12), positions), 2), 8))
     for batch in whole[:5]:
-        places[batch.worker] = batch.next_place
-    resumed = load_batches(feed_of(make, 0.4, (-30, 12), places, turn=1), 2)
+        positions[batch.worker] = batch.next_position
+    resumed = load_batches(dataset_of(make, 0.4, (-30, 12), positions, worker_offset=1), 2)
     for found, expected in zip(islice(resumed, 3), whole[5:], strict=True):
         assert_same(found, expected)
 
 
-def test_without_other_sounds_and_gains_the_batches_are_those_of_a_feed_that_knows_neither(
+def test_without_other_sounds_and_gains_the_batches_are_those_without_either_setting(
     make: ExampleMaker,
 ) -> None:
-    plain = Feed(
-        Numbered(), make, 8, 2, 6.0, 1, [Place(0, 0)], join_probability=0.5, join_utterances=3
+    plain = BatchDataset(
+        Numbered(),
+        make,
+        8,
+        2,
+        6.0,
+        1,
+        [DatasetPosition(0, 0)],
+        concat_probability=0.5,
+        concat_utterances=3,
     )
-    for found, expected in zip(islice(feed_of(make, 0.0), 8), islice(plain, 8), strict=True):
+    for found, expected in zip(islice(dataset_of(make, 0.0), 8), islice(plain, 8), strict=True):
         assert_same(found, expected)
 
 
@@ -171,8 +179,8 @@ def test_other_sounds_are_as_frequent_as_asked_and_speech_keeps_its_order(
     make: ExampleMaker, probability: float
 ) -> None:
     size = 120 if probability < 1 else 30
-    feed = feed_of(make, probability, block_size=size, joined=0.0)
-    texts = [make.target_tokenizer.decode(example.target) for example in feed._block(0)]
+    dataset = dataset_of(make, probability, block_size=size, concat=0.0)
+    texts = [make.target_tokenizer.decode(example.target) for example in dataset._block(0)]
     assert [text for text in texts if text] == [f"w{number}" for number in range(size)]
     share = texts.count("") / size
     assert share == pytest.approx(probability, abs=0.1 if probability < 1 else 0)
@@ -180,18 +188,18 @@ def test_other_sounds_are_as_frequent_as_asked_and_speech_keeps_its_order(
         assert texts[1::2] == [""] * size  # each after its utterance
 
 
-def test_joined_with_other_sounds_the_words_keep_their_order(make: ExampleMaker) -> None:
-    examples = list(feed_of(make, 0.5, block_size=60, joined=1.0)._block(0))
+def test_concatenated_with_other_sounds_the_words_keep_their_order(make: ExampleMaker) -> None:
+    examples = list(dataset_of(make, 0.5, block_size=60, concat=1.0)._block(0))
     words = [w for e in examples for w in make.target_tokenizer.decode(e.target).split()]
     assert words == [f"w{number}" for number in range(60)]
     assert all(len(example.frames) >= 16 for example in examples)
 
 
 def test_each_utterance_has_a_volume_of_its_own(make: ExampleMaker) -> None:
-    feed = feed_of(make, 0.0, (-40, 0), block_size=40, joined=0.0)
-    levels = [float(example.frames.mean()) for example in feed._block(0)]
+    dataset = dataset_of(make, 0.0, (-40, 0), block_size=40, concat=0.0)
+    levels = [float(example.frames.mean()) for example in dataset._block(0)]
     plain = [
-        float(e.frames.mean()) for e in feed_of(make, 0.0, block_size=40, joined=0.0)._block(0)
+        float(e.frames.mean()) for e in dataset_of(make, 0.0, block_size=40, concat=0.0)._block(0)
     ]
     drops = np.array(plain) - np.array(levels)
     assert drops.std() > 1 and drops.min() > -0.1 and drops.max() < np.log(10**4) + 0.5

@@ -54,15 +54,6 @@ def test_another_process_makes_the_same_item(grammar: Grammar) -> None:
         assert all(map(same, here, pool.map(make_item, range(4))))
 
 
-@needs_espeak
-def test_the_row_can_be_entered_anywhere(grammar: Grammar) -> None:
-    speech = SyntheticSpeech(grammar, seed=5)
-    row = speech.start_at(7)
-    assert same(next(row), speech.utterance(7))
-    assert same(next(row), speech.utterance(8))
-    assert same(next(iter(speech)), speech.utterance(0))
-
-
 def test_items_differ_by_seed_split_and_index(grammar: Grammar) -> None:
     def texts(seed: int, split: Split) -> list[str]:
         speech = SyntheticSpeech(grammar, seed=seed, split=split)

@@ -16,7 +16,8 @@ import sentencepiece as spm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.text.tokenizer import BLANK_ID, UNK_ID, Tokenizer
+from echostream.config import BLANK_ID
+from echostream.text.tokenizer import UNK_ID, Tokenizer
 
 TEXT = """
     le la les un une chat chien souris maison porte-monnaie l'été aujourd'hui mange dort voit

@@ -24,7 +24,7 @@ from echostream.training.config import (
     TrainConfig,
 )
 from echostream.training.example import ExampleMaker
-from echostream.training.schedule import alignment_weight, learning_rate
+from echostream.training.losses import alignment_weight, learning_rate
 from echostream.training.trainer import Trainer
 
 
@@ -139,7 +139,10 @@ def test_the_weight_of_the_alignments_fades_out(step: int, weight: float) -> Non
         ({"data": {"reuse": 0}}, "`data.reuse` must be at least 1, but is 0 instead"),
         ({"data": {"num_workers": -1}}, "`data.num_workers` must be at least 0"),
         ({"data": {"batch_seconds": 0}}, "`data.batch_seconds` must be positive, but is 0"),
-        ({"warm_start": {"batch_sentences": 0}}, "`warm_start.batch_sentences` must be at least 1"),
+        (
+            {"text_pretraining": {"batch_sentences": 0}},
+            "`text_pretraining.batch_sentences`",
+        ),
         ({"threads": 10**6}, "`threads` must be at most 1024, but is 1000000"),
         ({"data": {"seed": 10**19}}, "`data.seed` must be at most"),
         ({"data": {"block_size": 10**9}}, "`data.block_size` must be at most 1000000"),
@@ -154,10 +157,10 @@ def test_the_weight_of_the_alignments_fades_out(step: int, weight: float) -> Non
         ({"optim": {"lr": -1}}, "`optim.lr` must be at least 0, but is -1.0"),
         ({"optim": {"clip_norm": 0}}, "`optim.clip_norm` must be positive, but is 0.0"),
         ({"augment": {"time_frames": -1}}, "`augment.time_frames` must be at least 0, but is -1"),
-        ({"network": {"tokenizer_type": "char"}}, "one of unigram, bpe, word, but is 'char'"),
+        ({"tokenizer": {"type": "char"}}, "one of unigram, bpe, word, but is 'char'"),
         ({"network": {"tokenizer_normalization": "nfc"}}, "identity, but is 'nfc' instead"),
         ({"network": {"target_vocab_size": 2}}, "`network.target_vocab_size` must be at least 3"),
-        ({"network": {"tokenizer_sentences": 0}}, "`network.tokenizer_sentences` must be at least"),
+        ({"tokenizer": {"sentences": 0}}, "`tokenizer.sentences` must be at least 1"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(values: dict[str, object], message: str) -> None:

@@ -28,8 +28,11 @@ from echostream.training.config import (
     DataConfig,
     LossConfig,
     OptimConfig,
+    TextPretrainingConfig,
+    TokenizerConfig,
     TrainConfig,
 )
+from echostream.training.folder import check_run_config
 from echostream.training.log import RunLog
 from echostream.training.train import train
 
@@ -216,6 +219,23 @@ def test_a_folder_that_was_moved_is_still_that_of_its_run(
     assert_same_weights(moved, finished)
 
 
+def test_a_run_whose_folder_has_the_former_keys_is_resumed(
+    finished: TrainConfig, tmp_path: Path
+) -> None:
+    folder = Path(copytree(finished.output, tmp_path / "run"))
+    content = yaml.safe_load((folder / "train.yaml").read_text())
+    tokenizer = content.pop("tokenizer")
+    content["warm_start"] = content.pop("text_pretraining")
+    content["network"] |= {f"tokenizer_{key}": value for key, value in tokenizer.items()}
+    for key in ("probability", "utterances"):
+        content["data"][f"join_{key}"] = content["data"].pop(f"concat_{key}")
+    (folder / "train.yaml").write_text(yaml.safe_dump(content))
+    check_run_config(folder, finished)
+    other = dataclasses.replace(finished, tokenizer=TokenizerConfig("bpe"))
+    with pytest.raises(ConfigError, match=r"`tokenizer.type` is 'word' there and 'bpe' here"):
+        check_run_config(folder, other)
+
+
 def test_dev_recordings_too_short_for_their_text_are_refused(tmp_path: Path) -> None:
     config = tiny_run(tmp_path)
     for path in tmp_path.glob("u[67].flac"):
@@ -227,26 +247,24 @@ def test_dev_recordings_too_short_for_their_text_are_refused(tmp_path: Path) -> 
 
 def test_a_vocabulary_that_the_text_cannot_fill_is_refused_by_its_side(tmp_path: Path) -> None:
     config = tiny_run(tmp_path)
-    network = dataclasses.replace(
-        config.network, tokenizer_type="unigram", source_vocab_size=20, target_vocab_size=5000
-    )
+    network = dataclasses.replace(config.network, source_vocab_size=20, target_vocab_size=5000)
     with pytest.raises(ConfigError, match=r"target text .*`vocab_size` must be at most \d+"):
-        train(dataclasses.replace(config, network=network))
+        train(dataclasses.replace(config, network=network, tokenizer=TokenizerConfig("unigram")))
 
 
-def test_a_warm_start_comes_before_the_first_step_and_only_then(
+def test_text_pretraining_comes_before_the_first_step_and_only_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_run(tmp_path)
-    warm = dataclasses.replace(config.warm_start, steps=2, batch_sentences=4)
-    config = dataclasses.replace(config, warm_start=warm)
+    text = TextPretrainingConfig(steps=2, batch_sentences=4)
+    config = dataclasses.replace(config, text_pretraining=text)
     revive = kill_after(5, monkeypatch)
     with pytest.raises(Killed):
         train(config)
-    assert "warm start on text" in capfd.readouterr().err
+    assert "text pre-training" in capfd.readouterr().err
     revive()
     train(config)
-    assert "warm start on text" not in capfd.readouterr().err
+    assert "text pre-training" not in capfd.readouterr().err
 
 
 @needs_espeak
@@ -255,9 +273,8 @@ def test_a_run_on_the_grammar_is_spoken_and_aligned_as_it_goes(tmp_path: Path) -
         tiny_run(tmp_path),
         steps=2,
         data=DataConfig(block_size=6, reuse=2, batch_seconds=20, dev_utterances=2),
-        network=dataclasses.replace(
-            tiny_network(), tokenizer_sentences=300, source_vocab_size=900, target_vocab_size=900
-        ),
+        tokenizer=TokenizerConfig("word", sentences=300),
+        network=dataclasses.replace(tiny_network(), source_vocab_size=900, target_vocab_size=900),
         loss=LossConfig(align_steps=10),
     )
     assert load_model(train(config)).source_tokenizer.has_only_words

@@ -20,7 +20,7 @@ from echostream.cli import main
 from echostream.config import ConfigError, to_dict
 from echostream.data.table import COLUMNS
 from echostream.model_folder import load_model
-from echostream.training.config import DataConfig, TrainConfig
+from echostream.training.config import DataConfig, TextPretrainingConfig, TrainConfig
 from echostream.training.log import RunLog
 from echostream.training.train import train
 
@@ -241,14 +241,14 @@ def test_a_folded_case_leaves_a_word_tokenizer_with_fewer_words_than_were_counte
     train(dataclasses.replace(config, steps=1, network=network))
 
 
-def test_a_text_of_signs_that_the_tokenizer_leaves_out_can_be_warmed_up_on(tmp_path: Path) -> None:
+def test_a_text_of_signs_that_the_tokenizer_leaves_out_can_be_pretrained_on(tmp_path: Path) -> None:
     config = tiny_run(tmp_path)
     lines = ["\t".join(COLUMNS)]
     lines += [f"a{n}\tu{n}.flac\t0\t\u200b\t\u200b\t\t0" for n in range(2)]
     table = tmp_path / "train.tsv"
     table.write_text(table.read_text() + "\n".join(lines[1:]) + "\n")
-    warm = dataclasses.replace(config.warm_start, steps=3, batch_sentences=8)
-    train(dataclasses.replace(config, steps=1, warm_start=warm))
+    text = TextPretrainingConfig(steps=3, batch_sentences=8)
+    train(dataclasses.replace(config, steps=1, text_pretraining=text))
 
 
 def test_one_table_may_be_named_without_its_folder(

@@ -282,7 +282,7 @@ def test_an_output_that_is_a_file_is_named(tmp_path: Path, capsys: Capture) -> N
         ("network", {"decoder_window": 6}, "`decoder_window` must be"),
         ("network", {"max_future_frames": [3]}, "`max_future_frames` must be"),
         ("network", {"tail_ms": -10}, "`tail_ms` must be"),
-        ("network", {"tokenizer_type": "letters"}, "`network.tokenizer_type` must be one of"),
+        ("tokenizer", {"type": "letters"}, "`tokenizer.type` must be one of"),
         ("network", {"encoder": {"embed_dim": 10, "num_heads": 3}}, "`embed_dim` must be"),
         ("data", {"dev_tsv": None}, "`train_tsv` and `dev_tsv` must both be given"),
         ("data", {"dev_tsv": "none.tsv"}, "none.tsv"),

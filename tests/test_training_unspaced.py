@@ -18,7 +18,7 @@ from echostream.text.tokenizer import Tokenizer
 from echostream.training.align import WordAligner, split_text
 from echostream.training.config import TrainConfig
 from echostream.training.example import ExampleMaker
-from echostream.training.pseudo_asr import ImaginedSpeech
+from echostream.training.text_pretraining import PseudoPosteriors
 from echostream.training.train import train
 from echostream.training.unspaced import lacks_spaces
 
@@ -73,14 +73,14 @@ def test_the_pieces_of_unspaced_text_are_due_with_their_source_words(
     example = make(Utterance("u", audio, source, target, "", ends))
     assert example is not None and example.target_labels is not None
     assert example.target == tokenizers[1].encode(target)
-    due = {
+    frames = {
         tokenizers[1].surface(int(piece)).strip(): frame / 25
         for frame, piece in enumerate(example.target_labels)
         if piece
     }
-    assert "".join(due) == target
+    assert "".join(frames) == target
     for end, text in zip(ends, ("猫", "る", "魚", "本"), strict=True):
-        assert end < due[next(piece for piece in due if text in piece)] < end + 0.2
+        assert end < frames[next(piece for piece in frames if text in piece)] < end + 0.2
 
 
 def test_without_word_times_there_are_no_labels(
@@ -95,16 +95,16 @@ def test_without_word_times_there_are_no_labels(
     assert example is not None and example.source_labels is example.target_labels is None
 
 
-def test_a_warm_start_imagines_unspaced_text_in_time(
+def test_pseudo_posteriors_spread_unspaced_text_over_its_words(
     pairs: list[tuple[str, str]], tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> None:
-    imagine = ImaginedSpeech(*tokenizers, aligner(pairs, tokenizers), 200, "word", "char")
-    batch = imagine(pairs[:20], random.Random(1))
+    pseudo = PseudoPosteriors(*tokenizers, aligner(pairs, tokenizers), 200, "word", "char")
+    batch = pseudo(pairs[:20], random.Random(1))
     targets = batch.target.split(batch.target_lengths.tolist())
     for row, (_, target) in enumerate(pairs[:20]):
         assert targets[row].tolist() == tokenizers[1].encode(target)
-        due = batch.target_labels[row].gt(0).nonzero()[:, 0]
-        assert due[-1] - due[0] > len(due)  # spread over the words, not in a heap
+        frames = batch.target_labels[row].gt(0).nonzero()[:, 0]
+        assert frames[-1] - frames[0] > len(frames)  # spread over the words, not in a heap
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def unspaced_run(folder: Path, **network: object) -> TrainConfig:
 
 def test_whole_words_of_text_without_spaces_are_refused(tmp_path: Path) -> None:
     config = unspaced_run(tmp_path, target_emission_unit="char", target_vocab_size=7)
-    with pytest.raises(ConfigError, match=r"`network.tokenizer_type` must be .* the target text"):
+    with pytest.raises(ConfigError, match=r"`tokenizer.type` must be .* the target text"):
         train(config)
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from echostream.config import EncoderConfig
+from echostream.config import EncoderConfig, ModelConfig
 from echostream.data.table import COLUMNS
 from echostream.data.utterance import Utterance
 from echostream.training.config import (
     AugmentConfig,
     DataConfig,
     LossConfig,
-    NetworkConfig,
     OptimConfig,
+    TokenizerConfig,
     TrainConfig,
 )
 
@@ -77,13 +77,11 @@ def write_table(path: Path, indices: range) -> Path:
     return path
 
 
-def tiny_network() -> NetworkConfig:
+def tiny_network() -> ModelConfig:
     """All parts of the real network, 16 wide, with a piece for every word."""
-    return NetworkConfig(
+    return ModelConfig(
         source_vocab_size=20,
         target_vocab_size=20,
-        tokenizer_type="word",
-        tokenizer_sentences=100,
         encoder=EncoderConfig(
             embed_dim=16,
             num_heads=2,
@@ -121,6 +119,7 @@ def tiny_run(folder: Path, num_workers: int = 0, seed: int = 1) -> TrainConfig:
             batch_seconds=5,
             seed=seed,
         ),
+        tokenizer=TokenizerConfig(type="word", sentences=100),
         network=tiny_network(),
         loss=LossConfig(align_steps=0),
         optim=OptimConfig(lr=5e-3, warmup_steps=3),

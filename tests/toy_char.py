@@ -34,7 +34,6 @@ def train_unspaced(folder: Path) -> Path:
     config = tiny_run(folder)
     network = dataclasses.replace(
         config.network,
-        tokenizer_type="unigram",
         source_vocab_size=20,
         target_vocab_size=len(characters) + 3,  # blank, unknown, word mark
         target_emission_unit="char",
@@ -46,6 +45,7 @@ def train_unspaced(folder: Path) -> Path:
         steps=200,
         checkpoint_steps=10,
         data=dataclasses.replace(config.data, reuse=1, batch_seconds=12),
+        tokenizer=dataclasses.replace(config.tokenizer, type="unigram"),
         network=network,
         loss=LossConfig(asr=0.3, align_steps=0),
         optim=OptimConfig(lr=2e-2, warmup_steps=10),

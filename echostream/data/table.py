@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple, overload
 
 import numpy as np
-import soxr
 
 from echostream.data.table_text import TableError as TableError
 from echostream.data.table_text import TextNotes, lines_of
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError, FaultyFiles, clean, read_audio
+from echostream.frontend.resample import resample
 from echostream.streaming.clock import SAMPLE_RATE
 
 COLUMNS = (
@@ -125,8 +125,7 @@ class Table(Sequence[Utterance]):
                 "like whole numbers that were written as floats."
             )
         if sample_rate != SAMPLE_RATE:
-            resampled = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
-            samples = np.asarray(resampled, dtype=np.float32)
+            samples = resample(samples, sample_rate)
         return samples
 
 

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.frontend.audio import check_samples
+from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
-HOP_LENGTH = 160
 WINDOW_LENGTH = 400
 NUM_MEL_BINS = 80
 

@@ -7,6 +7,7 @@ import soxr
 from numpy.typing import NDArray
 
 from echostream.frontend.audio import check_samples
+from echostream.streaming.clock import SAMPLE_RATE
 
 
 class StreamingResampler:
@@ -19,7 +20,7 @@ class StreamingResampler:
     samples are split into pushes, to the bit. With equal rates, samples are not changed.
     """
 
-    def __init__(self, source_rate: int, target_rate: int = 16_000) -> None:
+    def __init__(self, source_rate: float, target_rate: float = SAMPLE_RATE) -> None:
         for name, rate in (("source_rate", source_rate), ("target_rate", target_rate)):
             if rate <= 0:
                 raise ValueError(
@@ -60,7 +61,7 @@ class StreamingResampler:
 
 
 def resample(
-    samples: NDArray[np.floating], source_rate: int, target_rate: int = 16_000
+    samples: NDArray[np.floating], source_rate: float, target_rate: float = SAMPLE_RATE
 ) -> NDArray[np.float32]:
     """A whole recording at another rate: (S,) -> (round(S * target_rate / source_rate),)."""
     stream = StreamingResampler(source_rate, target_rate)

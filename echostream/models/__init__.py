@@ -1,7 +1,7 @@
 """The encoder, the CTC heads, and the network made of them."""
 
+from echostream.config import BLANK_ID
 from echostream.models.build import build_encoder, build_model
-from echostream.models.ctc import BLANK_ID
 from echostream.models.echostream import CtcOutput, EchoStreamModel, ModelState
 from echostream.models.zipformer import EncoderOutput, EncoderState, ZipformerEncoder
 

@@ -15,8 +15,6 @@ from echostream.modules.transformer import TransformerLayer
 from echostream.ranges import check_size
 from echostream.streaming.clock import GROUP_OUTPUTS
 
-BLANK_ID = 0
-
 
 class AsrHead(nn.Module):
     """CTC head for the source text: one linear layer, `(B, T, D)` to logits `(B, T, V)`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echostream.models.ctc import BLANK_ID
+from echostream.config import BLANK_ID
 from echostream.modules.attention import AttentionState
 from echostream.modules.cross_attention import EncoderContext
 from echostream.modules.decoder_layer import DecoderLayer

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import sentencepiece as spm
 
+from echostream.config import BLANK_ID
 from echostream.files import write_whole
 
-BLANK_ID = 0
 UNK_ID = 1
+NUM_SPECIAL_IDS = 2  # blank, unknown
 BLANK_PIECE = "<blank>"
 UNK_SURFACE = "⁇"
 MODEL_TYPES = ("unigram", "bpe", "word")

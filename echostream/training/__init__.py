@@ -1,1 +1,1 @@
-"""Training: multi-task CTC on speech, made fresh or read from disk."""
+"""Training: multi-task CTC on synthetic speech or on recordings from disk."""

@@ -1,6 +1,6 @@
-"""When the target words can be said: IBM model 1 on the text, word times from the speech.
+"""When each target word can be translated: IBM model 1 on the text, word times from the speech.
 
-In a text without spaces, the pieces of its tokenizer take the place of the words.
+In a text without spaces, the pieces of its tokenizer are aligned instead of words.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Pairs = Sequence[tuple[list[str], list[str]]]
 def split_text(
     text: str, tokenizer: Tokenizer, emission_unit: str
 ) -> tuple[list[str], list[list[int]]]:
-    """What a text is aligned by, and the ids of each: its words, or without spaces its pieces."""
+    """The aligned parts of a text with the ids of each: words, or pieces of text without spaces."""
     if emission_unit == "word":
         words = text.split()
         return words, [tokenizer.encode(word) for word in words]
@@ -24,10 +24,10 @@ def split_text(
     pieces: list[list[int]] = [[]]
     for index in tokenizer.encode(text):
         pieces[-1].append(index)
-        if shown := tokenizer.surface(index).strip():
-            texts.append(shown)
+        if surface := tokenizer.surface(index).strip():
+            texts.append(surface)
             pieces.append([])
-    # A word mark alone belongs to the piece after it, or at the end to the one before.
+    # A lone word mark is added to the piece after it, at the end of the text to the one before.
     rest = pieces.pop()
     if pieces:
         pieces[-1] += rest
@@ -35,11 +35,11 @@ def split_text(
 
 
 class WordAligner:
-    """IBM model 1: the probability that a source word yields a target word.
+    """IBM model 1: the probability of a target word given a source word.
 
     Brown et al. 1993, section 4.1. A target word is aligned with the source word of the sentence
-    that most likely yields it, the first of them if several do. A target word that was in no
-    sentence of `pairs` is aligned with the first word.
+    under which it is most probable, the first one of several. A target word that is in no sentence
+    of `pairs` is aligned with the first word.
     """
 
     def __init__(self, pairs: Pairs, iterations: int = 6) -> None:
@@ -70,7 +70,7 @@ def _expectation_maximisation(pairs: Pairs, iterations: int) -> dict[tuple[str, 
 
 
 def emission_times(alignment: Iterable[int], source_ends: Sequence[float]) -> list[float]:
-    """When each target word can be said: when its source word, and all before it, are out."""
+    """The time of each target word: the end of its source word, or of a later one before it."""
     times: list[float] = []
     latest = 0.0
     for position in alignment:
@@ -79,12 +79,12 @@ def emission_times(alignment: Iterable[int], source_ends: Sequence[float]) -> li
     return times
 
 
-def place_pieces(
+def align_pieces_to_frames(
     times: Sequence[float], pieces: Sequence[int], num_frames: int, rate: float
 ) -> list[int] | None:
-    """The frame of each piece: the first free one after its word's time, in order.
+    """The frame of each piece: the first free one after the time of its word, in order.
 
-    `pieces` are the numbers of pieces of the words. None if they do not all fit into `num_frames`.
+    `pieces` are the numbers of pieces of the words. None if they need more than `num_frames`.
     """
     frames: list[int] = []
     free = 0

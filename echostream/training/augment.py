@@ -12,7 +12,7 @@ from echostream.data.utterance import Utterance
 
 
 def change_volume(utterance: Utterance, gain_db: float) -> Utterance:
-    """The utterance as 16 bits hold it when it is recorded louder or quieter: clipped, rounded."""
+    """The utterance amplified by `gain_db`, clipped to [-1, 1] and rounded to 16 bits."""
     if gain_db == 0:
         return utterance
     samples = np.clip(utterance.samples * np.float32(10 ** (gain_db / 20)), -1, 1)
@@ -28,22 +28,22 @@ def spec_augment(
     time_frames: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Frames `(B, T, F)` with random bands of bins and of frames set to the mean, zero.
+    """Frames `(B, T, F)` with random bands of bins and of frames set to zero, the mean.
 
     Each mask is 0 to `frequency_bins` bins or 0 to `time_frames` frames wide; each row has its own.
     Park et al. 2019 (arXiv:1904.08779).
     """
-    hidden = torch.zeros(frames.shape, dtype=torch.bool)
+    masked = torch.zeros(frames.shape, dtype=torch.bool)
     for axis, count, widest in ((2, frequency_masks, frequency_bins), (1, time_masks, time_frames)):
         for _ in range(count):
-            hidden |= _band(frames.shape, axis, widest, generator)
-    return frames.masked_fill(hidden.to(frames.device), 0.0)
+            masked |= _band(frames.shape, axis, widest, generator)
+    return frames.masked_fill(masked.to(frames.device), 0.0)
 
 
 def _band(shape: torch.Size, axis: int, widest: int, generator: torch.Generator) -> Tensor:
     size = shape[axis]
     width = torch.randint(0, min(widest, size) + 1, (shape[0], 1), generator=generator)
     start = (torch.rand(shape[0], 1, generator=generator) * (size - width + 1)).long()
-    place = torch.arange(size)[None]
-    band = (place >= start) & (place < start + width)  # (B, size)
+    index = torch.arange(size)[None]
+    band = (index >= start) & (index < start + width)  # (B, size)
     return band[:, None, :] if axis == 2 else band[:, :, None]

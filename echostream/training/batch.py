@@ -14,8 +14,8 @@ from echostream.streaming.clock import OUTPUT_STRIDE
 from echostream.training.example import NO_LABEL, Example
 
 
-class Place(NamedTuple):
-    """Where the feed of one worker stands: the round, and the batches of it already given."""
+class DatasetPosition(NamedTuple):
+    """How far one worker has read the dataset: the round, and its batches so far."""
 
     round: int
     batch: int
@@ -30,16 +30,16 @@ class Batch(NamedTuple):
     source_lengths: Tensor  # (B,)
     target: Tensor
     target_lengths: Tensor
-    source_labels: Tensor  # (B, T') piece due at each frame, blank elsewhere, -1 where unknown
+    source_labels: Tensor  # (B, T') piece of each frame, blank elsewhere, -1 where unknown
     target_labels: Tensor
     worker: int
-    next_place: Place  # where the worker's feed goes on after this batch
+    next_position: DatasetPosition  # of the worker, after this batch
 
 
 def collate(
     examples: Sequence[Example],
     worker: int = 0,
-    next_place: Place = Place(0, 0),  # noqa: B008
+    next_position: DatasetPosition = DatasetPosition(0, 0),  # noqa: B008
 ) -> Batch:
     """One padded batch."""
     num_frames = max(len(e.frames) for e in examples)
@@ -56,12 +56,12 @@ def collate(
         _pad_labels([e.source_labels for e in examples], num_frames // OUTPUT_STRIDE),
         _pad_labels([e.target_labels for e in examples], num_frames // OUTPUT_STRIDE),
         worker,
-        next_place,
+        next_position,
     )
 
 
 def _ids(rows: Sequence[Sequence[int]]) -> Tensor:
-    # A batch may have no text at all, and a tensor of nothing is one of floats by default.
+    # A batch may have no text at all, and an empty tensor has the type float by default.
     return torch.tensor([index for row in rows for index in row], dtype=torch.long)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: everything that is needed to go on exactly, and the mean of the last."""
+"""Checkpoints of a run, for exact resume, and the mean of the last ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from echostream.files import remove_unfinished, replacing
-from echostream.training.batch import Place
+from echostream.training.batch import DatasetPosition
 from echostream.training.checkpoint_file import (
     CheckpointError,
     check_like,
@@ -24,16 +24,16 @@ _NAME = re.compile(r"step-(\d+)\.pt")
 class Checkpoints:
     """The checkpoints in a folder, `step-0001200.pt`; the last `keep` stay.
 
-    A checkpoint has the weights, the optimizer, the step and the places of the feed. It is written
-    under a temporary name and renamed, so a kill leaves the one before. Other files in the folder
-    are left alone.
+    A checkpoint has the weights, the optimizer, the step and the positions in the dataset (under
+    the key `places`). It is written under a temporary name and renamed, so a killed run leaves the
+    one before. Other files in the folder are not touched.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
         folder.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(folder)  # of a killed run: whoever saves here holds the folder's lock
+        remove_unfinished(folder)  # of a killed run: the caller holds the folder's lock
 
     def paths(self) -> list[Path]:
         """All checkpoints, the oldest first."""
@@ -47,7 +47,11 @@ class Checkpoints:
         return self.paths()[-self.keep :]
 
     def save(
-        self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, places: list[Place]
+        self,
+        step: int,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        positions: list[DatasetPosition],
     ) -> None:
         """Writes the checkpoint of a step and removes the oldest ones.
 
@@ -60,7 +64,7 @@ class Checkpoints:
             if value.is_floating_point() and not value.isfinite().all():
                 raise FloatingPointError(
                     f"`{name}` of the network is not finite after step {step}, which is not saved; "
-                    "the last checkpoint is sound."
+                    "the last checkpoint is valid."
                 )
         self.folder.mkdir(parents=True, exist_ok=True)  # it may have been removed
         path = self.folder / f"step-{step:07d}.pt"
@@ -68,12 +72,12 @@ class Checkpoints:
             "step": step,
             "model": weights,
             "optimizer": optimizer.state_dict(),
-            "places": [list(place) for place in places],
+            "places": [list(position) for position in positions],
         }
         try:
             with replacing(path) as temporary:
                 torch.save(content, temporary)
-        except (OSError, RuntimeError) as error:  # PyTorch's writer has no errors of its own
+        except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError
             raise OSError(
                 f"{path} cannot be written: {reason_of(error, self.folder)}. The checkpoints "
                 "before it stay, and the run goes on from the last one."
@@ -84,8 +88,8 @@ class Checkpoints:
 
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[int, list[Place]] | None:
-        """Loads the newest checkpoint; its step and places, or None if there is none.
+    ) -> tuple[int, list[DatasetPosition]] | None:
+        """Loads the newest checkpoint; its step and positions, or None if there is none.
 
         Raises:
             CheckpointError: naming the file, the reason and what to do, if it cannot be used; the
@@ -107,7 +111,7 @@ class Checkpoints:
             ) from error
         model.load_state_dict(content.weights)
         optimizer.load_state_dict(state)
-        return content.step, [Place(*place) for place in content.places]
+        return content.step, [DatasetPosition(*position) for position in content.positions]
 
     def mean_weights(self) -> dict[str, Tensor]:
         """The mean of the weights of the newest `keep` checkpoints.

@@ -1,4 +1,4 @@
-"""One checkpoint file, read without trust: it may be cut, foreign, or of another network."""
+"""Validated reading of a checkpoint file: it may be cut off, foreign, or of another network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-# What reading a file that is no checkpoint was seen to end in.
+# Errors that PyTorch and zipfile were seen to raise for files that are no checkpoints.
 _UNREADABLE = (
     RuntimeError,
     EOFError,
@@ -32,20 +32,20 @@ _UNREADABLE = (
 )
 _KEYS = {"step": int, "model": Mapping, "optimizer": Mapping, "places": list}
 _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
-_LOW_SPACE = 1 << 20  # bytes; less than this on a disk is none
+_LOW_SPACE = 1 << 20  # bytes; a disk with less counts as full
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says why."""
+    """A checkpoint that cannot be used; the message gives the reason."""
 
 
 class Content(NamedTuple):
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
 
     step: int
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]
-    places: list[list[int]]
+    positions: list[list[int]]  # of the workers in the dataset
 
 
 def read_checkpoint(path: Path) -> Content:
@@ -74,11 +74,11 @@ def read_checkpoint(path: Path) -> Content:
     if found["step"] < 0:
         raise CheckpointError(f"its `step` is {found['step']}")
     _check_finite("model", found["model"])
-    for place in found["places"]:
+    for position in found["places"]:
         if not (
-            isinstance(place, list)
-            and len(place) == 2
-            and all(type(number) is int and number >= 0 for number in place)
+            isinstance(position, list)
+            and len(position) == 2
+            and all(type(number) is int and number >= 0 for number in position)
         ):
             raise CheckpointError("its `places` must be pairs of numbers from 0 on")
     return Content(found["step"], dict(found["model"]), dict(found["optimizer"]), found["places"])
@@ -123,7 +123,7 @@ def read_optimizer(found: Mapping[str, Any], optimizer: torch.optim.Optimizer) -
         raise CheckpointError("its `optimizer` has moments of parameters that there are not")
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     for number, parameter in zip(numbers, parameters, strict=True):
-        if number not in state:  # a parameter that no loss has reached
+        if number not in state:  # a parameter without a gradient so far
             continue
         moments = state[number]
         if not isinstance(moments, Mapping) or moments.keys() != _MOMENTS:
@@ -142,7 +142,7 @@ def read_optimizer(found: Mapping[str, Any], optimizer: torch.optim.Optimizer) -
 
 
 def reason_of(error: BaseException, folder: Path) -> str:
-    """Why a file could not be written: PyTorch hides the reason behind an error of its own."""
+    """The reason why a file could not be written, which PyTorch's own error hides."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
@@ -156,9 +156,9 @@ def reason_of(error: BaseException, folder: Path) -> str:
 
 
 def _check_archive(path: Path) -> None:
-    """A checkpoint is an uncompressed zip; anything else could ask for any amount of memory.
+    """Raises CheckpointError unless the file is an uncompressed zip with valid check sums.
 
-    The check sums are compared here, because PyTorch does not and would load changed weights.
+    A compressed one could need any amount of memory, and PyTorch does not compare the check sums.
     """
     try:
         with zipfile.ZipFile(path) as archive:

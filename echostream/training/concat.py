@@ -1,4 +1,4 @@
-"""Utterances joined to one stream, so that training knows what follows the end of a sentence."""
+"""Utterances concatenated to one example, so that the network is trained on sentence boundaries."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from echostream.streaming.clock import GROUP_FRAMES, OUTPUT_STRIDE
 from echostream.training.example import Example
 
 
-def join(examples: Sequence[Example], cuts: Sequence[int]) -> Example:
+def concatenate(examples: Sequence[Example], cuts: Sequence[int]) -> Example:
     """One example of several, in order.
 
-    `cuts` are fbank frames to take off the end of each but the last, where its closing silence is;
-    never the frames up to the last piece that is due. Each then fills whole groups, the last one
-    with its last frame repeated, so that the labels of the next keep their places.
+    `cuts` are fbank frames to remove from the closing silence of each but the last; frames up to
+    the last labelled piece are kept. Each example is then padded to whole groups with its last
+    frame, so that the labels of the next one stay at their frames.
     """
     parts = [*(_cut(e, cut) for e, cut in zip(examples, cuts, strict=False)), examples[-1]]
     return Example(
         np.concatenate([e.frames for e in parts]),
         [piece for e in parts for piece in e.source],
         [piece for e in parts for piece in e.target],
-        _joined([e.source_labels for e in parts]),
-        _joined([e.target_labels for e in parts]),
+        _concatenate_labels([e.source_labels for e in parts]),
+        _concatenate_labels([e.target_labels for e in parts]),
     )
 
 
 def _cut(example: Example, cut: int) -> Example:
-    due = [OUTPUT_STRIDE * _last_due(e) for e in (example.source_labels, example.target_labels)]
-    size = max(1, len(example.frames) - cut, *due)
+    num_labels = max(_num_labels(example.source_labels), _num_labels(example.target_labels))
+    size = max(1, len(example.frames) - cut, OUTPUT_STRIDE * num_labels)
     frames = example.frames[:size]
     frames = np.pad(frames, ((0, -size % GROUP_FRAMES), (0, 0)), mode="edge")
     num_labels = len(frames) // OUTPUT_STRIDE
@@ -41,8 +41,8 @@ def _cut(example: Example, cut: int) -> Example:
     )
 
 
-def _last_due(labels: NDArray[np.int64] | None) -> int:
-    """How many labels there are up to the last that is a piece."""
+def _num_labels(labels: NDArray[np.int64] | None) -> int:
+    """The number of labels up to the last that is a piece."""
     return 0 if labels is None else int(labels.nonzero()[0].max(initial=-1)) + 1
 
 
@@ -50,6 +50,6 @@ def _fitted(labels: NDArray[np.int64] | None, size: int) -> NDArray[np.int64] | 
     return None if labels is None else np.resize(np.append(labels, np.zeros(size, int)), size)
 
 
-def _joined(labels: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+def _concatenate_labels(labels: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
     known = [part for part in labels if part is not None]
     return np.concatenate(known) if len(known) == len(labels) else None

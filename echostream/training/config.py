@@ -1,28 +1,30 @@
-"""What a training run is made of; read from `configs/train/*.yaml`."""
+"""The configuration of a training run; read from `configs/train/*.yaml`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from echostream.config import ConfigError, EncoderConfig, check_network
-from echostream.text.tokenizer import MODEL_TYPES, NORMALIZATIONS
+from echostream.config import ConfigError, ModelConfig
+from echostream.text.tokenizer import MODEL_TYPES, NORMALIZATIONS, NUM_SPECIAL_IDS
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the utterances come from: a grammar that is spoken, or tables on disk."""
+    """The utterances: synthetic speech of a grammar, or the recordings of two tables."""
 
     grammar: str | None = None  # grammar file; None is the French-English demo grammar
     train_tsv: str | None = None  # a table of utterances instead of the grammar
     dev_tsv: str | None = None
-    block_size: int = 1024  # fresh utterances in a round
-    reuse: int = 4  # rounds in which an utterance takes part
-    num_workers: int = 1  # processes that make utterances and batches; 0: the training itself
+    block_size: int = 1024  # new utterances in a round
+    reuse: int = 4  # rounds in which an utterance is used
+    num_workers: int = 1  # processes that load utterances and make batches; 0: the training itself
     batch_seconds: float = 72.0  # audio in a batch, padding included
-    join_probability: float = 0.0  # of an example being several utterances, one after the other
-    join_utterances: int = 4  # how many at most
-    nonspeech_probability: float = 0.0  # of a sound without words after an utterance
+    concat_probability: float = 0.0  # that an example is several utterances, one after the other
+    concat_utterances: int = 4  # at most
+    nonspeech_probability: float = 0.0  # that a sound without words follows an utterance
     dev_utterances: int = 120
     seed: int = 1
 
@@ -30,35 +32,21 @@ class DataConfig:
         _check(self, "data.", 1, "block_size", "reuse", "dev_utterances", most=_MANY)
         _check(self, "data.", 0, "num_workers", most=256)
         _check(self, "data.", 0, "seed", most=10**12)
-        _check(self, "data.", 2, "join_utterances", most=1000)
-        _check(self, "data.", 0, "join_probability", "nonspeech_probability", most=1)
+        _check(self, "data.", 2, "concat_utterances", most=1000)
+        _check(self, "data.", 0, "concat_probability", "nonspeech_probability", most=1)
         _check_positive(self, "data.", "batch_seconds", most=86_400)
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """The network and its tokenizers."""
+class TokenizerConfig:
+    """How the two SentencePiece models are trained; `network` has their sizes at most."""
 
-    source_vocab_size: int = 640  # with `word`, an upper limit
-    target_vocab_size: int = 400
-    tokenizer_type: str = "unigram"  # or bpe, or word for a closed vocabulary
-    tokenizer_normalization: str = "nmt_nfkc"  # of tokenizer.NORMALIZATIONS; identity: as written
-    tokenizer_sentences: int = 20_000
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    st_layers: int = 2
-    st_ffn_dim: int = 1024
-    st_left_context: int = 128
-    decoder_layers: int = 0  # 0: no text decoder
-    decoder_ffn_dim: int = 1024
-    decoder_left_tokens: int = 64
-    decoder_window: int = 128
-    max_future_frames: tuple[int, ...] = (0, 1, 2)  # L is drawn from these for each batch
-    tail_ms: int = 640
-    source_emission_unit: str = "word"  # char for a language without spaces between words
-    target_emission_unit: str = "word"
+    type: str = "unigram"  # or bpe, or word for a closed vocabulary
+    sentences: int = 20_000
 
     def __post_init__(self) -> None:
-        check_network(self)  # as the model that comes of it
+        _check_choice("tokenizer.type", self.type, MODEL_TYPES)
+        _check(self, "tokenizer.", 1, "sentences")
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,7 @@ class LossConfig:
 
     asr: float = 0.3
     st: float = 1.0
-    align_steps: int = 600  # cross-entropy on known word times fades out over these steps
+    align_steps: int = 600  # steps over which the weight of the alignment loss falls from 1 to 0
     align_blank_weight: float = 0.1
     decoder: float = 1.0
     decoder_max_lag: int = 3  # lagging_k1 is drawn from 0 to this for each batch
@@ -82,7 +70,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a linear way down to `final_lr`."""
+    """AdamW with a linear warm-up and a linear decay to `final_lr`."""
 
     lr: float = 2e-3
     final_lr: float = 2e-5
@@ -97,24 +85,27 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
-class WarmStartConfig:
-    """Training of the ST layers on text alone, before the speech."""
+class TextPretrainingConfig:
+    """Training of the ST head on text alone, before the first step on speech."""
 
     steps: int = 0
     batch_sentences: int = 96
     lr: float = 2e-3
 
     def __post_init__(self) -> None:
-        _check(self, "warm_start.", 0, "steps")
-        _check(self, "warm_start.", 1, "batch_sentences", most=_MANY)
-        _check(self, "warm_start.", 0, "lr", most=math.inf)
+        _check(self, "text_pretraining.", 0, "steps")
+        _check(self, "text_pretraining.", 1, "batch_sentences", most=_MANY)
+        _check(self, "text_pretraining.", 0, "lr", most=math.inf)
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """Volume perturbation of the samples; SpecAugment (Park et al. 2019, arXiv:1904.08779)."""
 
-    gain_db: tuple[float, float] = (0.0, 0.0)  # drawn for each utterance; what is too loud is cut
+    gain_db: tuple[float, float] = (
+        0.0,
+        0.0,
+    )  # for each utterance; clipped at 1
     frequency_masks: int = 2
     frequency_bins: int = 12  # width of a mask at most
     time_masks: int = 0
@@ -132,41 +123,45 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run."""
+    """A training run.
+
+    `network` is the network to train. Its vocabulary sizes are upper limits until the tokenizers
+    are trained.
+    """
+
+    FORMER_KEYS: ClassVar[dict[str, str]] = {
+        "data.join_probability": "data.concat_probability",
+        "data.join_utterances": "data.concat_utterances",
+        "network.tokenizer_type": "tokenizer.type",
+        "network.tokenizer_sentences": "tokenizer.sentences",
+        "warm_start": "text_pretraining",
+    }
 
     output: str
     steps: int
     data: DataConfig = field(default_factory=DataConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    network: ModelConfig = field(default_factory=lambda: ModelConfig(640, 400))
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    text_pretraining: TextPretrainingConfig = field(default_factory=TextPretrainingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     checkpoint_steps: int = 200
-    keep_checkpoints: int = 5  # the shipped weights are the mean of these
+    keep_checkpoints: int = 5  # the weights of the model are the mean of these
     validate_steps: int = 400
-    threads: int = 0  # of torch; 0 leaves them as they are
+    threads: int = 0  # of PyTorch; 0 leaves their number unchanged
     device: str = "auto"
 
     def __post_init__(self) -> None:
         _check(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
         _check(self, "", 0, "threads", most=1024)
-        network = self.network
-        _check(network, "network.", 1, "tokenizer_sentences")
-        # blank, unknown, and at least one piece
-        _check(network, "network.", 3, "source_vocab_size", "target_vocab_size", most=_MANY)
-        for name, allowed in (
-            ("tokenizer_type", MODEL_TYPES),
-            ("tokenizer_normalization", NORMALIZATIONS),
-        ):
-            if getattr(network, name) not in allowed:
-                raise ConfigError(
-                    f"`network.{name}` must be one of {', '.join(allowed)}, "
-                    f"but is {str(getattr(network, name))[:80]!r} instead."
-                )
+        sizes = ("source_vocab_size", "target_vocab_size")
+        _check(self.network, "network.", NUM_SPECIAL_IDS + 1, *sizes)  # at least one piece
+        normalization = self.network.tokenizer_normalization
+        _check_choice("network.tokenizer_normalization", normalization, NORMALIZATIONS)
 
 
-_MANY = 1_000_000  # far beyond any use: a slip of the keyboard must not ask for all memory
+_MANY = 1_000_000  # far beyond any use: a typing error must not allocate all memory
 
 
 def _check(config: object, section: str, least: int, *names: str, most: float = math.inf) -> None:
@@ -183,3 +178,10 @@ def _check_positive(config: object, section: str, *names: str, most: float) -> N
         if not 0 < value <= most:
             limit = f"at most {most}" if value > most else "positive"
             raise ConfigError(f"`{section}{name}` must be {limit}, but is {value} instead.")
+
+
+def _check_choice(key: str, value: str, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(
+            f"`{key}` must be one of {', '.join(allowed)}, but is {value[:80]!r} instead."
+        )

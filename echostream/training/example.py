@@ -1,4 +1,4 @@
-"""From an utterance to what the network is trained on."""
+"""Training examples: features, token ids and frame labels of an utterance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.streaming.clock import HOP_LENGTH, OUTPUT_STRIDE, SAMPLE_RATE
 from echostream.text.tokenizer import Tokenizer
-from echostream.training.align import WordAligner, emission_times, place_pieces, split_text
+from echostream.training.align import (
+    WordAligner,
+    align_pieces_to_frames,
+    emission_times,
+    split_text,
+)
 
 OUTPUT_RATE = SAMPLE_RATE / HOP_LENGTH / OUTPUT_STRIDE  # 25 Hz
 NO_LABEL = -1
@@ -24,14 +29,14 @@ class Example(NamedTuple):
     frames: NDArray[np.float16]  # (T, F), normalised
     source: list[int]
     target: list[int]
-    source_labels: NDArray[np.int64] | None  # (T',) piece that is due at each frame, else blank
+    source_labels: NDArray[np.int64] | None  # (T',) piece of each frame, else blank
     target_labels: NDArray[np.int64] | None
 
 
 class ExampleMaker:
-    """Makes examples of utterances; `tail_ms` of silence follow the speech, as in a session.
+    """Makes examples of utterances, with `tail_ms` of silence after the speech as in a session.
 
-    The units are the emission units of the two languages, by which their texts are aligned.
+    `source_unit` and `target_unit` are the emission units, by which the texts are aligned.
     """
 
     def __init__(
@@ -78,9 +83,9 @@ class ExampleMaker:
 def _labels(
     times: list[float], pieces: list[list[int]], num_frames: int
 ) -> NDArray[np.int64] | None:
-    places = place_pieces(times, [len(p) for p in pieces], num_frames, OUTPUT_RATE)
-    if places is None:
+    frames = align_pieces_to_frames(times, [len(p) for p in pieces], num_frames, OUTPUT_RATE)
+    if frames is None:
         return None
     labels = np.zeros(num_frames, dtype=np.int64)
-    labels[places] = [piece for word in pieces for piece in word]
+    labels[frames] = [piece for word in pieces for piece in word]
     return labels

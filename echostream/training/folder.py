@@ -1,21 +1,57 @@
-"""The folder of a run while it is trained in: it may be removed under its hands."""
+"""The folder of a run: it belongs to one configuration, and is restored if it is removed."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from echostream.files import holds_lock, locked, write_whole
+import yaml
+
+from echostream.config import ConfigError, load_config, to_dict
+from echostream.files import holds_lock, locked, remove_unfinished, write_whole
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.training.config import TrainConfig
 from echostream.training.prepare import Prepared
-from echostream.training.run_config import CONFIG, claim
 
+CONFIG = "train.yaml"
 CHECKPOINTS = "checkpoints"
 
 logger = logging.getLogger(__name__)
+
+
+def check_run_config(folder: Path, config: TrainConfig) -> None:
+    """Writes the configuration of the run, or compares it with that of the run in the folder.
+
+    `output` may differ: it is the folder itself, which may have been moved. The caller holds the
+    lock of the folder; unfinished files of killed runs are removed.
+
+    Raises:
+        ConfigError: naming the first key that differs.
+    """
+    remove_unfinished(folder)
+    path = folder / CONFIG
+    if path.exists():
+        there, here = (dict(_flatten(to_dict(c))) for c in (load_config(TrainConfig, path), config))
+        for key in here:
+            if key != "output" and there[key] != here[key]:
+                raise ConfigError(
+                    f"{path} is of another run: `{key}` is {there[key]!r} there and {here[key]!r} "
+                    "here. Give another `output`, or remove the folder."
+                )
+        return
+    write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False))
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 @dataclass
@@ -29,7 +65,7 @@ class RunFolder:
     lock: int
 
     def restore(self) -> None:
-        """Makes anew what was removed of the folder, so that the training so far is not lost.
+        """Writes the files again that were removed, so that the training so far is not lost.
 
         Raises:
             BlockingIOError: if another run has begun in the folder that was removed.
@@ -49,7 +85,7 @@ class RunFolder:
             "before this step.",
             self.path if len(removed) > 1 else self.path / removed[0],
         )
-        claim(self.path, self.config)
+        check_run_config(self.path, self.config)
         (self.path / CHECKPOINTS).mkdir(exist_ok=True)
         for name, tokenizer in (
             (SOURCE_SPM, self.prepared.source_tokenizer),

@@ -1,4 +1,4 @@
-"""The feed in processes of its own, and what happens when one of them cannot go on."""
+"""The dataset in worker processes, and errors of these processes."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from echostream.data.synthetic.espeak import EspeakError
 from echostream.training.batch import Batch
-from echostream.training.dataset import Feed
+from echostream.training.dataset import BatchDataset
 
 NICENESS = 10
-_NEWS_SECONDS = 1.0
-# What the making of batches may end with; PyTorch would wrap it into the text of a traceback.
+_SIGNAL_SECONDS = 1.0  # for the signal of a worker that has died
+# Errors of the dataset; PyTorch would wrap them into the text of a traceback.
 _EXPECTED = (ValueError, OSError, EspeakError, MemoryError)
 _DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)(?: is killed by signal: (\w+))?")
 _NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 
 
 class WorkerError(RuntimeError):
-    """A process that makes batches has died; the message says how."""
+    """A process that makes batches has died; the message gives the signal."""
 
 
 @dataclass(frozen=True)
 class _Failed:
-    """Goes from a process to the training in place of a batch."""
+    """Sent by a worker instead of a batch."""
 
     error: Exception
 
 
 class _Guarded(IterableDataset["Batch | _Failed"]):
-    """A feed that ends with its error as the last item."""
+    """A dataset that ends with its error as the last item."""
 
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
+    def __init__(self, dataset: BatchDataset) -> None:
+        self.dataset = dataset
 
     def __iter__(self) -> Iterator[Batch | _Failed]:
         try:
-            yield from self.feed
+            yield from self.dataset
         except _EXPECTED as error:
             yield _Failed(error)
 
 
-def load_batches(feed: Feed, num_workers: int) -> Generator[Batch, None, None]:
-    """The batches of a feed, made in `num_workers` processes; with 0, in this one.
+def load_batches(dataset: BatchDataset, num_workers: int) -> Generator[Batch, None, None]:
+    """The batches of a dataset, made in `num_workers` processes; with 0, in this one.
 
-    To be closed, or used up: the processes end with it.
+    The caller closes the generator, which ends the processes.
 
     Raises:
-        ValueError, OSError, EspeakError, MemoryError: what the feed raised.
+        ValueError, OSError, EspeakError, MemoryError: raised by the dataset.
         WorkerError: if a process has died.
     """
     loader = DataLoader(
-        _Guarded(feed),
+        _Guarded(dataset),
         batch_size=None,
         num_workers=num_workers,
         prefetch_factor=8 if num_workers else None,
@@ -69,7 +69,7 @@ def load_batches(feed: Feed, num_workers: int) -> Generator[Batch, None, None]:
     while True:
         try:
             item = next(items)
-        except (OSError, EOFError) as error:  # the batch was in the hands of a process that is gone
+        except (OSError, EOFError) as error:  # the process ended while it sent the batch
             raise _wait_for_death(error) from error
         if isinstance(item, _Failed):
             raise item.error
@@ -77,20 +77,20 @@ def load_batches(feed: Feed, num_workers: int) -> Generator[Batch, None, None]:
 
 
 def _wait_for_death(error: Exception) -> WorkerError:
-    """The error for a process that is gone, with how it died, if the system says so soon."""
+    """The error for a process that has ended, with its signal if PyTorch reports it in time."""
     try:
-        time.sleep(_NEWS_SECONDS)  # PyTorch's handler of SIGCHLD raises in it
-    except RuntimeError as news:
-        if isinstance(meaning := explained(news), WorkerError):
-            return meaning
+        time.sleep(_SIGNAL_SECONDS)  # PyTorch's handler of SIGCHLD raises in it
+    except RuntimeError as report:
+        if isinstance(explanation := explained(report), WorkerError):
+            return explanation
         raise
     return _death(f"has ended ({error})")
 
 
 def explained(error: RuntimeError) -> WorkerError | MemoryError | None:
-    """What `error` means if it is a process of the loader that died, or memory that is not there.
+    """The error for a worker that died, or for too little memory; None if `error` is another.
 
-    PyTorch raises the first wherever the training is at that moment.
+    PyTorch raises the former from a signal handler, at any point of the training.
     """
     if isinstance(error, torch.cuda.OutOfMemoryError) or _NO_MEMORY in str(error):
         return MemoryError(
@@ -113,14 +113,14 @@ def _death(how: str) -> WorkerError:
 
 def _start_worker(worker: int) -> None:
     endings = [signal.SIGINT, signal.SIGTERM]
-    # The feed is nearly always ahead. Where it shares the cores with the training it should take
-    # the time that is left over; if the training has to wait for it, that is all the time.
+    # The worker is nearly always ahead of the training. Where they share the cores it gets only the
+    # time that the training leaves; while the training waits for it, that is all of it.
     if sys.platform != "win32":
         os.nice(NICENESS)
         endings.append(signal.SIGHUP)
-    # Nothing here calls numpy's BLAS, the one part of numpy that has threads.
+    # numpy has threads in its BLAS only, which the workers do not call.
     torch.set_num_threads(1)
     # Ctrl-C and a SIGTERM to the process group reach the workers too. They have nothing to save,
-    # and a status other than 0 would make an error of what the training ends in peace.
+    # and PyTorch reports any status other than 0 as an error.
     for number in endings:
         signal.signal(number, lambda *_: os._exit(0))

@@ -1,4 +1,4 @@
-"""What a run says: JSON lines, TensorBoard and a progress bar."""
+"""The log of a run: JSON lines, TensorBoard and a progress bar."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 
 class RunLog:
-    """The log of a run: `log.jsonl`, TensorBoard event files and the bar on standard error.
+    """`log.jsonl`, TensorBoard event files and the bar on standard error.
 
-    The bar shows audio-seconds trained on per second of wall time, and the time left.
+    The bar shows the seconds of audio per second of wall time, and the remaining time.
     """
 
     def __init__(self, folder: Path, steps: int, first_step: int) -> None:
@@ -34,7 +34,7 @@ class RunLog:
     def _open(self, step: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = self._path.open("a", encoding="utf-8")
-        # What a killed run wrote after its last checkpoint is done again.
+        # The steps after the last checkpoint of a killed run are repeated: their records go.
         self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> RunLog:
@@ -51,12 +51,12 @@ class RunLog:
         self._file.close()
 
     def advance(self, loss: float, audio_rate: float) -> None:
-        """One step is done."""
+        """Moves the bar by one step."""
         self._bar.set_postfix_str(f"loss {loss:.3f}, {audio_rate:.0f} audio-s/s", refresh=False)
         self._bar.update()
 
     def write(self, kind: str, step: int, **values: float) -> None:
-        """A record of a step, in the file and on the board; both are made anew if removed.
+        """Writes a record of a step to the file and to TensorBoard; both are reopened if removed.
 
         Raises:
             OSError: naming the file, if it cannot be written.
@@ -74,9 +74,9 @@ class RunLog:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
         except OSError as error:
             raise OSError(
-                f"{self._path} or the board beside it cannot be written: {error.strerror}."
+                f"{self._path} or TensorBoard's files cannot be written: {error.strerror}."
             ) from error
 
-    def say(self, text: str) -> None:
-        """A line above the bar."""
+    def print(self, text: str) -> None:
+        """Prints a line above the bar."""
         self._bar.write(text, file=sys.stderr)

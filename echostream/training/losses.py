@@ -1,4 +1,4 @@
-"""The loss of one CTC head: CTC, and cross-entropy on known times while training is young."""
+"""The parts of the training loss, and the schedules of their weights and of the learning rate."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.models.ctc import BLANK_ID
+from echostream.config import BLANK_ID
+from echostream.models.ctc_decode import best_ids, merge
+from echostream.models.echostream import CtcOutput
+from echostream.models.text_decoder import BOUNDARY_ID, TextDecoder
+from echostream.streaming.clock import GROUP_OUTPUTS
+from echostream.training.config import LossConfig, OptimConfig
 from echostream.training.example import NO_LABEL
+
+PADDING = -100  # ignored by cross-entropy
 
 
 def ctc_loss(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-    """CTC loss a token; `logits (B, T, V)`, `lengths (B,)`, `tokens` of all rows in one vector."""
+    """CTC loss per token; `logits (B, T, V)`, `lengths (B,)`, all `tokens` in one vector."""
     log_probs = functional.log_softmax(logits.float(), dim=-1).transpose(
         0, 1
     )  # (B, T, V) -> (T, B, V)
@@ -28,10 +35,73 @@ def ctc_loss(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Ten
 
 
 def alignment_loss(logits: Tensor, labels: Tensor, blank_weight: float) -> Tensor:
-    """Cross-entropy a piece on `labels (B, T)`; blanks count `blank_weight`, -1 does not count."""
+    """Frame-level cross-entropy per token; `logits (B, T, V)`, `labels (B, T)`.
+
+    Frames labelled blank have the weight `blank_weight`, those labelled -1 are ignored.
+    """
     weight = torch.where(labels == BLANK_ID, blank_weight, 1.0)
     each = functional.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=NO_LABEL, reduction="none"
     )
-    num_pieces = (labels > BLANK_ID).sum().clamp(min=1)
-    return (each * weight.flatten()).sum() / num_pieces
+    num_tokens = (labels > BLANK_ID).sum().clamp(min=1)
+    return (each * weight.flatten()).sum() / num_tokens
+
+
+def decoder_loss(
+    decoder: TextDecoder,
+    output: CtcOutput,
+    tokens: Tensor,
+    lengths: Tensor,
+    lagging_k1: int,
+    label_smoothing: float,
+) -> Tensor:
+    """Cross-entropy of the text decoder per token; `tokens` in one vector, `lengths (B,)`.
+
+    Each token attends to the groups after which the policy allows it: those up to the group in
+    which the ST head has found as many tokens and `lagging_k1` more. So the decoder is trained on
+    the counts of the head, with their errors, and not on those of the reference.
+    """
+    labels = _labels(tokens, lengths).to(output.valid.device)  # (B, U), the boundary comes last
+    before = functional.pad(labels[:, :-1], (1, 0), value=BOUNDARY_ID)
+    horizon = horizons(output.st_logits, output.valid, labels.shape[1], lagging_k1)
+    logits = decoder(output.st_frames, output.valid, before.clamp(min=0), horizon)
+    return functional.cross_entropy(
+        logits.float().flatten(0, 1),
+        labels.flatten(),
+        ignore_index=PADDING,
+        label_smoothing=label_smoothing,
+    )
+
+
+def horizons(st_logits: Tensor, valid: Tensor, num_tokens: int, lagging_k1: int) -> Tensor:
+    """`(B, num_tokens)` groups up to the one with as many CTC tokens and `lagging_k1` more.
+
+    All groups of the recording for tokens that the head does not find.
+    """
+    num_groups = (valid.sum(1, keepdim=True) - 1).div(GROUP_OUTPUTS, rounding_mode="floor") + 1
+    horizon = num_groups.repeat(1, num_tokens)
+    for row, ids in enumerate(best_ids(st_logits, valid).tolist()):
+        frames = horizon.new_tensor(merge(ids).positions[lagging_k1 : lagging_k1 + num_tokens])
+        horizon[row, : len(frames)] = frames.div(GROUP_OUTPUTS, rounding_mode="floor") + 1
+    return torch.minimum(horizon, num_groups)
+
+
+def _labels(tokens: Tensor, lengths: Tensor) -> Tensor:
+    rows = [
+        functional.pad(row, (0, 1), value=BOUNDARY_ID)
+        for row in torch.split(tokens, lengths.tolist())
+    ]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)
+
+
+def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
+    """The learning rate of a step: linear warm-up, then linear decay."""
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    return config.lr + (config.final_lr - config.lr) * done
+
+
+def alignment_weight(step: int, config: LossConfig) -> float:
+    """The weight of the alignment loss: from 1 to 0 over `align_steps`."""
+    return max(0.0, 1.0 - step / config.align_steps) if config.align_steps else 0.0

@@ -1,4 +1,4 @@
-"""The README of a model that was trained here."""
+"""The model card: the README of a trained model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from echostream.training.config import DataConfig, TrainConfig
 from echostream.training.validate import Scores
 
 
-def model_readme(
+def model_card(
     config: TrainConfig,
     model: EchoStreamModel,
     scores: Mapping[int, Scores],
     num_dev: int,
     num_averaged: int,
 ) -> str:
-    """What the model was trained on, for how long, and how well it does on the dev set."""
+    """The data, the number of steps, the scores on the dev set, and the configuration."""
     parameters = sum(p.numel() for p in model.parameters())
     rows = "\n".join(
         f"| {look_ahead} | {algorithmic_latency_ms(look_ahead)} ms | {s.bleu:.1f} | {s.wer:.1f} % "

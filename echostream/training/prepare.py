@@ -1,7 +1,8 @@
-"""What a run needs before its first step: tokenizers, statistics, word alignments, the dev set."""
+"""Preparation of a run: tokenizers, CMVN statistics, word aligner, dev set."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from contextlib import suppress
@@ -16,9 +17,9 @@ from echostream.frontend.audio import AudioError
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
-from echostream.text.tokenizer import Tokenizer
+from echostream.text.tokenizer import NUM_SPECIAL_IDS, Tokenizer
 from echostream.training.align import WordAligner, split_text
-from echostream.training.config import NetworkConfig, TrainConfig
+from echostream.training.config import TrainConfig
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.sources import Speech, draw_pairs, limit
 from echostream.training.tally import Tally
@@ -26,15 +27,14 @@ from echostream.training.unspaced import check_spaces
 
 CMVN_UTTERANCES = 300
 ALIGN_SENTENCES = 4000
-ALIGN_PRODUCT = 1_000_000  # words times words: a whole book in a line would take all memory
-NUM_SPECIAL_IDS = 2  # blank, unknown
+ALIGN_PRODUCT = 1_000_000  # source times target words of a pair; longer ones take too much memory
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that is made once for a run."""
+    """Everything that is made once for a run, before its first step."""
 
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
@@ -46,24 +46,24 @@ class Prepared:
 
 
 def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Prepared:
-    """Makes, or finds in `folder`, what the run needs.
+    """Trains the tokenizers and computes the statistics, or loads those in `folder`.
 
     Raises:
-        ConfigError: if the vocabularies cannot have the sizes wanted, the recordings are silent, or
-            no dev utterance can be read and is long enough for its text.
+        ConfigError: if a vocabulary cannot have its size, the recordings are silent, or no dev
+            utterance can be read and is long enough for its text.
     """
     network = config.network
     source_spm, target_spm = folder / SOURCE_SPM, folder / TARGET_SPM
-    count = network.tokenizer_sentences
+    count = config.tokenizer.sentences
     if source_spm.exists() and target_spm.exists():
         count = min(count, ALIGN_SENTENCES)
     pairs = draw_pairs(train, count)
-    check_spaces(network, [s for s, _ in pairs], [t for _, t in pairs])
+    check_spaces(config, [s for s, _ in pairs], [t for _, t in pairs])
     source_tokenizer = _tokenizer(
-        source_spm, [s for s, _ in pairs], "source", network.source_vocab_size, network
+        source_spm, [s for s, _ in pairs], "source", network.source_vocab_size, config
     )
     target_tokenizer = _tokenizer(
-        target_spm, [t for _, t in pairs], "target", network.target_vocab_size, network
+        target_spm, [t for _, t in pairs], "target", network.target_vocab_size, config
     )
     _warn_of_changes([t for _, t in pairs], target_tokenizer)
     cmvn = _statistics(folder / CMVN, train)
@@ -84,19 +84,21 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
         target_tokenizer.vocab_size,
         len(examples),
     )
-    model_config = model_config_of(
-        network, source_tokenizer.vocab_size, target_tokenizer.vocab_size
+    model_config = dataclasses.replace(
+        network,
+        source_vocab_size=source_tokenizer.vocab_size,
+        target_vocab_size=target_tokenizer.vocab_size,
     )
     return Prepared(source_tokenizer, target_tokenizer, cmvn, aligner, make, examples, model_config)
 
 
 def _tokenizer(
-    path: Path, sentences: list[str], side: str, vocab_size: int, network: NetworkConfig
+    path: Path, sentences: list[str], side: str, vocab_size: int, config: TrainConfig
 ) -> Tokenizer:
-    """The tokenizer in `path`, made if it is not there; whole words take as many ids as needed."""
+    """The tokenizer in `path`, trained if there is none; of words, with no more ids than words."""
     if path.exists():
         return Tokenizer.load(path)
-    if network.tokenizer_type == "word":
+    if config.tokenizer.type == "word":
         vocab_size = min(
             vocab_size, len({w for s in sentences for w in s.split()}) + NUM_SPECIAL_IDS
         )
@@ -104,23 +106,23 @@ def _tokenizer(
         Tokenizer.train,
         sentences,
         path=path,
-        model_type=network.tokenizer_type,
-        normalization=network.tokenizer_normalization,
+        model_type=config.tokenizer.type,
+        normalization=config.network.tokenizer_normalization,
     )
     try:
         try:
             return make(vocab_size=vocab_size)
         except ValueError as error:
             allowed = re.search(r"`vocab_size` must be at most (\d+)", str(error))
-            if allowed is None or network.tokenizer_type != "word":
+            if allowed is None or config.tokenizer.type != "word":
                 raise
-            return make(vocab_size=int(allowed[1]))  # the normalisation makes one word of several
+            return make(vocab_size=int(allowed[1]))  # the normalisation makes some words equal
     except ValueError as error:
         raise ConfigError(f"the tokenizer of the {side} text (`network`): {error}") from error
 
 
 def _warn_of_changes(targets: list[str], tokenizer: Tokenizer) -> None:
-    """Says of how many target texts the tokenizer makes others, which the model then writes."""
+    """Warns if the tokenizer changes target texts: the model then writes the changed ones."""
     changed = [t for t in targets if tokenizer.normalize(t) != " ".join(t.split())]
     if changed:
         logger.warning(
@@ -150,7 +152,7 @@ def _dev_set(dev: Speech, count: int, make: ExampleMaker) -> list[Example]:
             examples.append(example)
     if not examples:
         raise ConfigError(f"none of {limit(dev, count)} dev utterances can be used: {tally}")
-    tally.say()
+    tally.log()
     return examples
 
 
@@ -159,7 +161,7 @@ def _statistics(path: Path, speech: Speech) -> GlobalCmvn:
         return GlobalCmvn.load(path)
     frames = []
     for index in range(limit(speech, CMVN_UTTERANCES)):
-        with suppress(AudioError):  # the feed counts them
+        with suppress(AudioError):  # counted by the dataset
             frames.append(fbank(speech.utterance(index).samples))
     if not sum(map(len, frames)):
         raise ConfigError(f"none of the first {CMVN_UTTERANCES} recordings has 10 ms of audio.")
@@ -172,28 +174,3 @@ def _statistics(path: Path, speech: Speech) -> GlobalCmvn:
         ) from error
     cmvn.save(path)
     return GlobalCmvn.load(path)
-
-
-def model_config_of(network: NetworkConfig, source_size: int, target_size: int) -> ModelConfig:
-    """The configuration of the model that a training makes.
-
-    Raises:
-        ConfigError: if the network cannot be.
-    """
-    return ModelConfig(
-        source_vocab_size=source_size,
-        target_vocab_size=target_size,
-        encoder=network.encoder,
-        st_layers=network.st_layers,
-        st_ffn_dim=network.st_ffn_dim,
-        st_left_context=network.st_left_context,
-        decoder_layers=network.decoder_layers,
-        decoder_ffn_dim=network.decoder_ffn_dim,
-        decoder_left_tokens=network.decoder_left_tokens,
-        decoder_window=network.decoder_window,
-        max_future_frames=network.max_future_frames,
-        tail_ms=network.tail_ms,
-        source_emission_unit=network.source_emission_unit,
-        target_emission_unit=network.target_emission_unit,
-        tokenizer_normalization=network.tokenizer_normalization,
-    )

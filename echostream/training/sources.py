@@ -1,4 +1,4 @@
-"""The utterances of a run: a grammar spoken by espeak-ng, or tables on disk."""
+"""The utterances of a run: synthetic speech of a grammar, or tables on disk."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from echostream.training.config import DataConfig
 
 logger = logging.getLogger(__name__)
 
-_ENOUGH = 20  # recordings that must have been tried before it is said that most are bad
+_MIN_TRIED = 20  # recordings before "most cannot be read" is an error
 
 
 class TableSpeech:
-    """Utterances of a table, shuffled anew in each pass; index n is item n of the endless row.
+    """Utterances of a table, shuffled in each pass; indices go on from one pass to the next.
 
     Raises:
-        ConfigError: if most of the recordings are not there; of fewer, the log says how many.
+        ConfigError: if most of the recordings are missing; if fewer are, their number is logged.
     """
 
     def __init__(self, path: str | Path, seed: int) -> None:
@@ -50,7 +50,7 @@ class TableSpeech:
 
         Raises:
             AudioError: if its recording cannot be read.
-            ConfigError: if that is so of most that were read.
+            ConfigError: if most recordings so far could not be read.
         """
         row = self._row(index)
         self._tried.add(row)
@@ -58,7 +58,7 @@ class TableSpeech:
             return self._table[row]
         except AudioError as error:
             self._bad.add(row)
-            if 2 * len(self._bad) > len(self._tried) >= min(_ENOUGH, len(self._table)):
+            if 2 * len(self._bad) > len(self._tried) >= min(_MIN_TRIED, len(self._table)):
                 raise ConfigError(
                     f"{self._table.path}: {len(self._bad)} of {len(self._tried)} recordings cannot "
                     f"be read, the last: {error}"
@@ -70,10 +70,10 @@ class TableSpeech:
         return self._table.texts(self._row(index))
 
     def _row(self, index: int) -> int:
-        number, place = divmod(index, len(self._table))
-        if number != self._pass:  # one pass is kept: a feed asks for one after the other
+        number, position = divmod(index, len(self._table))
+        if number != self._pass:  # the order of one pass is kept: indices come in order
             self._order, self._pass = self._shuffled(number), number
-        return self._order[place]
+        return self._order[position]
 
     def _shuffled(self, number: int) -> list[int]:
         order = list(range(len(self._table)))
@@ -88,7 +88,7 @@ def open_sources(config: DataConfig) -> tuple[Speech, Speech]:
     """The training and the dev utterances of a configuration.
 
     Raises:
-        ConfigError: if only one of the two tables is named, or most of its recordings are missing.
+        ConfigError: if only one of the two tables is given, or most of its recordings are missing.
         TableError, GrammarError, OSError: naming the file, if it cannot be used.
     """
     if (config.train_tsv is None) != (config.dev_tsv is None):
@@ -114,6 +114,6 @@ def draw_pairs(speech: Speech, count: int) -> list[tuple[str, str]]:
 
 
 def random_pair(speech: Speech, rng: random.Random) -> tuple[str, str]:
-    """The texts of any utterance."""
+    """The texts of a random utterance."""
     source, target = speech.pair(rng.randrange(limit(speech, 10**9)))
     return source, target

@@ -1,4 +1,4 @@
-"""What of some utterances cannot be used, counted and said once."""
+"""The count of utterances that cannot be used, logged once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Tally:
-    """Counts of one block, or of the dev set; the first of a kind stands for all of them."""
+    """Unusable utterances of one block, or of the dev set, with the first of each kind."""
 
     name: str
     num_utterances: int = 0
@@ -19,12 +19,12 @@ class Tally:
     unreadable: list[str] = field(default_factory=list)
 
     def add_short(self, name: str) -> None:
-        """An utterance has fewer encoder frames than its text needs."""
+        """Counts an utterance with fewer encoder frames than its text needs."""
         self.num_short += 1
         self.first_short = self.first_short or name
 
     def add_unreadable(self, reason: str) -> None:
-        """A recording cannot be read."""
+        """Counts a recording that cannot be read."""
         self.unreadable.append(reason)
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class Tally:
             )
         return "; ".join(parts)
 
-    def say(self) -> None:
-        """One warning in the log, if there is anything to say."""
+    def log(self) -> None:
+        """Logs one warning, if there are unusable utterances."""
         if text := str(self):
             logger.warning("%s: %s.", self.name, text.removesuffix("."))

@@ -11,13 +11,17 @@ from echostream.models.echostream import EchoStreamModel
 from echostream.training.augment import spec_augment
 from echostream.training.batch import Batch
 from echostream.training.config import TrainConfig
-from echostream.training.decoder_loss import decoder_loss
-from echostream.training.losses import alignment_loss, ctc_loss
-from echostream.training.schedule import alignment_weight, learning_rate
+from echostream.training.losses import (
+    alignment_loss,
+    alignment_weight,
+    ctc_loss,
+    decoder_loss,
+    learning_rate,
+)
 
 
 class StepReport(NamedTuple):
-    """What a step found: losses a token, and the length of the gradient before clipping."""
+    """Losses per token, and the norm of the gradient before clipping."""
 
     asr_loss: float
     st_loss: float
@@ -42,7 +46,7 @@ class Trainer:
         )
 
     def step(self, step: int, batch: Batch) -> StepReport:
-        """Trains on a batch; all that is random in it follows from the number of the step.
+        """Trains on a batch; its random choices follow from the seed and the number of the step.
 
         Raises:
             FloatingPointError: if the gradient is not finite; the weights are then as before.
@@ -61,24 +65,27 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.config.steps, self.config.optim)
-        lag = int(torch.randint(self.config.loss.decoder_max_lag + 1, (), generator=generator))
+        max_lagging_k1 = self.config.loss.decoder_max_lag
+        lagging_k1 = int(torch.randint(max_lagging_k1 + 1, (), generator=generator))
         self.model.train()
-        early = alignment_weight(step, self.config.loss)
-        loss, asr, st, decoder = self._losses(batch._replace(frames=frames), look_ahead, lag, early)
+        align_weight = alignment_weight(step, self.config.loss)
+        loss, asr, st, decoder = self._losses(
+            batch._replace(frames=frames), look_ahead, lagging_k1, align_weight
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
         if not norm.isfinite():
             raise FloatingPointError(
-                f"the gradient of step {step} is {norm.item()}; the last checkpoint is sound."
+                f"the gradient of step {step} is {norm.item()}; the last checkpoint is valid."
             )
         self.optimizer.step()
         return StepReport(asr.item(), st.item(), decoder.item(), norm.item())
 
     def _losses(
-        self, batch: Batch, look_ahead: int, lag: int, early: float
+        self, batch: Batch, look_ahead: int, lagging_k1: int, align_weight: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The loss of a batch; in it, the CTC losses of both heads and the decoder's loss."""
+        """The loss of a batch, and of its parts the CTC losses of ASR and ST and the decoder's."""
         weights = self.config.loss
         output = self.model(
             batch.frames.to(self.device), batch.frame_lengths.to(self.device), look_ahead
@@ -90,12 +97,19 @@ class Trainer:
         if self.model.decoder is not None:
             smoothing = weights.decoder_label_smoothing
             decoder = decoder_loss(
-                self.model.decoder, output, batch.target, batch.target_lengths, lag, smoothing
+                self.model.decoder,
+                output,
+                batch.target,
+                batch.target_lengths,
+                lagging_k1,
+                smoothing,
             )
         loss = weights.asr * asr + weights.st * st + weights.decoder * decoder
-        if early > 0:
+        if align_weight > 0:
             blank = weights.align_blank_weight
-            asr_due = alignment_loss(output.asr_logits, batch.source_labels.to(self.device), blank)
-            st_due = alignment_loss(output.st_logits, batch.target_labels.to(self.device), blank)
-            loss = loss + early * (weights.asr * asr_due + weights.st * st_due)
+            source_labels = batch.source_labels.to(self.device)
+            target_labels = batch.target_labels.to(self.device)
+            asr_aligned = alignment_loss(output.asr_logits, source_labels, blank)
+            st_aligned = alignment_loss(output.st_logits, target_labels, blank)
+            loss = loss + align_weight * (weights.asr * asr_aligned + weights.st * st_aligned)
         return loss, asr, st, decoder

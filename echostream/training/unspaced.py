@@ -1,4 +1,4 @@
-"""Text without spaces between words: told by its script, and what a training must do with it."""
+"""Detection of text without spaces between words, and the settings that it needs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import unicodedata
 from collections.abc import Sequence
 
 from echostream.config import ConfigError
-from echostream.training.config import NetworkConfig
+from echostream.text.tokenizer import NUM_SPECIAL_IDS
+from echostream.training.config import TrainConfig
 
-NUM_SENTENCES = 4000  # that are looked at
-NUM_SPECIAL_IDS = 2  # blank, unknown
-# How the Unicode names of letters begin whose scripts have no spaces between words.
+NUM_SENTENCES = 4000  # that are examined
+# Prefixes of the Unicode names of letters in scripts without spaces between words.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR")
 
 logger = logging.getLogger(__name__)
 
 
-def check_spaces(network: NetworkConfig, sources: list[str], targets: list[str]) -> None:
-    """Warns of text without spaces that is given out by the word.
+def check_spaces(config: TrainConfig, sources: list[str], targets: list[str]) -> None:
+    """Warns of text without spaces whose emission unit is the word.
 
     Raises:
-        ConfigError: if such text is to be cut into whole words, and there are too many of them.
+        ConfigError: if its tokenizer is one of whole words, and there are too many of them.
     """
+    network = config.network
     for side, sentences, unit, vocab_size in (
         ("source", sources, network.source_emission_unit, network.source_vocab_size),
         ("target", targets, network.target_emission_unit, network.target_vocab_size),
@@ -30,9 +31,9 @@ def check_spaces(network: NetworkConfig, sources: list[str], targets: list[str])
         if not lacks_spaces(sentences):
             continue
         num_words = len({word for sentence in sentences for word in sentence.split()})
-        if network.tokenizer_type == "word" and num_words + NUM_SPECIAL_IDS > vocab_size:
+        if config.tokenizer.type == "word" and num_words + NUM_SPECIAL_IDS > vocab_size:
             raise ConfigError(
-                "`network.tokenizer_type` must be unigram or bpe where text has no spaces between "
+                "`tokenizer.type` must be unigram or bpe where text has no spaces between "
                 f"words, but is 'word' instead: the {side} text has {num_words} different "
                 "stretches between spaces, most of them whole sentences."
             )
@@ -47,7 +48,7 @@ def check_spaces(network: NetworkConfig, sources: list[str], targets: list[str])
 def lacks_spaces(sentences: Sequence[str]) -> bool:
     """Whether text is mostly in scripts written without spaces between words, and has none.
 
-    Text that was cut into words is told by its spaces: one or more for every eight letters.
+    Segmented text has spaces: one or more for every eight letters.
     """
     text = "".join(sentences[:NUM_SENTENCES])
     letters = [letter for letter in text if letter.isalpha()]

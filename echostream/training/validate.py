@@ -9,7 +9,7 @@ import sacrebleu
 import torch
 from torch import Tensor
 
-from echostream.models.ctc import BLANK_ID
+from echostream.models.ctc_decode import best_ids, merge
 from echostream.models.echostream import CtcOutput, EchoStreamModel
 from echostream.scoring.metrics.wer import word_error_rate
 from echostream.session.decoding import DecodingMethod, make_decoding_method
@@ -24,18 +24,18 @@ class Scores(NamedTuple):
 
     wer: float
     bleu: float
-    exact: float  # sentences that are the reference
+    exact: float  # sentences equal to the reference
     decoder_bleu: float | None = None  # with the text decoder, if there is one
     decoder_exact: float | None = None
 
     def __str__(self) -> str:
-        said = f"BLEU {self.bleu:.1f} WER {self.wer:.1f} exact {self.exact:.0f} %"
+        text = f"BLEU {self.bleu:.1f} WER {self.wer:.1f} exact {self.exact:.0f} %"
         if self.decoder_bleu is None:
-            return said
-        return f"{said}, decoder BLEU {self.decoder_bleu:.1f} exact {self.decoder_exact:.0f} %"
+            return text
+        return f"{text}, decoder BLEU {self.decoder_bleu:.1f} exact {self.decoder_exact:.0f} %"
 
     def known(self) -> dict[str, float]:
-        """The scores that there are, by name."""
+        """The scores that are not None, by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
@@ -53,7 +53,7 @@ def validate(
 ) -> Scores:
     """Scores of whole recordings, decoded greedily.
 
-    Where the emission unit of a language is the character, so is what BLEU and WER count.
+    BLEU and WER are of characters where the emission unit of the language is the character.
     """
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].frames))
     sources: dict[int, str] = {}
@@ -81,9 +81,9 @@ def validate(
     decoder_bleu, decoder_exact = (
         _quality(decoded, target_refs, target_unit) if decoded else (None, None)
     )
-    heard = [sources[i] for i in range(len(examples))]
+    transcripts = [sources[i] for i in range(len(examples))]
     return Scores(
-        wer=word_error_rate(source_refs, heard, source_unit),
+        wer=word_error_rate(source_refs, transcripts, source_unit),
         bleu=bleu,
         exact=exact,
         decoder_bleu=decoder_bleu,
@@ -91,9 +91,9 @@ def validate(
     )
 
 
-def _quality(said: dict[int, str], references: list[str], unit: str) -> tuple[float, float]:
-    """BLEU, and how many of 100 sentences are the reference."""
-    hypotheses = [said[index] for index in range(len(references))]
+def _quality(texts: dict[int, str], references: list[str], unit: str) -> tuple[float, float]:
+    """BLEU, and the percentage of sentences equal to the reference."""
+    hypotheses = [texts[index] for index in range(len(references))]
     right = sum(h == r for h, r in zip(hypotheses, references, strict=True))
     tokenizer = "char" if unit == "char" else "13a"
     bleu = sacrebleu.corpus_bleu(hypotheses, [references], tokenize=tokenizer).score
@@ -101,7 +101,7 @@ def _quality(said: dict[int, str], references: list[str], unit: str) -> tuple[fl
 
 
 def _decoded(method: DecodingMethod, output: CtcOutput, row: int) -> list[int]:
-    """The target tokens of the recording of one row."""
+    """The target tokens of one row of a batch."""
     length = int(output.valid[row].sum())
     mine = CtcOutput(*(field[row : row + 1, :length] for field in output))
     first, state = method.step(mine, method.init_state(1))
@@ -110,5 +110,4 @@ def _decoded(method: DecodingMethod, output: CtcOutput, row: int) -> list[int]:
 
 
 def _greedy(logits: Tensor, valid: Tensor) -> list[int]:
-    ids = torch.unique_consecutive(logits[valid].argmax(-1))
-    return [int(i) for i in ids if i != BLANK_ID]
+    return merge(best_ids(logits, valid).tolist()).tokens

@@ -19,12 +19,10 @@ from echostream.data.synthetic.speech import (
     Split,
     SyntheticSpeech,
 )
-from echostream.data.table import COLUMNS, Table, TableError, read_tsv
+from echostream.data.table import COLUMNS
 from echostream.data.utterance import Utterance
 from echostream.files import locked, remove_unfinished, replacing, write_whole
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
-
-__all__ = ["CorpusError", "Table", "TableError", "read_tsv", "write_corpus"]
 
 logger = logging.getLogger(__name__)
 

@@ -91,12 +91,6 @@ class Espeak:
         word_ends = _match_words(text, header["words"], sample_rate, samples.size / sample_rate)
         return Speech(samples, sample_rate, word_ends)
 
-    def phonemes(self, texts: Sequence[str], voice: str = "fr-fr") -> list[str]:
-        """The phonemes of each text in IPA, with liaisons, as they would be spoken."""
-        header, _ = self._ask(texts=list(texts), voice=voice)
-        found: list[str] = header["phonemes"]
-        return found
-
     def _ask(self, **request: object) -> tuple[dict[str, Any], bytes]:
         assert self._process.stdin is not None
         with self._lock:

@@ -15,7 +15,6 @@ import ctypes
 import json
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 _LIBRARIES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.1.dylib")
@@ -25,7 +24,6 @@ _DONT_EXIT = 0x8000
 _UTF8 = 1
 _RATE, _PITCH = 1, 3
 _LIST_TERMINATED, _WORD = 0, 1
-_IPA = 0x02
 # The library finds French by the name of its file; the program `espeak-ng` also knows this one.
 _ALIASES = {"fr-fr": "fr"}
 
@@ -60,7 +58,6 @@ class _Library:
             ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
             ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
-        self._c.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self.sample_rate = int(self._c.espeak_Initialize(_SYNCHRONOUS, 0, None, _DONT_EXIT))
         if self.sample_rate <= 0:
             raise _Refusal(f"espeak-ng finds no data (answer {self.sample_rate}): `{_INSTALL}`.")
@@ -83,19 +80,6 @@ class _Library:
         if error != 0:
             raise _Refusal(f"espeak-ng cannot speak {request['text']!r} (error {error}).")
         return {"words": self._words, "sample_rate": self.sample_rate}, b"".join(self._pcm)
-
-    def phonemes(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        self._set_voice(request["voice"])
-        return {"phonemes": [self._to_phonemes(text) for text in request["texts"]]}, b""
-
-    def _to_phonemes(self, text: str) -> str:
-        pointer = ctypes.c_char_p(text.encode())
-        clauses = []
-        while pointer.value is not None:
-            # Clause by clause: the library moves the pointer, and sets it to NULL at the end.
-            clause = self._c.espeak_TextToPhonemes(ctypes.byref(pointer), _UTF8, _IPA)
-            clauses.append((clause or b"").decode().strip())
-        return " ".join(filter(None, clauses))
 
     def _set_voice(self, voice: str) -> None:
         language, _, variant = voice.partition("+")
@@ -125,9 +109,9 @@ def _open_library() -> ctypes.CDLL:
     raise _Refusal(f"the speech synthesizer libespeak-ng is not installed: `{_INSTALL}`.")
 
 
-def _answer(work: Callable[[dict[str, Any]], tuple[dict[str, Any], bytes]], line: bytes) -> None:
+def _answer(library: _Library, line: bytes) -> None:
     try:
-        header, pcm = work(json.loads(line))
+        header, pcm = library.speak(json.loads(line))
     except _Refusal as refusal:
         header, pcm = {"error": str(refusal)}, b""
     _write(header, pcm)
@@ -148,10 +132,9 @@ def _serve() -> None:
         return
     _write({})
     for line in sys.stdin.buffer:
-        work = library.phonemes if b'"texts"' in line else library.speak
         child = os.fork()
         if child == 0:
-            _answer(work, line)
+            _answer(library, line)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if status != 0:

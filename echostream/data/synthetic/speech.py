@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
-
-import numpy as np
-import soxr
-from numpy.typing import NDArray
 
 from echostream.data.synthetic.augment import (
     TEST_VARIATION,
     TRAIN_VARIATION,
     Rendering,
-    Variation,
     draw_rendering,
     render,
 )
@@ -23,6 +18,7 @@ from echostream.data.synthetic.espeak import Espeak
 from echostream.data.synthetic.grammar import Grammar, Pair
 from echostream.data.synthetic.grammar_rules import GrammarError
 from echostream.data.utterance import Utterance
+from echostream.frontend.resample import resample
 from echostream.streaming.clock import SAMPLE_RATE
 
 Split = Literal["train", "dev", "test-seen", "test-unseen"]
@@ -58,7 +54,7 @@ class SyntheticSpeech:
     `voices`: espeak-ng voices, drawn with equal chance. `split`: "train" varies the speech widely
     (`augment.TRAIN_VARIATION`), "dev", "test-seen" and "test-unseen" a little; no sentence of one
     of train, dev and test is ever in another (`sentence_split`). Which voices are seen and which
-    are not is the caller's: `TRAIN_VOICES`, `UNSEEN_VOICES`. `variation` replaces the split's own.
+    are not is the caller's: `TRAIN_VOICES`, `UNSEEN_VOICES`.
     """
 
     def __init__(
@@ -67,7 +63,6 @@ class SyntheticSpeech:
         voices: Sequence[str] = TRAIN_VOICES,
         seed: int = 0,
         split: Split = "train",
-        variation: Variation | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"`split` must be one of {SPLITS}, but is {split!r} instead.")
@@ -77,16 +72,7 @@ class SyntheticSpeech:
         self.voices = tuple(voices)
         self.seed = seed
         self.split = split
-        self.variation = variation or (TRAIN_VARIATION if split == "train" else TEST_VARIATION)
-
-    def __iter__(self) -> Iterator[Utterance]:
-        return self.start_at(0)
-
-    def start_at(self, index: int) -> Iterator[Utterance]:
-        """The utterances from `index` on, without end."""
-        while True:
-            yield self.utterance(index)
-            index += 1
+        self._variation = TRAIN_VARIATION if split == "train" else TEST_VARIATION
 
     def name(self, index: int) -> str:
         """The id of item `index`."""
@@ -103,7 +89,7 @@ class SyntheticSpeech:
         """
         pair, voice, rendering = self._draw(index)
         speech = Espeak().speak(pair.source, voice, rendering.rate_wpm, rendering.pitch)
-        samples = _resample(speech.samples, speech.sample_rate * rendering.speed)
+        samples = resample(speech.samples, speech.sample_rate * rendering.speed)
         samples, shift = render(samples, rendering, SAMPLE_RATE)
         word_ends = tuple(end / rendering.speed + shift for end in speech.word_ends)
         return Utterance(self.name(index), samples, pair.source, pair.target, voice, word_ends)
@@ -124,9 +110,4 @@ class SyntheticSpeech:
             pair = self.grammar.sample(rng)
             tries += 1
         voice = self.voices[int(rng.random() * len(self.voices))]
-        return pair, voice, draw_rendering(self.variation, rng)
-
-
-def _resample(samples: NDArray[np.float32], sample_rate: float) -> NDArray[np.float32]:
-    resampled = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
-    return np.asarray(resampled, dtype=np.float32)
+        return pair, voice, draw_rendering(self._variation, rng)

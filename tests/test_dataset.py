@@ -1,4 +1,4 @@
-"""The feed: every utterance in `reuse` rounds, batches within the limit, the same after a stop."""
+"""The dataset: every utterance in `reuse` rounds, batches within the limit, exact resume."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import torch
 from echostream.data.utterance import Utterance
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.text.tokenizer import Tokenizer
-from echostream.training.batch import Batch, Place
-from echostream.training.dataset import Feed
+from echostream.training.batch import Batch, DatasetPosition
+from echostream.training.dataset import BatchDataset
 from echostream.training.example import ExampleMaker
 from echostream.training.loader import NICENESS, load_batches
 
@@ -52,21 +52,33 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> ExampleMaker:
     return ExampleMaker(tokenizer, tokenizer, cmvn, None, tail_ms=0)
 
 
-def feed_of(
-    make: ExampleMaker, places: list[Place] | None = None, turn: int = 0, seed: int = 5
-) -> Feed:
-    return Feed(Counting(), make, BLOCK, REUSE, 2.0, seed, places or [Place(0, 0)], turn)
+def dataset_of(
+    make: ExampleMaker,
+    positions: list[DatasetPosition] | None = None,
+    worker_offset: int = 0,
+    seed: int = 5,
+) -> BatchDataset:
+    return BatchDataset(
+        Counting(),
+        make,
+        BLOCK,
+        REUSE,
+        2.0,
+        seed,
+        positions or [DatasetPosition(0, 0)],
+        worker_offset,
+    )
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])
-def test_joined_or_not_a_block_gives_each_utterance_once_and_in_order(
+def test_concatenated_or_not_a_block_gives_each_utterance_once_and_in_order(
     make: ExampleMaker, probability: float
 ) -> None:
-    feed = Feed(
-        Counting(), make, 200, 1, 2.0, 5, [Place(0, 0)],
-        join_probability=probability, join_utterances=3,
+    dataset = BatchDataset(
+        Counting(), make, 200, 1, 2.0, 5, [DatasetPosition(0, 0)],
+        concat_probability=probability, concat_utterances=3,
     )  # fmt: skip
-    examples = list(feed._block(1))
+    examples = list(dataset._block(1))
     spoken = [make.source_tokenizer.decode(e.source).split() for e in examples]
     sizes = Counter(len(words) // 3 for words in spoken)
     said = [word for words in spoken for word in words]
@@ -78,7 +90,7 @@ def test_joined_or_not_a_block_gives_each_utterance_once_and_in_order(
         assert sizes[2] > 20 and sizes[3] > 20 and sizes[1] <= 1
     else:
         assert sizes[1] > sizes[2] > 5 and sizes[3] > 5
-    again = list(feed._block(1))
+    again = list(dataset._block(1))
     assert all(np.array_equal(a.frames, b.frames) for a, b in zip(examples, again, strict=True))
 
 
@@ -95,7 +107,7 @@ def rounds(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
     """The batches of the first `count` rounds of one worker."""
     for _ in range(count):
         taken = [next(batches)]
-        while taken[-1].next_place.batch:
+        while taken[-1].next_position.batch:
             taken.append(next(batches))
         yield taken
 
@@ -109,7 +121,7 @@ def assert_same(found: Batch, expected: Batch) -> None:
 def test_every_utterance_takes_part_once_in_each_of_reuse_rounds(make: ExampleMaker) -> None:
     num_rounds = 7
     count: Counter[int] = Counter()
-    for number, batches in enumerate(rounds(iter(feed_of(make)), num_rounds)):
+    for number, batches in enumerate(rounds(iter(dataset_of(make)), num_rounds)):
         members = [index for batch in batches for index in indices(batch, make)]
         assert len(members) == len(set(members))
         first = max(0, number - REUSE + 1)
@@ -121,7 +133,7 @@ def test_every_utterance_takes_part_once_in_each_of_reuse_rounds(make: ExampleMa
 
 def test_the_blocks_of_two_workers_do_not_overlap(make: ExampleMaker) -> None:
     seen: dict[int, set[int]] = {0: set(), 1: set()}
-    for batch in islice(load_batches(feed_of(make, [Place(0, 0)] * 2), 2), 16):
+    for batch in islice(load_batches(dataset_of(make, [DatasetPosition(0, 0)] * 2), 2), 16):
         seen[batch.worker].update(indices(batch, make))
     for worker, found in seen.items():
         assert found and all(index // BLOCK % 2 == worker for index in found)
@@ -130,9 +142,9 @@ def test_the_blocks_of_two_workers_do_not_overlap(make: ExampleMaker) -> None:
 def test_a_batch_is_within_the_limit_or_a_single_utterance_longer_than_it(
     make: ExampleMaker,
 ) -> None:
-    feed = feed_of(make)
-    feed.batch_frames = 90  # shorter than the longest recordings
-    sizes = [batch.frames.shape[:2] for batch in islice(feed, 60)]
+    dataset = dataset_of(make)
+    dataset.batch_frames = 90  # shorter than the longest recordings
+    sizes = [batch.frames.shape[:2] for batch in islice(dataset, 60)]
     assert all(rows * frames <= 90 or rows == 1 for rows, frames in sizes)
     assert any(rows * frames > 90 for rows, frames in sizes)
     assert any(rows > 1 for rows, _ in sizes)
@@ -141,18 +153,18 @@ def test_a_batch_is_within_the_limit_or_a_single_utterance_longer_than_it(
 def test_recordings_of_about_equal_length_share_a_batch_and_batches_come_in_any_order(
     make: ExampleMaker,
 ) -> None:
-    for batches in rounds(iter(feed_of(make)), 3):
+    for batches in rounds(iter(dataset_of(make)), 3):
         lengths = [batch.frame_lengths.tolist() for batch in batches]
         longest = [max(row) for row in lengths]
         by_length = sorted(lengths, key=max)
-        # The order has a jitter of +-5 %: neighbours may change places, no more.
+        # The order has a jitter of +-5 %: neighbours may change positions, no more.
         assert all(max(a) <= 1.11 * min(b) for a, b in pairwise(by_length))
         assert len(longest) > 2
     assert longest != sorted(longest)
 
 
 def test_a_batch_holds_what_its_examples_are(make: ExampleMaker) -> None:
-    for batch in islice(feed_of(make), 12):
+    for batch in islice(dataset_of(make), 12):
         for row, index in enumerate(indices(batch, make)):
             example = make(counted(index))
             assert example is not None
@@ -165,19 +177,19 @@ def test_a_batch_holds_what_its_examples_are(make: ExampleMaker) -> None:
 def test_the_same_seed_gives_the_same_batches_and_another_seed_does_not(
     make: ExampleMaker,
 ) -> None:
-    first, again, other = (list(islice(feed_of(make, seed=s), 12)) for s in (5, 5, 6))
+    first, again, other = (list(islice(dataset_of(make, seed=s), 12)) for s in (5, 5, 6))
     for a, b in zip(first, again, strict=True):
         assert_same(a, b)
     assert [indices(b, make) for b in first] != [indices(b, make) for b in other]
 
 
-def test_from_every_place_the_feed_goes_on_with_the_batches_that_would_have_come(
+def test_from_every_position_the_dataset_goes_on_with_the_batches_that_would_have_come(
     make: ExampleMaker,
 ) -> None:
-    whole = list(islice(feed_of(make), 24))
-    assert whole[-1].next_place.round > REUSE  # blocks have been dropped by then
+    whole = list(islice(dataset_of(make), 24))
+    assert whole[-1].next_position.round > REUSE  # blocks have been dropped by then
     for number, batch in enumerate(whole[:-4]):
-        resumed = islice(feed_of(make, [batch.next_place]), 4)
+        resumed = islice(dataset_of(make, [batch.next_position]), 4)
         for found, expected in zip(resumed, whole[number + 1 :], strict=False):
             assert_same(found, expected)
 
@@ -188,17 +200,17 @@ def test_two_workers_go_on_with_the_batches_that_would_have_come(
 ) -> None:
     # After an odd number of batches the next is the second worker's: a loader that simply began
     # with the first again would give the batches in another order.
-    places = [Place(0, 0)] * 2
-    whole = list(islice(load_batches(feed_of(make, places), 2), stopped_after + 5))
+    positions = [DatasetPosition(0, 0)] * 2
+    whole = list(islice(load_batches(dataset_of(make, positions), 2), stopped_after + 5))
     for batch in whole[:stopped_after]:
-        places[batch.worker] = batch.next_place
-    resumed = load_batches(feed_of(make, places, turn=stopped_after % 2), 2)
+        positions[batch.worker] = batch.next_position
+    resumed = load_batches(dataset_of(make, positions, worker_offset=stopped_after % 2), 2)
     for found, expected in zip(islice(resumed, 5), whole[stopped_after:], strict=True):
         assert_same(found, expected)
 
 
 def test_one_process_more_gives_the_batches_that_come_without_it(make: ExampleMaker) -> None:
-    here, there = (islice(load_batches(feed_of(make), workers), 5) for workers in (0, 1))
+    here, there = (islice(load_batches(dataset_of(make), workers), 5) for workers in (0, 1))
     for found, expected in zip(there, here, strict=True):
         assert_same(found, expected)
 
@@ -210,9 +222,9 @@ def test_utterances_none_of_which_fits_are_an_error_and_not_an_endless_search(
         def utterance(self, index: int) -> Utterance:
             return counted(3)
 
-    feed = Feed(Short(), make, BLOCK, REUSE, 2.0, 1, [Place(0, 0)])
+    dataset = BatchDataset(Short(), make, BLOCK, REUSE, 2.0, 1, [DatasetPosition(0, 0)])
     with pytest.raises(ValueError, match=r"none of 6 utterances .* too short for its own text"):
-        next(iter(feed))
+        next(iter(dataset))
 
 
 def test_a_worker_has_a_lower_priority_than_the_training(make: ExampleMaker) -> None:
@@ -220,8 +232,8 @@ def test_a_worker_has_a_lower_priority_than_the_training(make: ExampleMaker) -> 
         def utterance(self, index: int) -> Utterance:
             return Utterance("", counted(0).samples, spell(os.nice(0)), spell(0), "noise")
 
-    feed = Feed(Niceness(), make, BLOCK, REUSE, 2.0, 1, [Place(0, 0)])
-    batch = next(iter(load_batches(feed, 1)))
+    dataset = BatchDataset(Niceness(), make, BLOCK, REUSE, 2.0, 1, [DatasetPosition(0, 0)])
+    batch = next(iter(load_batches(dataset, 1)))
     assert set(indices(batch, make)) == {min(19, os.nice(0) + NICENESS)}
 
 
@@ -230,7 +242,7 @@ def test_a_signal_ends_a_worker_without_an_error(
     make: ExampleMaker, number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = set(multiprocessing.active_children())
-    batches = iter(load_batches(feed_of(make), 1))
+    batches = iter(load_batches(dataset_of(make), 1))
     next(batches)
     (worker,) = set(multiprocessing.active_children()) - before
     assert worker.pid is not None
