@@ -17,7 +17,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 
 HAS_ESPEAK = $(BIN)/python -c 'import ctypes; ctypes.CDLL("libespeak-ng.so.1")' 2>/dev/null
-ESPEAK_TESTS = $(notdir $(shell grep -lsi espeak tests/test_*.py))
+ESPEAK_TESTS = $(notdir $(shell grep -lsi espeak -r tests --include=test_*.py))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile

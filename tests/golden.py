@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
 GOLDEN = ROOT / "tests" / "golden.json"
 MODEL = ROOT / "models" / "fr-en-demo"

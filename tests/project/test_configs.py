@@ -13,7 +13,7 @@ from echostream.models import build_model
 from echostream.simulstream import ProcessorConfig
 from echostream.training.config import TrainConfig
 
-FOLDER = Path(__file__).resolve().parent.parent / "configs"
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
 # the dataclass of each folder's files
 KINDS: dict[str, Any] = {"train": TrainConfig, "simulstream": ProcessorConfig}
 # read by simulstream alone: test_simulstream_commands.py starts its servers with it

@@ -14,7 +14,7 @@ from echostream.evaluation.robustness import at_level, main
 from echostream.evaluation.sounds import PEAK, sounds
 from echostream.streaming import SAMPLE_RATE
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "fr-en"
 SECONDS = 6.0
 

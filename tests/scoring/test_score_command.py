@@ -20,7 +20,7 @@ from tiny_model import SAMPLE_RATE, babble, make_model_folder
 from echostream.cli import main
 from echostream.scoring.metrics.table import NAMES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 METRICS = [name for name in NAMES if name != "YAAL"]
 Capture = pytest.CaptureFixture[str]
 

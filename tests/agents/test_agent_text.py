@@ -49,14 +49,14 @@ UNFIT = {
 }
 
 
-def test_t1_the_joiner_is_known_by_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_joiner_is_known_by_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [joins_pieces(unit) for unit in ("word", "char", "spm")] == [False, False, True]
     join_like_streamspeech(monkeypatch)
     assert [joins_pieces(unit) for unit in ("word", "char")] == [True, False]
 
 
 @pytest.mark.parametrize(("choice", "build", "unit", "form"), TABLE)
-def test_t1_the_form_is_the_one_of_the_table(
+def test_the_form_is_the_one_of_the_table(
     choice: str,
     build: str,
     unit: str,
@@ -80,7 +80,7 @@ def test_a_choice_or_a_unit_that_does_not_exist_is_named() -> None:
 
 
 @pytest.mark.parametrize("agent", [S2TT, ASR])
-def test_t1_every_build_makes_the_same_sentences_of_it(
+def test_every_build_makes_the_same_sentences_of_it(
     agent: tuple[str, str],
     folder: Path,
     recordings: list[Path],
@@ -136,7 +136,7 @@ def test_t1_every_build_makes_the_same_sentences_of_it(
 
 
 @pytest.mark.parametrize("form", TokenFormat)
-def test_t1_no_word_is_lost_in_pieces(form: TokenFormat, folder: Path) -> None:
+def test_no_word_is_lost_in_pieces(form: TokenFormat, folder: Path) -> None:
     tokenizer = Tokenizer.load(folder / "spm_tgt.model")
     output = TextOutput(form, lambda word: list(map(tokenizer.piece, tokenizer.encode(word))))
     known = ["the", "black", "street", "tee", "eeeeees"]

@@ -15,7 +15,7 @@ import pytest
 import soundfile as sf
 from tiny_model import SAMPLE_RATE, babble
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 # A working environment of StreamSpeech: Python 3.10, PyTorch 2.0.1 (its README), the copy of
 # SimulEval that it brings and what that one pins, and a NumPy that PyTorch 2.0.1 can use.

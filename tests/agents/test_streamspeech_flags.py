@@ -1,4 +1,4 @@
-"""T4, T5: every flag of StreamSpeech's agents is understood, and none of SimulEval's is taken."""
+"""Every flag of StreamSpeech's agents is understood, and none of SimulEval's is taken."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def general_parser(monkeypatch: pytest.MonkeyPatch) -> ArgumentParser:
 
 
 @pytest.mark.parametrize(("flag", "kind", "default"), STREAMSPEECH, ids=lambda value: str(value))
-def test_t4_a_flag_has_streamspeechs_default_and_type(
+def test_a_flag_has_streamspeechs_default_and_type(
     flag: str, kind: type | None, default: object
 ) -> None:
     name = flag.removeprefix("--").replace("-", "_")
@@ -103,7 +103,7 @@ def test_t4_a_flag_has_streamspeechs_default_and_type(
             parse(flag, "seven")
 
 
-def test_t4_only_the_model_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_model_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     parser = ArgumentParser()
     add_args(parser)
     with pytest.raises(SystemExit):
@@ -115,7 +115,7 @@ def test_t4_only_the_model_is_required(capsys: pytest.CaptureFixture[str]) -> No
     ("text", "value"),
     [("True", True), ("true", True), ("1", True), ("False", False), ("0", False), ("", False)],
 )
-def test_t4_the_word_false_is_false(text: str, value: bool) -> None:
+def test_the_word_false_is_false(text: str, value: bool) -> None:
     """`type=bool` of StreamSpeech takes it for true."""
     assert parse("--output-asr-translation", text).output_asr_translation is value
     with pytest.raises(ArgumentTypeError, match="must be True or False, but is 'Ture' instead"):
@@ -139,14 +139,14 @@ def test_our_own_flags_take_a_few_words(flag: str, allowed: tuple[str, ...], def
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_t5_no_name_of_streamspeechs_simuleval_is_declared(agent: type) -> None:
+def test_no_name_of_streamspeechs_simuleval_is_declared(agent: type) -> None:
     taken = {*FORK_GENERAL, *FORK_EVALUATION}
     parser = fork_parser(*sorted(taken))
     agent.add_args(parser)  # it raises if a name is declared again
     assert {flag for flag, *_ in STREAMSPEECH} | {"--model-path"} <= names(parser) - taken
 
 
-def test_t5_with_pypis_simuleval_only_user_dir_is_declared_again(
+def test_with_pypis_simuleval_only_user_dir_is_declared_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     parser = general_parser(monkeypatch)

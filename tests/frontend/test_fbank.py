@@ -214,7 +214,7 @@ def test_ten_minutes_leave_nothing_behind() -> None:
     """Kept frames would be 19 MB and kept samples 38 MB; both live in C++, so the process tells."""
     run = subprocess.run(
         [sys.executable, "-c", MEMORY_PROGRAM],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,

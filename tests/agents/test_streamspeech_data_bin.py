@@ -1,4 +1,4 @@
-"""T7: a `--data-bin` of StreamSpeech is read as it is, and used when that is asked for."""
+"""A `--data-bin` of StreamSpeech is read as it is, and used when that is asked for."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def level(folder: Path, config_yaml: str | None = YAML) -> float:
     return float(found.cmvn.mean[0])
 
 
-def test_t7_the_yaml_is_found_under_data_bin_and_leads_to_the_statistics(tmp_path: Path) -> None:
+def test_the_yaml_is_found_under_data_bin_and_leads_to_the_statistics(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.npz"
     statistics(2).save(elsewhere)
     folder = data_bin(tmp_path / "bin", elsewhere)
@@ -67,7 +67,7 @@ def test_t7_the_yaml_is_found_under_data_bin_and_leads_to_the_statistics(tmp_pat
     assert level(folder, config_yaml=None) == 1  # none named: what is in the folder
 
 
-def test_t7_a_relative_path_counts_from_data_bin(
+def test_a_relative_path_counts_from_data_bin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """StreamSpeech would take it from wherever it is run."""
@@ -81,7 +81,7 @@ def test_t7_a_relative_path_counts_from_data_bin(
 
 
 @pytest.mark.parametrize("path", ["/data/someone/StreamSpeech/configs/gcmvn.npz", "not/here.npz"])
-def test_t7_a_path_to_nothing_falls_back_to_the_statistics_in_data_bin(
+def test_a_path_to_nothing_falls_back_to_the_statistics_in_data_bin(
     path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """StreamSpeech would stop; its own files name the machine of their author."""

@@ -16,7 +16,7 @@ from tiny_model import SAMPLE_RATE, babble
 
 from echostream.model_folder import SYSTEMS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "fr-en-demo"
 
 

@@ -70,7 +70,7 @@ def test_the_recognition_agent_writes_source_words(
 
 
 @pytest.mark.parametrize("agent", [S2TT, ASR])
-def test_t14_one_recording_alone_is_translated_as_it_is_in_a_list(
+def test_one_recording_alone_is_translated_as_it_is_in_a_list(
     agent: tuple[str, str],
     folder: Path,
     recordings: list[Path],
@@ -184,7 +184,7 @@ class WatchedSource(list[float]):
 
 
 @pytest.mark.parametrize("how", ["longer and longer lists", "one list that grows", "emptied"])
-def test_t16_a_caller_may_write_the_source_itself_and_each_sample_is_read_once(
+def test_a_caller_may_write_the_source_itself_and_each_sample_is_read_once(
     how: str, folder: Path
 ) -> None:
     """As StreamSpeech's demo does: no segment, `policy()` until the target is finished."""

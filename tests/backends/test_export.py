@@ -25,7 +25,7 @@ from echostream.model_folder import ModelFolderError, load_model
 from echostream.models import EchoStreamModel
 from echostream.streaming import named_leaves
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GRAPHS = ("step.onnx", "step.int8.onnx")
 
 

@@ -25,7 +25,7 @@ from echostream.doctor.columns import (
 )
 from echostream.doctor.probe import SpeechProbe, TextProbe, evaluate, remote_error
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 Capture = pytest.CaptureFixture[str]
 
 

@@ -1,4 +1,4 @@
-"""T2, T3, T6, T8, T9: StreamSpeech's scripts take eval/streamspeech/ for their repository."""
+"""StreamSpeech's scripts take eval/streamspeech/ for their repository."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from echostream.cli import _parser
 from echostream.model_folder import load_model
 from echostream.session.translator import StreamingTranslator
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = REPOSITORY / "eval" / "streamspeech"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENTRY_FILES = {
@@ -156,7 +156,7 @@ def words_by_session(model: Path, recording: Path, task: str) -> str:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_t6_a_script_runs_to_the_end_with_only_its_variables_edited(
+def test_a_script_runs_to_the_end_with_only_its_variables_edited(
     name: str, model: Path, recordings: list[Path], data_root: Path, tmp_path: Path
 ) -> None:
     """From another folder, without fairseq, without the YAML of tasks, in a copy of the root."""
@@ -253,12 +253,12 @@ mkdir -p $output_dir
     assert "Traceback" not in done.stderr
 
 
-def test_t2_the_entry_files_are_where_the_scripts_look() -> None:
+def test_the_entry_files_are_where_the_scripts_look() -> None:
     assert [name for name in ENTRY_FILES.values() if not (ROOT / name).is_file()] == []
 
 
 @pytest.mark.parametrize("package", ["agent", "researches/ctc_unity"])
-def test_t3_the_packages_import_without_side_effects(package: str, tmp_path: Path) -> None:
+def test_the_packages_import_without_side_effects(package: str, tmp_path: Path) -> None:
     folder = ROOT / package
     code = (
         f"import sys; sys.path.insert(0, {str(folder.parent)!r}); before = set(sys.modules); "
@@ -275,7 +275,7 @@ ALL_ENTRY_FILES = [
 ]
 
 
-def test_t8_t9_a_file_anywhere_brings_one_agent_and_the_library_none(tmp_path: Path) -> None:
+def test_a_file_anywhere_brings_one_agent_and_the_library_none(tmp_path: Path) -> None:
     """SimulEval's own way of loading: no module of that name is known, no folder on the path."""
     copies = [
         shutil.copy(path, tmp_path / f"copied{count}.agent.py")

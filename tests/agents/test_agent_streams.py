@@ -31,7 +31,7 @@ def warnings_about(caplog: pytest.LogCaptureFixture, word: str) -> list[str]:
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu", "cuda", "cuda:0"])
-def test_t10_every_name_of_a_device_works_and_says_once_that_the_cpu_is_used(
+def test_every_name_of_a_device_works_and_says_once_that_the_cpu_is_used(
     device: str,
     folder: Path,
     caplog: pytest.LogCaptureFixture,
@@ -51,7 +51,7 @@ def test_t10_every_name_of_a_device_works_and_says_once_that_the_cpu_is_used(
     assert len(warnings_about(caplog, "`device`")) == (device != "cpu")
 
 
-def test_t10_a_device_that_does_not_exist_and_fp16_are_not_taken_in_silence(
+def test_a_device_that_does_not_exist_and_fp16_are_not_taken_in_silence(
     folder: Path, agent: SpeechToTextTranslationAgent, caplog: pytest.LogCaptureFixture
 ) -> None:
     args = arguments(folder)
@@ -64,7 +64,7 @@ def test_t10_a_device_that_does_not_exist_and_fp16_are_not_taken_in_silence(
     ]
 
 
-def test_t11_reset_works_before_init_has_finished(folder: Path) -> None:
+def test_reset_works_before_init_has_finished(folder: Path) -> None:
     before: list[bool] = []
 
     class Watched(SpeechToTextTranslationAgent):
@@ -92,7 +92,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_t12_the_end_of_the_source_is_always_answered_with_finished(
+def test_the_end_of_the_source_is_always_answered_with_finished(
     kind: str, agent: SpeechToTextTranslationAgent
 ) -> None:
     for segment in segments(SOURCES[kind]):
@@ -110,7 +110,7 @@ def test_t12_the_end_of_the_source_is_always_answered_with_finished(
     ],
     ids=["empty", "no samples", "no samples and no rate"],
 )
-def test_t12_a_source_without_a_sample_is_finished_with_nothing(
+def test_a_source_without_a_sample_is_finished_with_nothing(
     segment: Segment, agent: SpeechToTextTranslationAgent
 ) -> None:
     answer = agent.pushpop(segment)
@@ -119,7 +119,7 @@ def test_t12_a_source_without_a_sample_is_finished_with_nothing(
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_t13_finished_is_never_returned_before_the_source_ends(
+def test_finished_is_never_returned_before_the_source_ends(
     kind: str, agent: SpeechToTextTranslationAgent
 ) -> None:
     *before, last = segments(SOURCES[kind])
@@ -131,7 +131,7 @@ def test_t13_finished_is_never_returned_before_the_source_ends(
     assert not agent.pushpop(last).finished
 
 
-def test_t14_a_reset_leaves_no_residue(agent: SpeechToTextTranslationAgent) -> None:
+def test_a_reset_leaves_no_residue(agent: SpeechToTextTranslationAgent) -> None:
     sent = segments(babble(3, 47))
     expected = [agent.pushpop(segment).content for segment in sent]
     agent.reset()
@@ -144,7 +144,7 @@ def test_t14_a_reset_leaves_no_residue(agent: SpeechToTextTranslationAgent) -> N
     assert [agent.pushpop(segment).content for segment in sent] == expected
 
 
-def test_t15_what_was_said_before_does_not_matter(agent: SpeechToTextTranslationAgent) -> None:
+def test_what_was_said_before_does_not_matter(agent: SpeechToTextTranslationAgent) -> None:
     sources = [babble(2.1, 60), babble(0.005, 61), babble(1.7, 62, 44_100), babble(1, 63)]
     rates = [SAMPLE_RATE, SAMPLE_RATE, 44_100, SAMPLE_RATE]
 
@@ -159,7 +159,7 @@ def test_t15_what_was_said_before_does_not_matter(agent: SpeechToTextTranslation
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1])
-def test_t15_one_segment_of_the_whole_says_what_offline_translation_says(
+def test_one_segment_of_the_whole_says_what_offline_translation_says(
     look_ahead: int, folder: Path
 ) -> None:
     flags = ("--max-future-frames", str(look_ahead))
@@ -176,7 +176,7 @@ def test_t15_one_segment_of_the_whole_says_what_offline_translation_says(
     assert text_of([agent.pushpop(segment) for segment in segments(samples)]) == said
 
 
-def test_t16_no_sample_is_kept(agent: SpeechToTextTranslationAgent) -> None:
+def test_no_sample_is_kept(agent: SpeechToTextTranslationAgent) -> None:
     for segment in segments(babble(3, 65)):
         content = list(segment.content)
         agent.pushpop(segment)
@@ -184,7 +184,7 @@ def test_t16_no_sample_is_kept(agent: SpeechToTextTranslationAgent) -> None:
         assert segment.content == content
 
 
-def test_t16_several_segments_may_come_between_two_policy_calls(folder: Path) -> None:
+def test_several_segments_may_come_between_two_policy_calls(folder: Path) -> None:
     agent = StreamingASRAgent.from_args(arguments(folder))
     sent = segments(babble(3, 43))
     one_by_one = text_of([agent.pushpop(segment) for segment in sent])
@@ -197,7 +197,7 @@ def test_t16_several_segments_may_come_between_two_policy_calls(folder: Path) ->
 
 
 @pytest.mark.parametrize("rate", [22_050, 44_100, 48_000])
-def test_t17_the_rate_of_the_segments_is_the_rate_of_the_audio(rate: int) -> None:
+def test_the_rate_of_the_segments_is_the_rate_of_the_audio(rate: int) -> None:
     """On the shipped model, because random weights make words of the least difference."""
     # A --sample-rate that would be wrong for each of them: it does not count here.
     args = arguments(ROOT / "models" / "fr-en-demo", "--sample-rate", "11025")
@@ -215,7 +215,7 @@ def test_t17_the_rate_of_the_segments_is_the_rate_of_the_audio(rate: int) -> Non
 
 
 @pytest.mark.parametrize("no_rate", [0, -1])
-def test_t17_audio_without_a_rate_has_that_of_the_flag_and_says_so_once(
+def test_audio_without_a_rate_has_that_of_the_flag_and_says_so_once(
     no_rate: int, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = StreamingASRAgent.from_args(arguments(folder, "--sample-rate", "8000"))
@@ -232,7 +232,7 @@ def test_t17_audio_without_a_rate_has_that_of_the_flag_and_says_so_once(
     ]
 
 
-def test_t17_stereo_is_averaged(folder: Path) -> None:
+def test_stereo_is_averaged(folder: Path) -> None:
     agent = StreamingASRAgent.from_args(arguments(folder))
     mono = segments(babble(2, 49))
     expected = [agent.pushpop(segment).content for segment in mono]
@@ -242,7 +242,7 @@ def test_t17_stereo_is_averaged(folder: Path) -> None:
     assert [agent.pushpop(segment).content for segment in mono] == expected
 
 
-def test_t18_an_empty_segment_may_come_first_or_end_the_source(folder: Path) -> None:
+def test_an_empty_segment_may_come_first_or_end_the_source(folder: Path) -> None:
     agent = StreamingASRAgent.from_args(arguments(folder))
     sent = segments(babble(2, 44))
     expected = text_of([agent.pushpop(segment) for segment in sent])

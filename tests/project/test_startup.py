@@ -18,7 +18,7 @@ from tiny_model import SAMPLE_RATE, babble
 
 import echostream
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 # What a translation is made of, by the names under which it is imported.
 # No part of SimulEval, of TensorBoard, of what draws or scores.

@@ -10,7 +10,7 @@ import sacrebleu
 from echostream import Model, StreamingTranslator, load_model
 from echostream.frontend.audio import read_audio
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "fr-en"
 
 

@@ -284,7 +284,7 @@ def test_a_model_whose_ids_mean_something_else_is_refused(
 def test_importing_the_tokenizer_costs_no_torch() -> None:
     program = "import sys, echostream.text.tokenizer; sys.exit('torch' in sys.modules)"
     assert (
-        subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1]).returncode
+        subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode
         == 0
     )
 

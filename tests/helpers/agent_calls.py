@@ -25,7 +25,7 @@ from echostream.agents import SpeechToTextTranslationAgent
 from echostream.model_folder import load_model
 from echostream.session.translator import StreamingTranslator
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SEGMENT_MS = 320
 REFERENCE = "the black cat sleeps in the house"
 S2TT = ("--agent-class", "echostream.agents.SpeechToTextTranslationAgent")

@@ -36,7 +36,7 @@ from echostream.scoring.score import Options, score_run
 METRICS = ("AL", "AP", "DAL", "StartOffset", "EndOffset", "LAAL", "ATD", "NumChunks", "RTF")
 
 
-def test_t21_an_utterance_of_which_nothing_was_said_counts_in_bleu_alone(
+def test_an_utterance_of_which_nothing_was_said_counts_in_bleu_alone(
     folder: Path, recordings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = tmp_path / "empty.wav"
@@ -57,7 +57,7 @@ def test_t21_an_utterance_of_which_nothing_was_said_counts_in_bleu_alone(
     assert runs["with"]["AL"] == runs["without"]["AL"]
 
 
-def test_t22_each_utterance_has_exactly_one_line_in_the_order_of_the_indices(
+def test_each_utterance_has_exactly_one_line_in_the_order_of_the_indices(
     folder: Path, recordings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soundfile.write(tmp_path / "empty.wav", babble(0, 0), SAMPLE_RATE)
@@ -74,7 +74,7 @@ def test_t22_each_utterance_has_exactly_one_line_in_the_order_of_the_indices(
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_t23_what_is_slow_the_first_time_is_done_before_the_first_utterance(
+def test_what_is_slow_the_first_time_is_done_before_the_first_utterance(
     moved: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     num_groups = []
@@ -94,7 +94,7 @@ def test_t23_what_is_slow_the_first_time_is_done_before_the_first_utterance(
     assert agent.states.session.delay_ms == 0  # of the warm-up nothing is left
 
 
-def test_t24_nothing_is_printed_unless_it_is_asked_for(
+def test_nothing_is_printed_unless_it_is_asked_for(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     agent = SpeechToTextTranslationAgent.from_args(
@@ -106,7 +106,7 @@ def test_t24_nothing_is_printed_unless_it_is_asked_for(
 
 
 @pytest.mark.parametrize("task", ["st", "asr"])
-def test_t24_the_utterance_so_far_is_printed_whenever_a_word_is_new(
+def test_the_utterance_so_far_is_printed_whenever_a_word_is_new(
     task: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kind = SpeechToTextTranslationAgent if task == "st" else StreamingASRAgent
@@ -130,7 +130,7 @@ def test_t24_the_utterance_so_far_is_printed_whenever_a_word_is_new(
     assert silent > len(sent) // 2
 
 
-def test_t25_a_pop_without_new_input_says_nothing_new(folder: Path, tmp_path: Path) -> None:
+def test_a_pop_without_new_input_says_nothing_new(folder: Path, tmp_path: Path) -> None:
     flags = ("--extra-output-dir", str(tmp_path / "extra"))
     agent = SpeechToTextTranslationAgent.from_args(arguments(folder, *flags))
     said = []
@@ -145,7 +145,7 @@ def test_t25_a_pop_without_new_input_says_nothing_new(folder: Path, tmp_path: Pa
     assert len((tmp_path / "extra" / "asr.txt").read_text().splitlines()) == 1
 
 
-def test_t26_the_policy_may_be_given_states_and_all_caches_live_in_them(folder: Path) -> None:
+def test_the_policy_may_be_given_states_and_all_caches_live_in_them(folder: Path) -> None:
     agent = SpeechToTextTranslationAgent.from_args(arguments(folder))
     (parameter,) = signature(agent.policy).parameters.values()
     assert (parameter.name, parameter.default) == ("states", None)
@@ -185,7 +185,7 @@ class OldStates:
         self.source_sample_rate = self.target_sample_rate = 0
 
 
-def test_t27_agents_run_in_streamspeechs_simuleval_with_its_two_parameters(
+def test_agents_run_in_streamspeechs_simuleval_with_its_two_parameters(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = babble(3, 68)
@@ -227,7 +227,7 @@ def test_every_answer_can_be_sent_as_json(folder: Path) -> None:
     assert kinds == {"EmptySegment", "TextSegment"}
 
 
-def test_t28_the_columns_are_those_that_streamspeechs_scripts_ask_for(
+def test_the_columns_are_those_that_streamspeechs_scripts_ask_for(
     folder: Path, recordings: list[Path], tmp_path: Path
 ) -> None:
     agent = ("--agent", str(ROOT / "agents" / "s2tt.py"), "--model-path", str(folder))
@@ -246,7 +246,7 @@ def test_t28_the_columns_are_those_that_streamspeechs_scripts_ask_for(
         assert len(list(csv.reader(file, delimiter="\t"))) == 1 + 2
 
 
-def test_t29_our_own_latency_by_words_is_that_of_simulevals_columns(
+def test_our_own_latency_by_words_is_that_of_simulevals_columns(
     folder: Path, recordings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without --computation-aware, where every build is right."""
