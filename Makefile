@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test lint docs audit lock train-demo clean
+.PHONY: help setup demo bench test quick lint docs audit lock train-demo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -66,6 +66,11 @@ test: export OMP_NUM_THREADS := 1
 test: lint ## ruff, mypy and all tests
 	@$(HAS_ESPEAK) || echo "test: libespeak-ng1 is missing: tests in $(or $(ESPEAK_TESTS),no file) will be skipped"
 	@$(BIN)/pytest -n 2 --dist loadfile
+
+quick: export OMP_NUM_THREADS := 1
+quick: $(STAMP) ## the tests of state, modules, models, sessions and scores (about a minute)
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow" \
+		tests/streaming tests/modules tests/models tests/text tests/session tests/scoring
 
 docs: export OMP_NUM_THREADS := 1
 docs: $(STAMP) ## the pages of docs/, into out/docs (`make test` builds them as well)
