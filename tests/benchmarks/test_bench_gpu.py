@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from tiny_model import TINY_ENCODER
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -13,21 +14,14 @@ from benchmarks.gpu import BATCHES, FixedStep, measure, table
 from benchmarks.streams import STEP_MS
 from benchmarks.subjects import QUICK, make_distinct, opened
 from echostream import ZipformerEncoder
+from echostream.models.build import build_encoder
 from echostream.streaming.state import named_leaves
 
 
 @pytest.fixture(scope="module")
 def encoder() -> ZipformerEncoder:
     torch.manual_seed(0)
-    made = ZipformerEncoder(
-        embed_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        num_layers_per_stack=1,
-        memory_size=2,
-        conv_kernel=5,
-        left_context=16,
-    ).eval()
+    made = build_encoder(TINY_ENCODER).eval()
     make_distinct(made)
     return made
 

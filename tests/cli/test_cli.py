@@ -17,7 +17,7 @@ import soundfile as sf
 import yaml
 from espeak_needed import needs_espeak
 from numpy.typing import NDArray
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble
 from tiny_training import tiny_run
 
 from echostream.cli import main
@@ -30,18 +30,6 @@ from echostream.training.log import RunLog
 LINE = re.compile(r" *(\d+\.\d\d) s  (\S.*)")
 Capture = pytest.CaptureFixture[str]
 COMMANDS = ("translate", "score", "doctor", "train", "corpus")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"), decoder_layers=1)
-
-
-@pytest.fixture
-def good(tmp_path: Path) -> Path:
-    path = tmp_path / "good.flac"
-    sf.write(path, babble(3, seed=1), SAMPLE_RATE)
-    return path
 
 
 def spoken(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from test_cli import Capture, assert_shown, shown, spoken
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble
 
 from echostream.cli import main, translate
 from echostream.frontend.audio import read_audio
@@ -28,19 +28,6 @@ from echostream.session_config import (
     add_session_flags,
     session_config,
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model_folder(tmp_path_factory.mktemp("model"), decoder_layers=1)
-
-
-@pytest.fixture
-def good(tmp_path: Path) -> Path:
-    path = tmp_path / "good.flac"
-    sf.write(path, babble(3, seed=1), SAMPLE_RATE)
-    return path
-
 
 # Options.
 

@@ -43,23 +43,25 @@ def babble(seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) -> NDArray
     return (loudness * (np.sin(2 * np.pi * pitch * time) + 0.2 * noise) / 2).astype(np.float32)
 
 
+TINY_ENCODER = EncoderConfig(
+    embed_dim=16,
+    num_heads=2,
+    ffn_dim=32,
+    num_layers_per_stack=1,
+    memory_size=2,
+    conv_kernel=5,
+    left_context=16,
+)
+
+
 def tiny_config(
     source_vocab_size: int, target_vocab_size: int, tail_ms: int = 640, decoder_layers: int = 0
 ) -> ModelConfig:
     """All parts of the real model, in narrow."""
-    encoder = EncoderConfig(
-        embed_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        num_layers_per_stack=1,
-        memory_size=2,
-        conv_kernel=5,
-        left_context=16,
-    )
     return ModelConfig(
         source_vocab_size,
         target_vocab_size,
-        encoder,
+        TINY_ENCODER,
         st_layers=1,
         st_ffn_dim=32,
         st_left_context=16,

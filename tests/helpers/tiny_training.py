@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
+from tiny_model import tiny_config
 
-from echostream.config import EncoderConfig, ModelConfig
+from echostream.config import ModelConfig
 from echostream.data.table import COLUMNS
 from echostream.data.utterance import Utterance
 from echostream.training.config import (
@@ -79,26 +81,7 @@ def write_table(path: Path, indices: range) -> Path:
 
 def tiny_network() -> ModelConfig:
     """All parts of the real network, 16 wide, with a piece for every word."""
-    return ModelConfig(
-        source_vocab_size=20,
-        target_vocab_size=20,
-        encoder=EncoderConfig(
-            embed_dim=16,
-            num_heads=2,
-            ffn_dim=32,
-            num_layers_per_stack=1,
-            memory_size=2,
-            conv_kernel=5,
-            left_context=16,
-        ),
-        st_layers=1,
-        st_ffn_dim=32,
-        st_left_context=16,
-        decoder_layers=1,
-        decoder_ffn_dim=32,
-        decoder_left_tokens=4,
-        decoder_window=16,
-    )
+    return replace(tiny_config(20, 20, decoder_layers=1), decoder_window=16)
 
 
 def tiny_run(folder: Path, num_workers: int = 0, seed: int = 1) -> TrainConfig:
