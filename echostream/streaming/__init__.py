@@ -1,4 +1,4 @@
-"""What a stream is: its clock, and its state as a value."""
+"""The clock of a stream, and its state as a value."""
 
 from echostream.streaming.clock import (
     GROUP_FRAMES,

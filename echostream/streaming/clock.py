@@ -1,16 +1,16 @@
 """The one clock of the encoder: the group, 160 ms of audio.
 
-A U-Net that goes down to 6.25 Hz cannot say anything about a frame before the bottleneck frame
-that covers it is complete, so nothing in the encoder is timed finer than that.
+A U-Net that goes down to 6.25 Hz has no output for a frame before the bottleneck frame that covers
+it is complete, so nothing in the encoder has a finer timing.
 """
 
 from __future__ import annotations
 
-SAMPLE_RATE = 16_000  # Hz, of the audio that the front end turns into frames
+SAMPLE_RATE = 16_000  # Hz, of the input of the front end
 HOP_LENGTH = 160  # samples between two fbank frames: 100 frames a second
 GROUP_FRAMES = 16  # fbank frames in a group
 GROUP_MS = 1000 * GROUP_FRAMES * HOP_LENGTH // SAMPLE_RATE  # 160
-OUTPUT_STRIDE = 4  # fbank frames for each frame that the encoder puts out (25 Hz)
+OUTPUT_STRIDE = 4  # fbank frames per output frame of the encoder (25 Hz)
 GROUP_OUTPUTS = GROUP_FRAMES // OUTPUT_STRIDE  # encoder frames in a group
 
 
