@@ -23,8 +23,8 @@ class ConfigError(ValueError):
     """A configuration with a key or a value that is not allowed."""
 
 
-# Least, most, and what it must be a multiple of. The most is far beyond any use, and keeps a slip
-# of the keyboard from asking for more memory than there is.
+# Least, most, and the number of which it must be a multiple. The most is far beyond any use: it
+# keeps a typing error from allocating all memory.
 _ENCODER_RANGES = {
     "input_dim": (1, 1024, 1),
     "embed_dim": (1, 8192, 1),
@@ -60,7 +60,7 @@ class EncoderConfig:
     num_layers_per_stack: int | tuple[int, ...] = 2
     memory_size: int = 4  # summaries in the memory bank
     conv_kernel: int = 15
-    left_context: int = 64  # frames, of its own rate, that each layer sees of the past
+    left_context: int = 64  # past frames, at its own rate, that each layer attends to
 
     def __post_init__(self) -> None:
         _check_ranges(self, _ENCODER_RANGES)
@@ -92,11 +92,11 @@ class ModelConfig:
     st_left_context: int = 128  # frames at 25 Hz
     decoder_layers: int = 0
     decoder_ffn_dim: int = 1024
-    decoder_left_tokens: int = 64  # target tokens, before the last one, that a token sees
-    decoder_window: int = 128  # frames at 25 Hz that a token sees; before them, summaries
-    tokenizer_normalization: str = "nmt_nfkc"  # what SentencePiece made of the texts of training
-    max_future_frames: tuple[int, ...] = (0, 1, 2)  # look-aheads L that it is trained for
-    tail_ms: int = 640  # silence after the end of the source, in which the last words come out
+    decoder_left_tokens: int = 64  # target tokens before the last one that a token attends to
+    decoder_window: int = 128  # frames at 25 Hz that a token attends to; older ones as summaries
+    tokenizer_normalization: str = "nmt_nfkc"  # of SentencePiece, in both tokenizers
+    max_future_frames: tuple[int, ...] = (0, 1, 2)  # look-aheads L of its training
+    tail_ms: int = 640  # silence after the end of the source, for the last words
     source_emission_unit: str = "word"  # char for a language without spaces between words
     target_emission_unit: str = "word"
 

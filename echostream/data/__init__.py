@@ -1,1 +1,1 @@
-"""Data: the demo grammar, its speech, and tables of recordings on disk."""
+"""Data: tables of recordings on disk, and synthetic speech of a grammar."""

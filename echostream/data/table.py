@@ -26,16 +26,16 @@ COLUMNS = (
     "tgt_audio",
     "tgt_n_frames",
 )
-# What StreamSpeech's preparation writes: file, offset and length.
+# Features in a zip, as StreamSpeech's preparation writes them: file, offset and length.
 _FEATURES = re.compile(r"\.zip:\d+:\d+$")
 _NEEDED = ("id", "src_audio", "src_text", "tgt_text")
-# Beyond any gain of a recording in floats, and far below samples that are whole numbers.
+# Above any gain of a recording in floats, and far below samples that are whole numbers.
 _LOUDEST = 100.0
 _NO_OFFSET = {"", "0", "0.0"}
 
 
 class Row(NamedTuple):
-    """A line of a table: where it stands, and what is needed of it."""
+    """A line of a table: its number in the file, and the columns that are used."""
 
     line: int
     id: str
@@ -45,17 +45,16 @@ class Row(NamedTuple):
 
 
 class Table(Sequence[Utterance]):
-    """The utterances of a table, in order; the audio of each is read when it is asked for.
+    """The utterances of a table, in order; the audio of each is read at access.
 
-    A path of audio that is not absolute counts from the folder of the table. Audio at another rate
-    is brought to 16 kHz, several channels to one. The voice and the times of the words are not in a
-    table: "" and ().
+    A relative path of audio starts at the folder of the table. Audio is resampled to 16 kHz and
+    mixed down to one channel. A table has no voice and no word times: they are "" and ().
     """
 
     def __init__(self, rows: Sequence[Row], path: Path) -> None:
         self._rows = tuple(rows)
         self.path = path
-        self._faulty = FaultyFiles()  # each pass would warn of each of them again
+        self._faulty = FaultyFiles()  # so that each file is warned of once, not in each pass
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -82,7 +81,7 @@ class Table(Sequence[Utterance]):
         return row.source, row.target
 
     def missing(self) -> list[str]:
-        """Of each recording that is not there, in order, where it is named and why."""
+        """Each recording that is missing, in order: the line of the table and the reason."""
         return [
             f"{self.path}, line {row.line}: {reason}"
             for row in self._rows
@@ -90,7 +89,7 @@ class Table(Sequence[Utterance]):
         ]
 
     def _fault(self, row: Row) -> str:
-        """What can be said against a recording without opening it; "" if nothing."""
+        """The reason why a recording cannot be read, as far as its path shows; else ""."""
         if _FEATURES.search(row.audio):
             return (
                 f"`src_audio` of {row.id} must be a recording, but {row.audio} is a part of a zip "
@@ -132,22 +131,22 @@ class Table(Sequence[Utterance]):
 def read_tsv(path: str | Path) -> Table:
     """The utterances of the table at `path`; the columns are those of `COLUMNS`, in any order.
 
-    UTF-8, with or without a byte order mark; blank lines are passed over. A quotation mark is a
-    letter like any other, and no field may hold a tab. Texts are brought to Unicode's composed form
-    (NFC), and `\\"` in them, as fairseq and StreamSpeech write a quotation mark, to `"`; the log
-    says of how many. The numbers of frames are not used: they are counted from the audio.
+    UTF-8, with or without a byte order mark; blank lines are skipped. A quotation mark is a letter
+    like any other, and no field may hold a tab. Texts are converted to composed Unicode (NFC), and
+    `\\"`, as fairseq and StreamSpeech write a quotation mark, to `"`; the numbers of changed texts
+    are logged. The column of frames is not used: frames are counted from the audio.
 
     Raises `TableError` naming the line: for a missing column, a line of too few or too many fields,
     an empty text, an id that comes twice, or text that is not UTF-8; and OSError if the file cannot
     be read.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+    if path.exists() and not path.is_file():  # reading a pipe could block for ever
         raise TableError(f"{path} must be a file, but is a folder, a pipe or a device.")
     with path.open("rb") as file:
         lines = lines_of(file, path)
         rows = list(_rows(lines, path, notes := TextNotes()))
-    notes.say(path)
+    notes.log(path)
     if not rows:
         raise TableError(f"{path}: the table has a header but no lines.")
     return Table(rows, path)

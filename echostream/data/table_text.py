@@ -1,4 +1,4 @@
-"""The text of a table: its lines, and what is done to the sentences in them."""
+"""The text of a table: decoding of its lines, normalisation of its sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import BinaryIO
 logger = logging.getLogger(__name__)
 
 _LONGEST_LINE = 1 << 24  # bytes
-_BROAD = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin so, or with NUL
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # also of UTF-32, or it begins with NUL
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
@@ -22,14 +22,14 @@ class TableError(ValueError):
 
 
 def lines_of(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a table that are not blank, with their numbers, without their ends.
+    """The lines of a table that are not blank, with their numbers, without line ends.
 
     Raises `TableError` for text that is not UTF-8, for NUL, and for a line of more than 16 MiB.
     """
     number = 0
     while raw := file.readline(_LONGEST_LINE + 1):
         if not number:
-            if raw.startswith(_BROAD):
+            if raw.startswith(_UTF16):
                 raise TableError(f"{path} must be UTF-8, but looks like UTF-16; convert it first.")
             raw = raw.removeprefix(codecs.BOM_UTF8)
         if len(raw) > _LONGEST_LINE:
@@ -51,7 +51,7 @@ def lines_of(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
 
 
 class TextNotes:
-    """Reads sentences of a table, and counts what about them should be known."""
+    """Normalises the sentences of a table, and counts the changed and the suspicious ones."""
 
     def __init__(self) -> None:
         self._count = dict.fromkeys(_NOTES, 0)
@@ -73,8 +73,8 @@ class TextNotes:
             self._count[kind] += 1
             self._first[kind] = self._first[kind] or line
 
-    def say(self, path: Path) -> None:
-        """One line of the log for each kind of note."""
+    def log(self, path: Path) -> None:
+        """Logs one warning for each kind of note."""
         for kind, text in _NOTES.items():
             if self._count[kind]:
                 logger.warning(

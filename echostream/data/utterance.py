@@ -1,4 +1,4 @@
-"""One recording with its text, its translation and the times of its words."""
+"""One recording with its transcript, its translation and its word times."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """A state is a value: a `NamedTuple` of tensors, or of states.
 
-The law that every state here obeys:
+Every state obeys these rules:
 
 1. Axis 0 of every tensor is the stream; counters are integer tensors `(B,)`.
 2. Shapes and dtypes are fixed by `init_state`; a slot not filled yet is `valid=False`.
-3. Nothing in it is ever `None`, a Python number or a module.
+3. It holds no `None`, no Python number and no module.
 4. `step(x, state)` writes neither to `state` nor to the module. Keeping the old state is a
-   snapshot, going back to it is a replay.
-5. A cache is concatenated with what is new, used, and only then trimmed.
+   snapshot; stepping from it again is a replay.
+5. A cache is concatenated with the new frames, used, and only then trimmed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def state_nbytes(state: tuple[Any, ...]) -> int:
 
 
 def select_rows(active: Tensor, new: State, old: State) -> State:
-    """The state of a batch in which only some streams went on.
+    """The state of a batch in which only some streams made a step.
 
     `active` `(B,)` bool: True takes the row of `new`, False keeps the row of `old`.
     """
@@ -76,15 +76,15 @@ def select_rows(active: Tensor, new: State, old: State) -> State:
 
 
 def take_rows(state: State, rows: Sequence[int]) -> State:
-    """The state of some streams of a batch, in the order of `rows`; not copied if they adjoin."""
-    if (stretch := _stretch(rows)) is not None:
-        return map_state(lambda leaf: leaf[stretch], state)
+    """The state of the streams `rows` of a batch, in this order; a view if they are consecutive."""
+    if (rows_slice := _slice_of(rows)) is not None:
+        return map_state(lambda leaf: leaf[rows_slice], state)
     index = torch.tensor(rows)
     return map_state(lambda leaf: leaf.index_select(0, index.to(leaf.device)), state)
 
 
 def replace_rows(state: State, rows: Sequence[int], new: State) -> State:
-    """A copy of `state` with the rows of `new` in the places `rows`."""
+    """A copy of `state` with the rows of `new` at the indices `rows`."""
     if list(rows) == list(range(len(leaves(state)[0]))):
         return new
     copy = map_state(torch.clone, state)
@@ -98,18 +98,18 @@ def put_rows(state: State, rows: Sequence[int], new: State) -> None:
     In place, unlike every other function here: only for a state that the caller has allocated and
     does not share.
     """
-    stretch, index = _stretch(rows), torch.tensor(rows)
+    rows_slice, index = _slice_of(rows), torch.tensor(rows)
 
     def put(leaf: Tensor, n: Tensor) -> Tensor:
-        if stretch is not None:
-            leaf[stretch] = n
+        if rows_slice is not None:
+            leaf[rows_slice] = n
             return leaf
         return leaf.index_copy_(0, index.to(leaf.device), n)
 
     map_state(put, state, new)
 
 
-def _stretch(rows: Sequence[int]) -> slice | None:
-    """Rows that follow each other, as a slice."""
+def _slice_of(rows: Sequence[int]) -> slice | None:
+    """Consecutive rows as a slice; None for others."""
     first, size = rows[0], len(rows)
     return slice(first, first + size) if list(rows) == list(range(first, first + size)) else None

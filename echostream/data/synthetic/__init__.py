@@ -1,1 +1,1 @@
-"""Synthetic speech: sentences of a grammar, spoken by espeak-ng."""
+"""Synthetic speech: sentences of a grammar, synthesised by espeak-ng."""

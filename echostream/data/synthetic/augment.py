@@ -1,4 +1,4 @@
-"""What is varied in synthetic speech: rate, pitch, speed, gain, noise and silence."""
+"""Variation of synthetic speech: rate, pitch, speed, gain, noise and silence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Variation:
     """The ranges from which the rendering of one utterance is drawn, each uniformly.
 
     `speed` resamples: 1.1 is 10 % shorter and moves pitch and formants up by as much. `snr_db` is
-    speech to noise; `noises` are drawn with equal chance.
+    speech to noise; each of `noises` is equally probable.
     """
 
     rate_wpm: Range
@@ -90,7 +90,7 @@ def draw_rendering(variation: Variation, rng: random.Random) -> Rendering:
 def render(
     speech: NDArray[np.float32], rendering: Rendering, sample_rate: int
 ) -> tuple[NDArray[np.float32], float]:
-    """`speech` (S,) with silence round it, gain and noise: (S',), and the seconds put in front."""
+    """`speech` (S,) with silence, gain and noise: (S',), and the seconds of silence before it."""
     before = round(rendering.silence_before_ms * sample_rate / 1000)
     after = round(rendering.silence_after_ms * sample_rate / 1000)
     samples = np.pad(speech * np.float32(10 ** (rendering.gain_db / 20)), (before, after))

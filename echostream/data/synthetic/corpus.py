@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 
 _SETTINGS = "corpus.json"
 _BYTES_EACH = 20_000  # less than the FLAC file of any but the shortest utterance
-_MAX_REPEATED = 500  # draws without a new sentence, after which a split is taken to have no more
+_MAX_REPEATED = 500  # draws in a row without a new sentence, after which a split is full
 
 
 class CorpusError(ValueError):
-    """A corpus that cannot be written as asked; the message names the folder."""
+    """A corpus that cannot be written; the message names the folder."""
 
 
 def write_corpus(
@@ -49,10 +49,10 @@ def write_corpus(
 
     For each split: `SPLIT.tsv` (columns `table.COLUMNS`, audio relative to `out_dir`),
     `audio/SPLIT/ID.flac` (16 kHz mono), and `simuleval/SPLIT/` with `wav_list.txt` (absolute
-    paths), `src.txt` and `target.txt`; and `report.md` for all. Sentences come once in a split
-    other than train. Every file is renamed into place when it is complete, so a killed run is
-    continued by the same call: recordings that are there are not made again. `train_texts`:
-    sentences drawn (as text) to count what a training has seen.
+    paths), `src.txt` and `target.txt`; and `report.md` for all. A split other than train has no
+    sentence twice. Every file is renamed into place when it is complete, so the same call continues
+    a killed run: existing recordings are kept. `train_texts`: training sentences, as text, against
+    which the report counts unseen n-grams.
 
     Raises:
         CorpusError: for a count that is not positive, an unknown split, or if `out_dir` holds a
@@ -71,11 +71,11 @@ def write_corpus(
         raise CorpusError(f"`counts` must name at least one of the splits {SPLITS}.")
     grammar = grammar or Grammar.load()
     train = SyntheticSpeech(grammar, train_voices, seed, "train")
-    settings = _settings(train, unseen_voices)  # draws sentences: a bad grammar is found here
+    settings = _settings(train, unseen_voices)  # draws sentences, which raises for a bad grammar
     _check_space(out_dir, sum(counts.values()))
     with locked(out_dir):
         remove_unfinished(out_dir)
-        _claim(out_dir, settings)
+        _check_settings(out_dir, settings)
         return _write(out_dir, counts, train, unseen_voices, train_texts)
 
 
@@ -101,21 +101,21 @@ def _write(
 
 
 def _settings(train: SyntheticSpeech, unseen_voices: Sequence[str]) -> dict[str, object]:
-    """What a corpus is made of."""
+    """The settings on which a corpus depends."""
     return {
         "seed": train.seed,
         "train_voices": list(train.voices),
         "unseen_voices": list(unseen_voices),
-        # The first sentences stand for the grammar: another grammar draws others.
+        # The first sentences identify the grammar: another one draws others.
         "first_sentences": [list(train.pair(index)) for index in range(20)],
     }
 
 
 def _check_space(out_dir: Path, count: int) -> None:
-    place = out_dir.absolute()
-    while not place.exists():
-        place = place.parent
-    needed, free = count * _BYTES_EACH, shutil.disk_usage(place).free
+    existing = out_dir.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    needed, free = count * _BYTES_EACH, shutil.disk_usage(existing).free
     if needed > free:
         raise CorpusError(
             f"{out_dir}: {count} utterances need about {_show_size(needed)}, "
@@ -130,20 +130,20 @@ def _show_size(num_bytes: int) -> str:
     return f"{num_bytes / size:.1f} {unit}"
 
 
-def _claim(out_dir: Path, settings: Mapping[str, object]) -> None:
-    """Notes what the corpus is made of, or compares it with what was noted."""
+def _check_settings(out_dir: Path, settings: Mapping[str, object]) -> None:
+    """Writes the settings of the corpus, or compares them with those in the folder."""
     path = out_dir / _SETTINGS
     if not path.exists():
         write_whole(path, json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
         return
     try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
+        existing = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise CorpusError(
             f"{path} is damaged ({error}); remove it if the corpus is yours."
         ) from error
     for key, value in settings.items():
-        if not isinstance(noted, dict) or noted.get(key) != value:
+        if not isinstance(existing, dict) or existing.get(key) != value:
             raise CorpusError(
                 f"{out_dir} holds a corpus with another `{key}` (see {path.name}); "
                 "continue it with the same settings or choose another folder."
@@ -190,7 +190,7 @@ def _write_split(out_dir: Path, speech: SyntheticSpeech, count: int) -> list[dic
     _write_lines(simuleval / "wav_list.txt", wav_paths)
     _write_lines(simuleval / "src.txt", [row["src_text"] for row in rows])
     _write_lines(simuleval / "target.txt", [row["tgt_text"] for row in rows])
-    # The table comes last: where it is, everything it names is there too.
+    # The table is written last: if it exists, so do all files that it names.
     lines = ["\t".join(COLUMNS), *("\t".join(row.values()) for row in rows)]
     _write_lines(out_dir / f"{speech.split}.tsv", lines)
     return rows

@@ -1,4 +1,4 @@
-"""What a corpus holds, and how much of its test sentences a training has not seen."""
+"""The report on a corpus: its size, and the share of test n-grams unseen in training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NGRAM_ORDERS = (1, 2, 3, 4, 5)
 class LanguageReport:
     """Words of one side of a split.
 
-    `unseen[n - 1]`: share of its n-grams (with repetition) that the training does not hold.
+    `unseen[n - 1]`: share of its n-grams (with repetition) that are not in the training sentences.
     """
 
     types: int
@@ -27,7 +27,7 @@ class LanguageReport:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """One split: sentences, how many of them differ, seconds of audio, and both languages.
+    """One split: sentences, distinct sentences, seconds of audio, and both languages.
 
     `percentiles`: seconds of the 5th, 50th, 95th and 100th percentile of the recordings.
     """
@@ -43,7 +43,7 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """All splits; `train_sentences` were drawn as text to count what a training sees."""
+    """All splits; `train_sentences` training sentences are the reference for unseen n-grams."""
 
     splits: tuple[SplitReport, ...]
     train_sentences: int
@@ -86,7 +86,7 @@ def report_corpus(
 ) -> CorpusReport:
     """The report on splits given as texts and seconds of audio by name.
 
-    The shares are of no meaning for the training split itself, and it has none (zeros).
+    The shares are zero for the training split itself, where they have no meaning.
     """
     seen = [_collect(pair[side] for pair in train_texts) for side in (0, 1)]
     splits = []
@@ -111,7 +111,7 @@ def report_corpus(
 
 
 def ngrams(sentence: str, order: int) -> Iterator[tuple[str, ...]]:
-    """The runs of `order` words of a sentence."""
+    """The n-grams of `order` words of a sentence."""
     words = sentence.split()
     return zip(*(words[start:] for start in range(order)), strict=False)
 

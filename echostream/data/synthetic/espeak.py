@@ -22,12 +22,12 @@ from echostream.data.synthetic import espeak_server
 
 
 class EspeakError(RuntimeError):
-    """espeak-ng is not installed, or refused what it was asked."""
+    """espeak-ng is not installed, or refused a request."""
 
 
 @dataclass(frozen=True)
 class Speech:
-    """What espeak-ng said: `samples` (S,) float32 in [-1, 1] at `sample_rate` Hz.
+    """Synthesised speech: `samples` (S,) float32 in [-1, 1] at `sample_rate` Hz.
 
     `word_ends`: seconds at which each whitespace word of the text ends, or empty when the events of
     espeak-ng could not be matched with the words.
@@ -39,21 +39,21 @@ class Speech:
 
 
 class Espeak:
-    """The speech engine of this process: every `Espeak()` is the same one.
+    """The speech engine of this process: every `Espeak()` is the same object.
 
     The C library has one global state, so it runs in a process of its own (`espeak_server`), which
-    is started at the first call and again in a process forked off since. Calls from several threads
-    wait for each other. Raises `EspeakError`, naming what to install, without the library.
+    is started at the first call, and again after a fork. Calls from several threads are serialised
+    by a lock. Raises `EspeakError`, naming what to install, without the library.
     """
 
     _shared: Espeak | None = None
     _inherited: Espeak | None
 
     def __new__(cls) -> Espeak:
-        # A fork shares the pipes of its parent; using them would mix up the answers.
+        # A fork shares the pipes of its parent; using them would mix the responses.
         if cls._shared is None or cls._shared._owner != os.getpid():
             engine = super().__new__(cls)
-            # Kept, not closed: its pipes belong to the parent, and may hold what that was writing.
+            # Kept, not closed: its pipes belong to the parent, and their buffers may not be empty.
             engine._inherited = cls._shared
             engine._start()
             cls._shared = engine
@@ -62,8 +62,8 @@ class Espeak:
     def _start(self) -> None:
         self._owner = os.getpid()
         self._lock = threading.Lock()
-        # -I -S: nothing but the standard library is loaded, which keeps its forks cheap. A session
-        # of its own keeps an interrupt from the keyboard away from it.
+        # -I -S: only the standard library is loaded, which keeps its forks cheap. In a session of
+        # its own it does not get the keyboard interrupt.
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(espeak_server.__file__))],
             stdin=subprocess.PIPE,
@@ -76,22 +76,22 @@ class Espeak:
     def speak(
         self, text: str, voice: str = "fr-fr", rate_wpm: int = 170, pitch: int = 50
     ) -> Speech:
-        """`text` spoken by `voice`: a language and, after `+`, a variant ("fr-fr+f2").
+        """Speech for `text` in `voice`: a language and, after `+`, a variant ("fr-fr+f2").
 
         `rate_wpm`: words a minute, 80 to 450; `pitch`: 0 to 99. The same arguments give the same
-        samples. Raises `ValueError` for other numbers, `EspeakError` for a voice there is not.
+        samples. Raises `ValueError` for other numbers, `EspeakError` for an unknown voice.
         """
         if not 80 <= rate_wpm <= 450:
             raise ValueError(f"`rate_wpm` must be 80 to 450 words a minute, but is {rate_wpm}.")
         if not 0 <= pitch <= 99:
             raise ValueError(f"`pitch` must be 0 to 99, but is {pitch} instead.")
-        header, pcm = self._ask(text=text, voice=voice, rate_wpm=rate_wpm, pitch=pitch)
+        header, pcm = self._request(text=text, voice=voice, rate_wpm=rate_wpm, pitch=pitch)
         samples = np.frombuffer(pcm, dtype=np.int16).astype(np.float32) / 32768.0
         sample_rate: int = header["sample_rate"]
         word_ends = _match_words(text, header["words"], sample_rate, samples.size / sample_rate)
         return Speech(samples, sample_rate, word_ends)
 
-    def _ask(self, **request: object) -> tuple[dict[str, Any], bytes]:
+    def _request(self, **request: object) -> tuple[dict[str, Any], bytes]:
         assert self._process.stdin is not None
         with self._lock:
             try:
@@ -121,7 +121,7 @@ class Espeak:
         return EspeakError(f"the process that runs espeak-ng has ended (status {status}).")
 
     def _stop(self) -> None:
-        # Not by closing its input: a process forked off since may hold that open too.
+        # Not by closing its input, which a forked process may also hold open.
         if self._owner == os.getpid():
             self._process.terminate()
             self._process.wait()
@@ -130,7 +130,7 @@ class Espeak:
     def _close(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            with contextlib.suppress(OSError):  # what was not written yet goes nowhere
+            with contextlib.suppress(OSError):  # the process has ended: unwritten bytes are lost
                 stream.close()
 
 
@@ -140,8 +140,8 @@ def _match_words(
     """Seconds at which each whitespace word ends: where the next begins, the last with the audio.
 
     `word_starts`: pairs of the position of a word in the text (from 1) and its first sample. Events
-    inside a word (after a hyphen) are passed over. Words that espeak-ng joins to the one before
-    ("parce que") share its time by their letters. Empty when time does not go on.
+    inside a word (after a hyphen) are ignored. The time of words that espeak-ng pronounces as one
+    ("parce que") is divided by their letters. Empty if the times do not increase.
     """
     events = {position - 1: sample / sample_rate for position, sample in reversed(word_starts)}
     positions = [match.start() for match in re.finditer(r"\S+", text)]

@@ -1,12 +1,12 @@
-"""The process in which espeak-ng speaks: a script that answers requests on its standard streams.
+"""The process that runs espeak-ng: a script that serves requests on its standard streams.
 
 The C library keeps counters from one text to the next (flutter of the pitch, phase of the voice),
-so what it says depends on all that it has said before. Here every request is spoken in a fork of a
-process that has said nothing: the same request gives the same samples. Run by `espeak.Espeak` with
-a bare interpreter, so that a fork costs less than a millisecond; hence the standard library only.
+so its output depends on all texts before. Here every request is synthesised in a fork of a process
+that has synthesised nothing: the same request gives the same samples. Run by `espeak.Espeak` with a
+bare interpreter, so that a fork costs less than a millisecond; hence the standard library only.
 
-A request is a line of JSON. The answer is a line of JSON, and as many bytes of 16-bit samples as
-its `num_bytes` says.
+A request is a line of JSON. The response is a line of JSON, and `num_bytes` bytes of 16-bit
+samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DONT_EXIT = 0x8000
 _UTF8 = 1
 _RATE, _PITCH = 1, 3
 _LIST_TERMINATED, _WORD = 0, 1
-# The library finds French by the name of its file; the program `espeak-ng` also knows this one.
+# The library names French by its file; the program `espeak-ng` also accepts this name.
 _ALIASES = {"fr-fr": "fr"}
 
 
@@ -45,12 +45,12 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
 
 
-class _Refusal(Exception):
-    """What goes back as `error`."""
+class _RequestError(Exception):
+    """An error that is sent as the response."""
 
 
 class _Library:
-    """The loaded library; a fork of it may speak once."""
+    """The loaded library; each fork of it synthesises one text."""
 
     def __init__(self) -> None:
         self._c = _open_library()
@@ -60,14 +60,16 @@ class _Library:
         ]  # fmt: skip
         self.sample_rate = int(self._c.espeak_Initialize(_SYNCHRONOUS, 0, None, _DONT_EXIT))
         if self.sample_rate <= 0:
-            raise _Refusal(f"espeak-ng finds no data (answer {self.sample_rate}): `{_INSTALL}`.")
+            raise _RequestError(
+                f"espeak-ng finds no data (it returned {self.sample_rate}): `{_INSTALL}`."
+            )
         folder = ctypes.c_char_p()
         self._c.espeak_Info.restype = ctypes.c_char_p
         self._c.espeak_Info(ctypes.byref(folder))
         self._variants = os.path.join((folder.value or b"").decode(), "voices", "!v")
         self._pcm: list[bytes] = []
         self._words: list[tuple[int, int]] = []
-        # The reference must live as long as the library: ctypes frees a callback nobody holds.
+        # Kept as long as the library: ctypes frees a callback without references.
         self._callback = _Callback(self._collect)
         self._c.espeak_SetSynthCallback(self._callback)
 
@@ -78,16 +80,16 @@ class _Library:
         text = request["text"].encode()
         error = self._c.espeak_Synth(text, len(text) + 1, 0, 1, 0, _UTF8, None, None)
         if error != 0:
-            raise _Refusal(f"espeak-ng cannot speak {request['text']!r} (error {error}).")
+            raise _RequestError(f"espeak-ng cannot speak {request['text']!r} (error {error}).")
         return {"words": self._words, "sample_rate": self.sample_rate}, b"".join(self._pcm)
 
     def _set_voice(self, voice: str) -> None:
         language, _, variant = voice.partition("+")
         name = _ALIASES.get(language, language) + voice[len(language) :]
-        # The library ignores a variant it does not know; that must not pass for another voice.
+        # The library ignores an unknown variant, and would use another voice.
         known = not variant or os.path.isfile(os.path.join(self._variants, variant))
         if not known or self._c.espeak_SetVoiceByName(name.encode()) != 0:
-            raise _Refusal(f"espeak-ng has no voice `{voice}`.")
+            raise _RequestError(f"espeak-ng has no voice `{voice}`.")
 
     def _collect(self, wave: int | None, count: int, events: Any) -> int:
         if wave and count > 0:
@@ -106,14 +108,14 @@ def _open_library() -> ctypes.CDLL:
             return ctypes.CDLL(name)
         except OSError:
             continue
-    raise _Refusal(f"the speech synthesizer libespeak-ng is not installed: `{_INSTALL}`.")
+    raise _RequestError(f"the speech synthesizer libespeak-ng is not installed: `{_INSTALL}`.")
 
 
-def _answer(library: _Library, line: bytes) -> None:
+def _respond(library: _Library, line: bytes) -> None:
     try:
         header, pcm = library.speak(json.loads(line))
-    except _Refusal as refusal:
-        header, pcm = {"error": str(refusal)}, b""
+    except _RequestError as error:
+        header, pcm = {"error": str(error)}, b""
     _write(header, pcm)
 
 
@@ -127,18 +129,18 @@ def _write(header: dict[str, Any], pcm: bytes = b"") -> None:
 def _serve() -> None:
     try:
         library = _Library()
-    except _Refusal as refusal:
-        _write({"error": str(refusal)})
+    except _RequestError as error:
+        _write({"error": str(error)})
         return
     _write({})
     for line in sys.stdin.buffer:
         child = os.fork()
         if child == 0:
-            _answer(library, line)
+            _respond(library, line)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if status != 0:
-            _write({"error": f"espeak-ng broke down at {line!r} (status {status})."})
+            _write({"error": f"espeak-ng crashed at {line!r} (status {status})."})
 
 
 if __name__ == "__main__":

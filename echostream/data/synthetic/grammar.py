@@ -1,4 +1,4 @@
-"""A synchronous grammar: rules in a YAML file that write a French and an English sentence at once.
+"""A synchronous grammar: rules in a YAML file that derive French and English together.
 
 The notation is explained at the head of `grammars/fr-en.yaml`.
 """
@@ -26,8 +26,8 @@ from echostream.safe_yaml import YamlError, parse_yaml, read_text
 _KNOWN_KEYS = frozenset(
     {"start", "tags", "english_words", "refuse", "french_spelling", "english_spelling", "rules"}
 )
-# An alternative that cannot give two different copies, or a grammar whose sentences are nearly
-# all outside `english_words`, must be an error and not an endless loop.
+# An alternative that cannot derive two different copies, or a grammar with nearly all sentences
+# outside `english_words`, must be an error and not an endless loop.
 _MAX_TRIES = 100
 
 _Spelling = tuple[tuple[re.Pattern[str], str], ...]
@@ -83,7 +83,7 @@ class Grammar:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Grammar:
-        """The grammar of a YAML file; None is the French-English grammar that comes along.
+        """The grammar of a YAML file; None is the French-English demo grammar.
 
         Raises `GrammarError` that names the file and the rule, `FileNotFoundError` without a file.
         """
@@ -148,9 +148,9 @@ class Grammar:
 
     def _expand(self, name: str, seen_tags: frozenset[str], rng: random.Random) -> _Phrase:
         sums = self._cumulative[name]
-        # Of the smallest numbers there are, the product may be rounded up to the whole sum.
-        place = min(bisect(sums, rng.random() * sums[-1]), len(sums) - 1)
-        alternative = self._rules[name][place]
+        # For the smallest floats, the product may be rounded up to the whole sum.
+        index = min(bisect(sums, rng.random() * sums[-1]), len(sums) - 1)
+        alternative = self._rules[name][index]
         tags = alternative.tags
         phrases: dict[str, _Phrase] = {}
         for slot in alternative.slots:
@@ -231,7 +231,7 @@ def _read_bounds(value: object) -> tuple[int, int]:
 
 
 def _shown(value: object) -> str:
-    """A value for a message; a list may hold aliases that would be written out without end."""
+    """A value for a message; a list may hold aliases that expand without end."""
     if isinstance(value, dict) or (
         isinstance(value, list)
         and (len(value) > 4 or any(isinstance(each, list | dict) for each in value))

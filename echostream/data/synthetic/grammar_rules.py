@@ -10,7 +10,7 @@ _PIECE = re.compile(r"<[^<>]*>|\{[^{}]*\}|[^<{]+|.")
 _SLOT = re.compile(r"(?P<rule>[a-z][a-z_]*)(?P<copy>[0-9]?)(?P<head>!?)(?:@(?P<tags>[a-z0-9_,]+))?")
 _RULE_NAME = re.compile(r"[a-z][a-z_]*")
 _EMPTY = "-"
-# Far beyond any grammar of sentences, and what can be drawn in no time.
+# Far beyond any grammar of sentences, and fast to draw.
 _MAX_DEPTH, _MAX_SIZE = 100, 10_000
 
 
@@ -57,7 +57,7 @@ class Alternative:
 
 
 def parse_rule(name: str, text: object, tags: frozenset[str]) -> tuple[Alternative, ...]:
-    """The alternatives of a rule, one a line. `tags`: the declared tags. Raises `GrammarError`."""
+    """The alternatives of a rule, a line each. `tags`: the declared tags. Raises `GrammarError`."""
     if not _RULE_NAME.fullmatch(name):
         raise GrammarError(f"rule `{name}`: a rule name is made of a-z and _ only.")
     if not isinstance(text, str):
@@ -146,7 +146,7 @@ def _parse_line(line: str, tags: frozenset[str]) -> Alternative:
     if not french or not english:
         raise GrammarError("one side is missing (an empty side is written `-`).")
     source, target = _parse_side(french, tags), _parse_side(english, tags)
-    # A tag after `@` is told from a slot only when the slots of both sides are known.
+    # A name after `@` is a slot or a tag, which shows only when the slots of both sides are known.
     keys = {piece.key for piece in source + target if isinstance(piece, Slot)}
     source = tuple(_resolve(piece, keys, tags) for piece in source)
     target = tuple(_resolve(piece, keys, tags) for piece in target)

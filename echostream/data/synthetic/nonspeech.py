@@ -1,6 +1,6 @@
 """Sounds that are not speech: silence, noise, tones, clicks, chords and melodies.
 
-Their text is empty. A model that was trained on speech alone finds words in music (eval/LOG.md).
+Their text is empty. A model trained on speech alone outputs words for music (eval/LOG.md).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _noise(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _bursts(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise that comes and goes, as in steps, rustling, or a drum."""
+    """Repeated bursts of noise, as of steps, rustling, or a drum."""
     return _noise(count, rng) * _notes(count, rng, lambda size: _envelope(size, rng))
 
 
@@ -65,8 +65,8 @@ def _tone(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 def _clicks(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     sound = np.zeros(count)
-    places = rng.integers(0, count, max(1, int(count / SAMPLE_RATE * rng.uniform(1, 30))))
-    sound[places] = rng.uniform(-1, 1, len(places))
+    positions = rng.integers(0, count, max(1, int(count / SAMPLE_RATE * rng.uniform(1, 30))))
+    sound[positions] = rng.uniform(-1, 1, len(positions))
     return sound
 
 

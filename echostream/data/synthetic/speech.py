@@ -1,4 +1,4 @@
-"""Endless synthetic speech: sentences of a grammar, spoken by espeak-ng in many voices."""
+"""Endless synthetic speech: sentences of a grammar, synthesised by espeak-ng in many voices."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from echostream.streaming.clock import SAMPLE_RATE
 Split = Literal["train", "dev", "test-seen", "test-unseen"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-# Variants of espeak-ng that sound like a person; the others whisper, croak, clip, or repeat these.
-# The unseen ones lie between the others in spectrum and pitch, two men and two women.
+# Variants of espeak-ng that sound natural; the others whisper, croak, clip, or equal one of these.
+# Spectrum and pitch of the unseen ones lie between those of the others; two are male, two female.
 TRAIN_VOICES = tuple(
     f"fr-fr+{variant}"
     for variant in (
@@ -36,25 +36,25 @@ TRAIN_VOICES = tuple(
 UNSEEN_VOICES = tuple(f"fr-fr+{variant}" for variant in ("m5", "Mario", "f3", "belinda"))
 
 _TEST_PERCENT, _DEV_PERCENT = 4, 2
-_MAX_TRIES = 3000  # a draw misses a split of 2 % so often once in 10^26 times
+_MAX_TRIES = 3000  # all miss a split of 2 % with a probability of 10^-26
 
 
 def sentence_split(source: str) -> Literal["train", "dev", "test"]:
-    """Where a French sentence belongs, by its text alone: 4 % are test, 2 % dev, the rest train."""
+    """The split of a French sentence, by a hash of its text: 4 % test, 2 % dev, the rest train."""
     digest = hashlib.blake2b(source.encode("utf-8"), digest_size=8).digest()
-    place = int.from_bytes(digest, "big") % 100
-    if place < _TEST_PERCENT:
+    percent = int.from_bytes(digest, "big") % 100
+    if percent < _TEST_PERCENT:
         return "test"
-    return "dev" if place < _TEST_PERCENT + _DEV_PERCENT else "train"
+    return "dev" if percent < _TEST_PERCENT + _DEV_PERCENT else "train"
 
 
 class SyntheticSpeech:
-    """An endless row of utterances; item i depends on (`seed`, `split`, i) and nothing else.
+    """An endless sequence of utterances; item i depends on (`seed`, `split`, i) and nothing else.
 
-    `voices`: espeak-ng voices, drawn with equal chance. `split`: "train" varies the speech widely
-    (`augment.TRAIN_VARIATION`), "dev", "test-seen" and "test-unseen" a little; no sentence of one
-    of train, dev and test is ever in another (`sentence_split`). Which voices are seen and which
-    are not is the caller's: `TRAIN_VOICES`, `UNSEEN_VOICES`.
+    `voices`: espeak-ng voices, all equally probable. `split`: "train" varies the speech widely
+    (`augment.TRAIN_VARIATION`), "dev", "test-seen" and "test-unseen" a little. Train, dev and test
+    have no sentence in common (`sentence_split`). The caller chooses the voices of a split:
+    `TRAIN_VOICES` or `UNSEEN_VOICES`.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class SyntheticSpeech:
         return f"{self.split}-{self.seed}-{index:07d}"
 
     def pair(self, index: int) -> Pair:
-        """The texts of item `index`, without speaking them."""
+        """The texts of item `index`, without synthesis."""
         return self._draw(index)[0]
 
     def utterance(self, index: int) -> Utterance:
-        """Item `index`, spoken.
+        """Item `index`, synthesised.
 
         Raises `EspeakError` without espeak-ng, and `GrammarError` if the split has no sentence.
         """
