@@ -125,7 +125,7 @@ def test_the_word_false_is_false(text: str, value: bool) -> None:
 @pytest.mark.parametrize(
     ("flag", "allowed", "default"),
     [
-        ("--writer", ("ctc", "decoder"), "ctc"),
+        ("--decoding-method", ("ctc", "decoder"), "ctc"),
         ("--text-output", ("auto", "word", "spm"), "auto"),
         ("--cmvn", ("model", "data-bin"), "model"),
     ],
