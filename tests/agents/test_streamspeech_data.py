@@ -80,8 +80,8 @@ def test_the_data_bin_is_one_that_the_agents_read(lists: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.txt", "one\n", "w.txt and t.txt must have equally many lines, but have 2 and 1"),
-        ("s.txt", "un\n\ndeux\n", "s.txt: must have no blank line, but line 2 is one"),
+        ("t.txt", "one\n", "w.txt has 2 lines and t.txt has 1: t.txt is shorter by 1"),
+        ("s.txt", "un\n\ndeux\n", "s.txt, line 2: is blank"),
         (
             "w.txt",
             "my audio/a.flac\nnone.wav\n",

@@ -88,7 +88,7 @@ def test_a_byte_order_mark_takes_no_line_along(tmp_path: Path) -> None:
     path = write_run(tmp_path, GOOD)
     path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
     log = read_log(path)
-    assert (len(log.entries), log.left_out) == (len(GOOD), ())
+    assert (len(log.utterances), log.skipped) == (len(GOOD), ())
 
 
 def test_lines_in_any_order_with_any_line_end_are_read(tmp_path: Path) -> None:
