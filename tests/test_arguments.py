@@ -13,6 +13,7 @@ from torch import Tensor
 from echostream.models import EchoStreamModel, ZipformerEncoder, build_model
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.text_decoder import TextDecoder
+from echostream.models.zipformer import max_future_frames_of
 from echostream.modules.attention import CTSelfAttention
 from echostream.modules.conv import CausalConvModule, ConvEmbed
 from echostream.modules.cross_attention import CrossAttention
@@ -151,7 +152,7 @@ def test_a_state_that_is_none_is_refused(
 def test_the_smallest_look_ahead_is_the_default_whatever_the_order() -> None:
     parts = build_model(tiny_config(9, 7))
     model = EchoStreamModel(parts.encoder, parts.asr_head, parts.st_head, (1, 0))
-    assert model.encoder.look_ahead(model.init_state(1).encoder) == 0
+    assert max_future_frames_of(model.init_state(1).encoder) == 0
 
 
 def decoder(**changed: Any) -> TextDecoder:
