@@ -167,13 +167,9 @@ def test_a_language_that_the_model_does_not_have_is_refused(folder: Path) -> Non
     built = processor(folder, source_lang="fr", target_lang="en")
     built.set_source_language("FR")
     built.set_target_language("en")
-<<<<<<< HEAD:tests/agents/test_simulstream.py
     with pytest.raises(
         ValueError, match="`target_lang` must be 'en', that of the model, but is 'de'"
     ):
-=======
-    with pytest.raises(ValueError, match="`target_lang` must be 'en', that of the model"):
->>>>>>> h-words:tests/test_simulstream.py
         built.set_target_language("de")
 
 

@@ -187,11 +187,7 @@ def test_a_data_bin_that_does_not_exist_is_warned_of(
 ) -> None:
     assert streamspeech_data_bin(model, arguments(tmp_path / "none")) is model
     (record,) = caplog.records
-<<<<<<< HEAD:tests/agents/test_streamspeech_data_bin.py
     assert "`--data-bin` is not used, only the model" in record.getMessage()
-=======
-    assert "is not used, only the model" in record.getMessage()
->>>>>>> h-words:tests/test_streamspeech_data_bin.py
 
 
 # Vocabularies

@@ -106,12 +106,7 @@ def test_a_flag_on_the_command_line_is_refused_by_simuleval_and_the_help_says_wh
     assert "unrecognized arguments: --lagging-k1 2" in done.stderr
     del command[3:5]
     agent = ("--agent", str(ROOT / "agents" / "s2tt.py"), "--model-path", str(folder), "--help")
-<<<<<<< HEAD:tests/agents/test_system_dir.py
     assert "takes none of them from the command line" in " ".join(run(*agent).stdout.split())
-=======
-    shown = " ".join(run(*agent).stdout.split())
-    assert "takes none of them from the command line" in shown
->>>>>>> h-words:tests/test_system_dir.py
 
 
 @pytest.mark.parametrize("name", sorted(SYSTEMS))
