@@ -1,1 +1,1 @@
-"""Benchmarks of cost: each prints a Markdown table and says which machine made it."""
+"""Benchmarks of speed and memory: Markdown tables of figures, with the machine of the run."""

@@ -1,8 +1,8 @@
-"""What the SimulEval agent adds to its session: CPU time of a call, less the session's own.
+"""The overhead of the SimulEval agent: CPU time of a call, less that of its session.
 
-The shipped model hears a file of ten minutes (the examples, again and again) in segments of 320 ms,
-which come as SimulEval sends them, as lists of Python floats. Some callers rather let
-`states.source` grow and call `policy`; that is the second figure.
+The shipped model translates a file of ten minutes (the examples, again and again) in segments of
+320 ms, as lists of Python floats like those of SimulEval. Some callers append to `states.source`
+and call `policy` instead; that is the second figure.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, at_most
+from benchmarks.fixtures import EXAMPLES, Bench
 from benchmarks.streams import STEP_MS
-from benchmarks.subjects import EXAMPLES, Bench
 from benchmarks.timing import Times, take_turns
 from echostream.agents import SpeechToTextTranslationAgent
 from echostream.agents.states import SpeechSegment
@@ -27,8 +27,8 @@ from echostream.frontend.audio import read_audio
 from echostream.session.translator import StreamingTranslator
 from echostream.streaming import SAMPLE_RATE
 
-# Of making an array of the list of floats that SimulEval sends, which no agent is spared; the rest
-# of a call is bookkeeping of about the same size.
+# Times the conversion of the list of floats to an array, which every agent needs; the rest of a
+# call takes about as long.
 MAX_OF_CONVERSION = 5
 _SEGMENT = STEP_MS * SAMPLE_RATE // 1000
 
@@ -81,7 +81,7 @@ def make_agent(model_path: str) -> SpeechToTextTranslationAgent:
 
 
 def conversion_ms(samples: NDArray[np.float32]) -> float:
-    """The least that a segment of Python floats costs: to make an array of them."""
+    """The least time of a segment of Python floats: its conversion to an array."""
     values = samples[:_SEGMENT].tolist()
     ways: dict[str, Callable[[], object]] = {
         "numpy": lambda: np.asarray(values, dtype=np.float32),
@@ -95,9 +95,9 @@ def overheads(
     call: Callable[[list[float], bool], float],
     samples: NDArray[np.float32],
 ) -> list[float]:
-    """Of each call but the last, the CPU time in ms that was not the session's.
+    """The CPU time in ms of each call but the last, less that of the session.
 
-    CPU time, because a difference of two times would hide in what other programs take from one.
+    CPU time, because other programs would disturb the difference of two wall times.
     """
     agent.reset()
     found = []
@@ -139,7 +139,7 @@ def _grow(agent: SpeechToTextTranslationAgent) -> Callable[[list[float], bool], 
 
 @contextmanager
 def timed_sessions() -> Iterator[list[float]]:
-    """While it is open, each `push` and `finish` of any session adds its CPU time in ms to it."""
+    """A list to which each `push` and `finish` of any session adds its CPU time in ms."""
     spent: list[float] = []
     push, finish = StreamingTranslator.push, StreamingTranslator.finish
 

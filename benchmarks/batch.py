@@ -1,14 +1,14 @@
-"""One step for many streams at once, by the stream, against the arithmetic that it takes."""
+"""One step for many streams at once, time per stream, against its arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from benchmarks.figures import Figure, Unavailable, at_most, skipped
-from benchmarks.floors import Multiplier
+from benchmarks.fixtures import NAMES, Bench
+from benchmarks.hardware import GemmBound
 from benchmarks.step import WARM_S
 from benchmarks.streams import STEP_MS, FeatureStream, count_flops
-from benchmarks.subjects import NAMES, Bench
 from benchmarks.timing import take_turns
 
 MAX_OF_ARITHMETIC = 2.5
@@ -17,8 +17,8 @@ MAX_OF_ARITHMETIC = 2.5
 def measure(bench: Bench) -> list[Figure]:
     """The figures of this group."""
     batch = bench.scale.batch
-    multiplier = Multiplier()
-    subjects: dict[str, Callable[[], object]] = {"multiply": multiplier.multiply}
+    gemm = GemmBound()
+    calls: dict[str, Callable[[], object]] = {"multiply": gemm.multiply}
     missing: dict[str, Unavailable] = {}
     backends = ("onnx", "torch")
     for backend in backends:
@@ -27,12 +27,12 @@ def measure(bench: Bench) -> list[Figure]:
         except Unavailable as error:
             missing[backend] = error
             continue
-        stream.hear(min(WARM_S, 2))
-        subjects[backend] = stream.step
-    times = take_turns(subjects, max(2, bench.scale.rounds // 3), bench.scale.in_a_row)
+        stream.advance_to(min(WARM_S, 2))
+        calls[backend] = stream.step
+    times = take_turns(calls, max(2, bench.scale.rounds // 3), bench.scale.in_a_row)
     flops = count_flops(bench.encoder, batch) / batch
-    rate = multiplier.gflop_per_s(times["multiply"].median)
-    floor = multiplier.ms_of(flops, times["multiply"].median)
+    rate = gemm.gflop_per_s(times["multiply"].median)
+    floor = gemm.ms_of(flops, times["multiply"].median)
     figures = []
     target = at_most(MAX_OF_ARITHMETIC, "ratio")
     against = f"{flops / 1e9:.3f} GFLOP (products and convolutions) at the measured peak"

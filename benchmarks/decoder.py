@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, at_most
+from benchmarks.fixtures import EXAMPLES, NAMES, Bench, open_model
 from benchmarks.streams import STEP_MS
-from benchmarks.subjects import EXAMPLES, NAMES, Bench, open_model
 from benchmarks.timing import take_turns
 from echostream.frontend.audio import read_audio
 from echostream.model_folder import Model

@@ -1,4 +1,4 @@
-"""What a benchmark says: a figure, what it is compared with, and what it was meant to be."""
+"""The result of a benchmark: a figure, its reference and its target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Unavailable(Exception):
-    """Something that a figure needs is not on this machine; the message says what."""
+    """A requirement of a figure is missing on this machine; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Target:
             raise ValueError("one of `at_most` and `at_least` must be given, and not both.")
 
     def met_by(self, number: float) -> bool:
-        """Whether a number keeps within the bound."""
+        """Whether a number is within the bound."""
         if self.at_most is not None:
             return number <= self.at_most
         assert self.at_least is not None
@@ -52,14 +52,14 @@ class Figure:
     """One measured number, or the reason why there is none.
 
     Args:
-        name: what was measured; it says all that one must know to read the number.
+        name: what was measured, complete enough to read the number without the code.
         value: None if it could not be measured; `note` is then the reason.
         unit: of `value` and `floor`.
-        floor: what `value` is compared with, in the same unit, from the same run.
-        against: what `floor` is.
-        target: what was aimed at, None for a figure that only informs.
+        floor: the reference of `value`, in the same unit, from the same run.
+        against: what was measured as `floor`.
+        target: the bound to meet; None for a figure without one.
         low, high: 10th and 90th percentile of the samples whose median `value` is.
-        note: how many samples, and whatever else there is to say.
+        note: the number of samples, and remarks.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """`value / floor`; None where there is nothing to divide by."""
+        """`value / floor`; None without either."""
         return self.value / self.floor if self.value is not None and self.floor else None
 
     @property

@@ -1,8 +1,7 @@
 """Streams in real time on one GPU: bf16, and the whole step as one CUDA graph.
 
-A graph replays the same kernels on the same memory, so the state lives in one set of tensors that
-the end of each step writes the new state into. `FixedStep` is that, and runs without a GPU too;
-`capture` is the only part that needs one.
+A graph replays the same kernels on the same memory, so the state has one set of tensors, into which
+each step copies the new state. `FixedStep` does so, without a GPU too; only `capture` needs one.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import Figure, skipped
+from benchmarks.fixtures import Bench
 from benchmarks.streams import STEP_MS
-from benchmarks.subjects import Bench
 from echostream.streaming import GROUP_FRAMES, GROUP_MS, map_state
 from echostream.streaming.state import named_leaves
 
@@ -27,10 +26,10 @@ NAME = f"GPU, bf16, CUDA graph, steps of {STEP_MS} ms"
 
 
 class FixedStep:
-    """A step whose input, output and state stay where they are in memory.
+    """A step whose input, output and state keep their memory.
 
     Args:
-        module: an encoder, on the device and in the type in which it shall run.
+        module: an encoder, on the device and in the type of the measurement.
         batch: streams B.
         step_ms: audio of a step, a multiple of 160.
     """
@@ -47,13 +46,13 @@ class FixedStep:
         self.y: Tensor | None = None
 
     def run(self) -> None:
-        """Hears `x`: `y` is what comes out, and `state` has gone on, in place."""
-        # What the step makes anew (masks) belongs on the device: a graph cannot copy from the host.
+        """One step of `x`: writes the output to `y` and the new state to `state`, in place."""
+        # New tensors (masks) are made on the device: a graph cannot copy from the host.
         with self.x.device:
             y, state = self._module.step(self.x, self.state)
         old = [leaf for _, leaf in named_leaves(self.state)]
         ours = {leaf.untyped_storage().data_ptr() for leaf in old}
-        # What is a part of the old state, perhaps in another place, is copied aside first.
+        # Tensors that share memory with the old state are copied first.
         new = [
             leaf.clone() if leaf.untyped_storage().data_ptr() in ours else leaf
             for _, leaf in named_leaves(state)
@@ -80,7 +79,7 @@ def capture(step: FixedStep) -> Callable[[], None]:
 
 
 def milliseconds_on_gpu(run: Callable[[], None], num_steps: int = _STEPS) -> float:
-    """Mean time of a step on the device, over steps that follow each other without a pause."""
+    """Mean time of a step on the device, over consecutive steps."""
     for _ in range(_WARM_STEPS):
         run()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -113,8 +112,8 @@ def _time(encoder: Any, batch: int) -> tuple[float, float | None]:
 def table(time: Callable[[int], tuple[float, float | None]], where: str) -> Iterator[Figure]:
     """A figure for each number of streams, and the largest that kept up with real time.
 
-    `time` gives the time of a step for a number of streams, without a graph and with one. It ends
-    with the first batch that is slower than real time or does not fit.
+    `time` gives the time of a step for a number of streams, without a graph and with one. It
+    stops at the first batch that is slower than real time or does not fit.
     """
     best = 0
     for batch in BATCHES:

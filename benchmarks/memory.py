@@ -1,9 +1,9 @@
-"""Peak memory of a process that hears a stream of five minutes, and of nothing else.
+"""Peak memory of a process with one stream of five minutes.
 
     python -m benchmarks.memory encoder onnx PATH 300
 
-is that process: it prints its resident memory after the imports and after loading, and the highest
-that it had until loading was done and at the end, in MB of a million bytes (VmRSS and VmHWM).
+is that process: it prints its resident memory after the imports and after loading, and its peak
+until the end of loading and until the end, in MB of a million bytes (VmRSS and VmHWM).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.child import answer, arguments, ask
 from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.fixtures import NAMES, Bench, export, open_encoder
+from benchmarks.processes import arguments, print_result, run_in_subprocess
 from benchmarks.streams import STEP_MS, FeatureStream, SessionStream
-from benchmarks.subjects import NAMES, Bench, export, open_encoder
 from echostream.model_folder import load_model
 from echostream.session.translator import StreamingTranslator
 
@@ -38,7 +38,7 @@ def measure(bench: Bench) -> list[Figure]:
         name = f"peak memory, {subject}, {seconds} s stream, {NAMES[backend]}"
         target = at_most(MAX_MB) if backend == "onnx" else None
         try:
-            found = ask(
+            found = run_in_subprocess(
                 "benchmarks.memory",
                 subject,
                 backend,
@@ -57,7 +57,7 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def _path(bench: Bench, subject: str, backend: str) -> Path:
-    """The file or folder to load, exported beforehand, which takes more memory than a stream."""
+    """The file or folder to load, exported before because an export takes more memory."""
     if subject == "encoder":
         return bench.encoder_file(backend)
     export(bench.model_folder, backend)
@@ -65,7 +65,7 @@ def _path(bench: Bench, subject: str, backend: str) -> Path:
 
 
 def memory_mb(field: str) -> float:
-    """A field of the system's account of this process, in MB."""
+    """A field of /proc/self/status, in MB."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         (line,) = (line for line in lines if line.startswith(f"{field}:"))
@@ -74,8 +74,8 @@ def memory_mb(field: str) -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def hear(subject: str, backend: str, path: Path, seconds: int) -> dict[str, Any]:
-    """What the process prints."""
+def run_stream(subject: str, backend: str, path: Path, seconds: int) -> dict[str, Any]:
+    """The result of the process."""
     torch.set_num_threads(1)
     imported = memory_mb("VmRSS")
     step: Callable[[], object]
@@ -98,7 +98,7 @@ def hear(subject: str, backend: str, path: Path, seconds: int) -> dict[str, Any]
 def main(argv: Sequence[str]) -> None:
     """One process."""
     args = arguments(argv, "subject", "backend", "path", "seconds")
-    answer(lambda: hear(args.subject, args.backend, Path(args.path), int(args.seconds)))
+    print_result(lambda: run_stream(args.subject, args.backend, Path(args.path), int(args.seconds)))
 
 
 if __name__ == "__main__":

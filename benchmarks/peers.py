@@ -1,14 +1,14 @@
-"""Encoders that can be had from PyPI, of our size and with random weights, on the same machine.
+"""Encoders from PyPI of about our size, with random weights, on the same machine.
 
 `pip install transformers` adds them (tried with 5.23.0); the project does not need it. All are
-encoders alone, in PyTorch on one thread, and hear features that are already there. A minute of
-SeamlessM4T takes half a minute and some GB of memory.
+encoders alone, in PyTorch on one thread, on ready features. A minute of audio takes SeamlessM4T
+half a minute and some GB of memory.
 
 | model | how it streams |
 |---|---|
 | Nemotron streaming (cache-aware FastConformer) | carries caches, 70 frames of 80 ms of the past |
-| SeamlessM4T v2 (w2v-BERT, of SeamlessStreaming) | encodes all that was heard again |
-| Whisper | encodes a window of 30 s, filled with silence, however little was heard |
+| SeamlessM4T v2 (w2v-BERT, of SeamlessStreaming) | re-encodes all audio so far |
+| Whisper | encodes a window of 30 s, padded with silence |
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from benchmarks.figures import Figure, skipped
+from benchmarks.fixtures import QUICK, Bench
 from benchmarks.streams import STEP_MS, FeatureStream, noise_frames
-from benchmarks.subjects import QUICK, Bench
 from benchmarks.timing import take_turns
 
 _WARM_STEPS = 20  # 6.4 s: longer than the cache of the streaming peer
@@ -42,14 +42,14 @@ def measure(bench: Bench) -> list[Figure]:
     transformers.logging.set_verbosity_error()
     version = importlib.metadata.version("transformers")
     ours = FeatureStream(bench.encoder)
-    ours.hear(10)
+    ours.advance_to(10)
     torch.manual_seed(0)
     figures = []
     for name, call, rounds in _peers(bench):
-        subjects: dict[str, Callable[[], object]] = {"ours": ours.step, "peer": call}
+        calls: dict[str, Callable[[], object]] = {"ours": ours.step, "peer": call}
         is_long = rounds == 1
         times = take_turns(
-            subjects,
+            calls,
             min(bench.scale.rounds, rounds),
             in_a_row=1 if is_long else 3,
             untimed=0 if is_long else 1,
@@ -73,12 +73,12 @@ def _peers(bench: Bench) -> list[tuple[str, Callable[[], object], int]]:
     nemotron, size = _nemotron(layers)
     peers = [(f"Nemotron streaming, {size}, step of {STEP_MS} ms", nemotron, bench.scale.rounds)]
     seamless, size = _seamless(layers)
-    for seconds in bench.scale.history_s:
+    for seconds in bench.scale.reencode_s:
         frames = noise_frames(seconds)
         frames = frames.reshape(1, frames.shape[1] // 2, 160)  # two frames are one of its inputs
         peers.append(
             (
-                f"SeamlessM4T v2, {size}, the {seconds} s heard so far again",
+                f"SeamlessM4T v2, {size}, re-encoding the {seconds} s so far",
                 lambda frames=frames: seamless(frames),  # type: ignore[misc]
                 max(1, 15 // seconds),
             )

@@ -1,9 +1,9 @@
-"""Where the time of a step goes in ONNX Runtime, by kind of node, as its own profiler says.
+"""The time of a step in ONNX Runtime by kind of node, from its own profiler.
 
     python benchmarks/profile_step.py               # the default encoder, 320 ms, one thread
     python benchmarks/profile_step.py --step-ms 640
 
-The profiler itself costs about a microsecond a node, which is in these figures and in no other.
+The profiler itself takes about a microsecond per node, which is included in these figures only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if __package__ in (None, ""):
 import onnxruntime
 import torch
 
-from benchmarks.subjects import FULL, QUICK, Scale, opened
+from benchmarks.fixtures import FULL, QUICK, Scale, opened
 from echostream.evaluation import provenance
 from echostream.streaming import GROUP_FRAMES, GROUP_MS, named_leaves
 
@@ -34,7 +34,7 @@ _WARM, _STEPS = 10, 50
 
 
 def profile(scale: Scale, step_ms: int) -> dict[str, tuple[float, float]]:
-    """Of each kind of node, its number and its ms in a step."""
+    """The number of nodes of each kind in a step, and their time in ms."""
     with opened(scale) as bench, tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

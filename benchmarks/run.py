@@ -1,16 +1,16 @@
-"""All that is claimed of speed and memory, measured in one run: `make bench`.
+"""All benchmarks of speed and memory in one run: `make bench`.
 
     python benchmarks/run.py                        # everything, about ten minutes
     python benchmarks/run.py --only step session    # some groups of figures
-    python benchmarks/run.py --quick                # a tiny model: does everything run?
+    python benchmarks/run.py --quick                # a tiny model, to test the code
 
-The table goes to the standard output; each figure also to bench.json in `--output`, with machine,
-versions and commit, as soon as its group has been measured. The process, and every process that
-it starts, keeps to one core and one thread. The exit status is 0 if everything ran: a figure that
-misses its target or needs what is not installed is marked in the table and is no failure.
+The table goes to the standard output. After each group, its figures are also written to bench.json
+in `--output`, with machine, versions and commit. The process, and every process that it starts,
+uses one core and one thread. The exit status is 0 if everything ran: figures that miss their target
+or need a missing package are marked in the table and are no failure.
 
-A ratio is a figure divided by what it is compared with, both from the same run. Times are medians,
-with the 10th and 90th percentile; what is compared takes turns. Units: ms, s and MB of a million
+A ratio is a figure divided by its reference, both from the same run. Times are medians, with the
+10th and 90th percentile; compared calls are timed in turn. Units: ms, s and MB of a million
 bytes; RTF is seconds of computing per second of audio.
 """
 
@@ -40,24 +40,24 @@ from benchmarks import (
     batch,
     decoder,
     gpu,
-    history,
-    hour,
     memory,
     peers,
+    reencode,
     session,
+    soak,
     startup,
     state,
     step,
     table,
 )
 from benchmarks.figures import Figure
-from benchmarks.subjects import FULL, QUICK, Bench, opened
+from benchmarks.fixtures import FULL, QUICK, Bench, opened
 from echostream.evaluation import provenance
 from echostream.files import write_whole
 
 GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "step": step.measure,
-    "history": history.measure,
+    "reencode": reencode.measure,
     "batch": batch.measure,
     "decoder": decoder.measure,
     "session": session.measure,
@@ -65,7 +65,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "memory": memory.measure,
     "startup": startup.measure,
     "agent": agent.measure,
-    "hour": hour.measure,
+    "soak": soak.measure,
     "gpu": gpu.measure,
     "peers": peers.measure,
 }
@@ -76,7 +76,7 @@ _OPTIONAL = ("transformers",)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints the table, returns the exit status."""
     args = _parse(argv)
-    core = _keep_to_one_core(args.core)
+    core = _pin_to_one_core(args.core)
     torch.set_num_threads(1)
     about = describe(core, args)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def describe(core: int | None, args: argparse.Namespace) -> dict[str, Any]:
-    """Where, when and with what the figures are made."""
+    """Date, commit, machine and versions of the figures."""
     return {
         "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
         **provenance.commit(),
@@ -115,13 +115,13 @@ def describe(core: int | None, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def epilogue(about: dict[str, Any], figures: Sequence[Figure], seconds: float) -> str:
-    """What one needs to read the table and to make it again."""
+    """The context of the table: date, commit, machine, versions, and how many targets are met."""
     versions = ", ".join(
         f"{name} {about['versions'][name] or 'not installed'}"
         for name in ("python", "torch", "onnxruntime")
     )
     changed = " with changes" if about["dirty"] else ""
-    pinned = "not kept to one core" if about["core"] is None else "kept to one core"
+    pinned = "not pinned to one core" if about["core"] is None else "pinned to one core"
     with_target = [figure for figure in figures if figure.target is not None]
     lines = [
         f"{about['date']}, commit {about['commit']}{changed}, {about['machine']['cpu']}, "
@@ -132,7 +132,7 @@ def epilogue(about: dict[str, Any], figures: Sequence[Figure], seconds: float) -
         f"{sum(one.meets is None for one in with_target)} not measured.",
     ]
     if about["quick"]:
-        lines.append("A quick run of a tiny model: these figures say nothing of the real one.")
+        lines.append("A quick run of a tiny model: these figures are not those of the real one.")
     return "\n".join(lines)
 
 
@@ -151,7 +151,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--skip", **groups, help="groups to leave out")
     parser.add_argument("--quick", action="store_true", help="a tiny model, for a minute")
     parser.add_argument("--output", type=Path, default=Path("out/bench"), help="(out/bench)")
-    parser.add_argument("--core", type=int, help="the core to keep to; without it, the last one")
+    parser.add_argument("--core", type=int, help="the core to use; without it, the last one")
     return parser.parse_args(argv)
 
 
@@ -162,8 +162,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _keep_to_one_core(core: int | None) -> int | None:
-    """Keeps this process, and its children, to one core; None where the system cannot."""
+def _pin_to_one_core(core: int | None) -> int | None:
+    """Pins this process and its children to one core; None if the system cannot."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     chosen = max(os.sched_getaffinity(0)) if core is None else core

@@ -1,4 +1,4 @@
-"""A whole session, samples to text, against the step of its encoder, and where its time goes."""
+"""A whole session, samples to text, against the step of its encoder, and the time of its parts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.fixtures import NAMES, Bench, open_model
 from benchmarks.step import WARM_S
 from benchmarks.streams import STEP_MS, FeatureStream, SessionStream
-from benchmarks.subjects import NAMES, Bench, open_model
 from benchmarks.timing import Times, take_turns
 from echostream.frontend.fbank import OnlineFbank
 from echostream.session.translator import StreamingTranslator
@@ -21,7 +21,7 @@ def measure(bench: Bench) -> list[Figure]:
     figures = []
     for backend in ("onnx", "torch", "onnx-int8"):
         name = f"session, {STEP_MS} ms of samples to text, {NAMES[backend]}"
-        # The heads stay what they are where int8 makes the encoder faster.
+        # int8 makes the encoder faster, but not the heads.
         target = None if backend == "onnx-int8" else at_most(MAX_OF_ENCODER, "ratio")
         try:
             model = open_model(bench.model_folder, backend)
@@ -32,14 +32,14 @@ def measure(bench: Bench) -> list[Figure]:
         num_words, times = _take_turns(bench, model, encoder)
         floor = times["encoder"].median
         against = f"the encoder's step of {STEP_MS} ms, {NAMES[backend]}"
-        note = f"{num_words:.1f} words a second come out"
+        note = f"{num_words:.1f} words per second are written"
         figures.append(times["session"].figure(name, "ms", 1, floor, against, target, note))
         figures += _parts(name, times)
     return figures
 
 
 def _take_turns(bench: Bench, model: Any, encoder: FeatureStream) -> tuple[float, dict[str, Times]]:
-    """Words a second, and times of the session and of what it is made of."""
+    """Words per second, and times of the session and of its parts."""
     translator = StreamingTranslator(model)
     session = SessionStream(translator)
     network = FeatureStream(model.network)
@@ -51,23 +51,23 @@ def _take_turns(bench: Bench, model: Any, encoder: FeatureStream) -> tuple[float
         model.cmvn.apply(fbank.push(session.inputs[count % len(session.inputs)]))
         count += 1
 
-    encoder.hear(WARM_S)
-    network.hear(WARM_S)
+    encoder.advance_to(WARM_S)
+    network.advance_to(WARM_S)
     num_words = 0
     while translator.delay_ms < 1000 * WARM_S:
         num_words += sum(len(output.text.split()) for output in session.step())
-    subjects: dict[str, Callable[[], object]] = {
+    calls: dict[str, Callable[[], object]] = {
         "session": session.step,
         "network": network.step,
         "encoder": encoder.step,
         "features": features,
     }
-    times = take_turns(subjects, bench.scale.rounds, bench.scale.in_a_row)
+    times = take_turns(calls, bench.scale.rounds, bench.scale.in_a_row)
     return num_words / WARM_S, times
 
 
 def _parts(name: str, times: dict[str, Times]) -> list[Figure]:
-    """The session's time, taken apart; what is not measured alone is the rest."""
+    """The time of the parts of a session; what is not measured alone is the rest."""
     whole = times["session"].median
     heads = times["network"].median - times["encoder"].median
     rest = whole - times["network"].median - times["features"].median

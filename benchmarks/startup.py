@@ -1,8 +1,8 @@
-"""From nothing to the first word: imports, loading the model, the first step.
+"""Start-up time: imports, loading of the model, the first step.
 
     python -m benchmarks.startup torch PATH
 
-is one such process. PyTorch is imported first, so that the rest is without its time.
+is one such process. PyTorch is imported first, so that the other times do not include it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.child import answer, arguments, ask
 from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.processes import arguments, print_result, run_in_subprocess
 
-# Of the import of PyTorch in the same processes: whoever waits for that does not notice the rest.
+# Times the import of PyTorch in the same processes; less is not noticed.
 MAX_OF_TORCH = 0.3
-# Libraries of training, evaluation, drawing and other back ends; a translation needs none of them.
+# Libraries of training, evaluation, plots and other back ends, which a translation does not need.
 FOREIGN = (
     *("tensorboard", "matplotlib", "pandas", "simuleval", "simulstream", "sacrebleu"),
     *("onnx", "onnxruntime"),
@@ -28,7 +28,7 @@ FOREIGN = (
 
 def measure(bench: Any) -> list[Figure]:
     """The figures of this group."""
-    from benchmarks.subjects import NAMES, export
+    from benchmarks.fixtures import NAMES, export
 
     figures = []
     for backend in ("torch", "onnx", "onnx-int8"):
@@ -37,7 +37,7 @@ def measure(bench: Any) -> list[Figure]:
         try:
             export(bench.model_folder, backend)
             found = [
-                ask("benchmarks.startup", backend, str(bench.model_folder))
+                run_in_subprocess("benchmarks.startup", backend, str(bench.model_folder))
                 for _ in range(bench.scale.processes)
             ]
         except Unavailable as error:
@@ -85,7 +85,7 @@ def measure(bench: Any) -> list[Figure]:
 
 
 def start(backend: str, path: str) -> dict[str, Any]:
-    """What the process prints, in seconds."""
+    """The result of the process, in seconds."""
     times = [time.perf_counter()]
 
     def lap() -> float:
@@ -130,7 +130,7 @@ def start(backend: str, path: str) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
     """One process."""
     args = arguments(argv, "backend", "path")
-    answer(lambda: start(args.backend, args.path))
+    print_result(lambda: start(args.backend, args.path))
 
 
 if __name__ == "__main__":

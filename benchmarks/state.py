@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.fixtures import NAMES, Bench, open_model
 from benchmarks.streams import FeatureStream, SessionStream
-from benchmarks.subjects import NAMES, Bench, open_model
 from echostream.session.translator import StreamingTranslator
 
 MAX_MB = 4.0
@@ -21,9 +21,9 @@ def measure(bench: Bench) -> list[Figure]:
         except Unavailable as error:
             figures.append(skipped(name, "MB", error, at_most(MAX_MB)))
             continue
-        stream.hear(EARLY_S)
+        stream.advance_to(EARLY_S)
         early = stream.nbytes()
-        stream.hear(LATE_S)
+        stream.advance_to(LATE_S)
         figures += _two(name, early, stream.nbytes())
     session = StreamingTranslator(open_model(bench.model_folder, "torch"))
     young = SessionStream(session)

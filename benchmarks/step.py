@@ -1,11 +1,11 @@
 """One step of the encoder, one stream: 160, 320 and 640 ms of audio, in every back end.
 
-No step can be faster than reading all weights from memory once, nor than its arithmetic at the
-processor's peak, so than the longer of the two. Their sum is a step in which one waits for the
-other, which is what a step of few rows comes down to: each weight is read, used for a handful of
-products, and not used again. Reading, peak and steps are measured in turn, and all targets are
-ratios to that sum or to another step, so that they ask the same of a processor with wide vector
-units (where the arithmetic is short beside the reading) as of one without (where it is not).
+A step takes at least the time of reading all weights from memory once, and at least that of its
+arithmetic at the peak of the processor. The reference is their sum, because a step of few rows does
+not overlap them: each weight is read, used for a few products, and not used again. Reading, peak
+and steps are measured in turn. All targets are ratios to that sum or to another step, so that they
+are as strict for a processor with wide vector units (whose arithmetic is short beside the reading)
+as for one without.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.figures import Figure, Target, Unavailable, at_most, skipped
-from benchmarks.floors import Multiplier, Reader
-from benchmarks.products import products_alone
+from benchmarks.fixtures import BACKENDS, NAMES, Bench
+from benchmarks.gemms import gemms_alone
+from benchmarks.hardware import GemmBound, MemoryReadBound
 from benchmarks.streams import STEP_MS, FeatureStream, count_flops
-from benchmarks.subjects import BACKENDS, NAMES, Bench
 from benchmarks.timing import Times, take_turns
 
-WARM_S = 10  # of each stream, before it is timed
-# Of a step against its reading and arithmetic, one after the other. In a compiled graph all the
-# rest (caches, masks, norms, activations) may take as long as those; it is elementwise on few rows.
+WARM_S = 10  # seconds of each stream before it is timed
+# A step against its reading and arithmetic, one after the other. In a compiled graph the rest
+# (caches, masks, norms, activations) may take as long as those: it is elementwise on few rows.
 MAX_OF_LIMITS = 2
-# PyTorch starts every operation by itself, each with its own pass over memory, and fuses none.
+# PyTorch launches every operation separately, each with its own pass over memory.
 MAX_EAGER_OF_LIMITS = 4
-# A byte a weight is a quarter to read; products in integers save as much only with instructions
-# that not every processor has, and what is not a product stays as it is.
+# Weights of one byte are a quarter to read. Integer products are faster only with instructions
+# that not every processor has, and all other operations stay the same.
 MAX_INT8_OF_FP32 = 0.65
 
 
 def measure(bench: Bench) -> list[Figure]:
     """The figures of this group."""
-    reader, multiplier = Reader(4 * bench.num_weights), Multiplier()
+    reader, gemm = MemoryReadBound(4 * bench.num_weights), GemmBound()
     encoder = bench.encoder
-    int8_reader = Reader(bench.num_weights)
+    int8_reader = MemoryReadBound(bench.num_weights)
     figures = []
     for step_ms in (STEP_MS, 160, 640):
-        subjects: dict[str, Callable[[], object]] = {
+        calls: dict[str, Callable[[], object]] = {
             "read": reader.read,
             "read int8": int8_reader.read,
-            "multiply": multiplier.multiply,
+            "multiply": gemm.multiply,
         }
         missing: dict[str, Unavailable] = {}
         for backend in BACKENDS:
@@ -50,17 +50,17 @@ def measure(bench: Bench) -> list[Figure]:
             except Unavailable as error:
                 missing[backend] = error
                 continue
-            stream.hear(WARM_S)
-            subjects[backend] = stream.step
+            stream.advance_to(WARM_S)
+            calls[backend] = stream.step
             if backend == "onnx" and step_ms == STEP_MS:
-                subjects["products"] = products_alone(bench.encoder_file(backend), step_ms)
-        times = take_turns(subjects, bench.scale.rounds, bench.scale.in_a_row)
+                calls["products"] = gemms_alone(bench.encoder_file(backend), step_ms)
+        times = take_turns(calls, bench.scale.rounds, bench.scale.in_a_row)
         work = Work(
             times["read"].median,
-            multiplier.ms_of(count_flops(encoder, 1, step_ms), times["multiply"].median),
+            gemm.ms_of(count_flops(encoder, 1, step_ms), times["multiply"].median),
         )
         if step_ms == STEP_MS:
-            figures += limits(times, reader, multiplier, work)
+            figures += limits(times, reader, gemm, work)
             figures += steps_of_320(bench, times, missing, work)
             if "onnx" not in missing:
                 figures += products_by_rows(bench, reader)
@@ -71,14 +71,14 @@ def measure(bench: Bench) -> list[Figure]:
 
 @dataclass(frozen=True)
 class Work:
-    """What a step must do, in ms: read its weights, and multiply at the peak."""
+    """The least work of a step in ms: reading its weights, and its arithmetic at the peak."""
 
     reading: float
     arithmetic: float
 
     @property
     def in_turn(self) -> float:
-        """The one after the other."""
+        """Both, one after the other."""
         return self.reading + self.arithmetic
 
     def __str__(self) -> str:
@@ -89,9 +89,9 @@ class Work:
 
 
 def limits(
-    times: dict[str, Times], reader: Reader, multiplier: Multiplier, work: Work
+    times: dict[str, Times], reader: MemoryReadBound, gemm: GemmBound, work: Work
 ) -> list[Figure]:
-    """What the machine can do."""
+    """The limits of the machine."""
     read, product = times["read"], times["multiply"]
     size = reader.nbytes / 1e6
     return [
@@ -101,10 +101,10 @@ def limits(
         ),
         Figure(
             "limit: floating-point peak, product of two 512 x 512 matrices",
-            multiplier.gflop_per_s(product.median),
+            gemm.gflop_per_s(product.median),
             "GFLOP/s",
-            low=multiplier.gflop_per_s(product.percentile(90)),
-            high=multiplier.gflop_per_s(product.percentile(10)),
+            low=gemm.gflop_per_s(product.percentile(90)),
+            high=gemm.gflop_per_s(product.percentile(10)),
             note=f"torch mm in fp32, one thread; median of {len(product.ms)}",
         ),
         Figure(
@@ -119,7 +119,7 @@ def limits(
 def steps_of_320(
     bench: Bench, times: dict[str, Times], missing: dict[str, Unavailable], work: Work
 ) -> list[Figure]:
-    """The step against what it must do in each back end, and int8 against fp32."""
+    """The step against its least work in each back end, and int8 against fp32."""
     targets = {
         "torch": at_most(MAX_EAGER_OF_LIMITS, "ratio"),
         "onnx": at_most(MAX_OF_LIMITS, "ratio"),
@@ -145,21 +145,21 @@ def steps_of_320(
     return figures
 
 
-def products_by_rows(bench: Bench, reader: Reader) -> list[Figure]:
-    """What ONNX Runtime needs to multiply with all weights, by the number of rows that they meet.
+def products_by_rows(bench: Bench, reader: MemoryReadBound) -> list[Figure]:
+    """The time of all matrix products in ONNX Runtime, by the number of rows of their inputs.
 
-    In a step of 320 ms the stacks meet 2 to 16.
+    In a step of 320 ms these have 2 to 16 rows.
     """
     path = bench.encoder_file("onnx")
-    subjects = {str(rows): products_alone(path, STEP_MS, rows) for rows in (1, 2, 4, 8, 16)}
-    times = take_turns({"read": reader.read, **subjects}, bench.scale.rounds, 1)
+    calls = {str(rows): gemms_alone(path, STEP_MS, rows) for rows in (1, 2, 4, 8, 16)}
+    times = take_turns({"read": reader.read, **calls}, bench.scale.rounds, 1)
     return [
         times[rows].figure(
             f"matrix products of the step alone, if all had rows: {rows}",
             floor=times["read"].median,
             against="reading the weights once",
         )
-        for rows in subjects
+        for rows in calls
     ]
 
 
@@ -170,7 +170,7 @@ def real_time_factors(
     step_ms: int,
     work: Work,
 ) -> list[Figure]:
-    """The step as a share of the audio that it hears, against what it must do."""
+    """The time of a step per second of its audio, against its least work."""
     figures = []
     for backend in ("onnx", "torch", "onnx-int8"):
         name = f"RTF at steps of {step_ms} ms, {bench.size} encoder, {NAMES[backend]}"
@@ -179,10 +179,10 @@ def real_time_factors(
             figures.append(skipped(name, "s per s", missing[backend], target))
             continue
         if backend == "onnx-int8":
-            must, against = times["read int8"].median, "reading the weights once, a byte each"
+            least, against = times["read int8"].median, "reading the weights once, a byte each"
         else:
-            must, against = work.in_turn, str(work)
+            least, against = work.in_turn, str(work)
         found = times[backend]
-        floor, note = must / step_ms, f"{found.median:.1f} ms a step"
+        floor, note = least / step_ms, f"{found.median:.1f} ms a step"
         figures.append(found.figure(name, "s per s", 1 / step_ms, floor, against, target, note))
     return figures

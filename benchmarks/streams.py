@@ -1,14 +1,14 @@
-"""Streams that a benchmark steps: features through a module, samples through a session."""
+"""Streams for benchmarks: features through a module, samples through a session."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.sound import Babble
+from benchmarks.synthetic_audio import SyntheticAudio
 from echostream.session.translator import Output, StreamingTranslator
 from echostream.streaming import GROUP_FRAMES, GROUP_MS, SAMPLE_RATE, state_nbytes
 
@@ -17,18 +17,8 @@ _SEED = 0
 _NUM_INPUTS = 50  # different segments, used in turn
 
 
-class Stream(Protocol):
-    """A stream that can hear one more segment."""
-
-    def step(self) -> object:
-        """Hears the next segment."""
-
-    def nbytes(self) -> int:
-        """Bytes of the tensors carried from step to step."""
-
-
 class FeatureStream:
-    """One batch of streams through an encoder or a network, fed with frames of noise."""
+    """A batch of streams through an encoder or a network, with frames of noise."""
 
     def __init__(
         self, module: Any, step_ms: int = STEP_MS, batch: int = 1, max_future_frames: int = 0
@@ -47,8 +37,8 @@ class FeatureStream:
         _, self.state = self._module.step(x, self.state)
         self._count += 1
 
-    def hear(self, seconds: float) -> None:
-        """Steps until this much has been heard since the beginning."""
+    def advance_to(self, seconds: float) -> None:
+        """Steps until `seconds` of audio have been encoded since the beginning."""
         while self._count * self.step_ms < 1000 * seconds:
             self.step()
 
@@ -58,24 +48,20 @@ class FeatureStream:
 
 
 class SessionStream:
-    """A session, fed with the same few seconds of sound again and again."""
+    """A session with the same few seconds of synthetic audio again and again."""
 
     def __init__(self, session: StreamingTranslator, step_ms: int = STEP_MS) -> None:
-        babble = Babble(_SEED)
+        audio = SyntheticAudio(_SEED)
         size = step_ms * SAMPLE_RATE // 1000
-        self.inputs = [babble.next(size) for _ in range(_NUM_INPUTS)]
+        self.inputs = [audio.next(size) for _ in range(_NUM_INPUTS)]
         self._session = session
         self._count = 0
 
     def step(self) -> list[Output]:
-        """One push of a segment's samples."""
+        """One push of a segment."""
         samples = self.inputs[self._count % _NUM_INPUTS]
         self._count += 1
         return self._session.push(samples, SAMPLE_RATE)
-
-    def nbytes(self) -> int:
-        """Bytes of all tensors of the session."""
-        return self._session.state_nbytes
 
 
 def noise_frames(seconds: float) -> Tensor:

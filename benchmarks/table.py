@@ -17,7 +17,7 @@ def markdown(figures: Sequence[Figure]) -> str:
 
 
 def row(figure: Figure) -> str:
-    """A figure's row; one that was not measured has its reason in place of the value."""
+    """The row of a figure; the reason replaces the value if it was not measured."""
     target = "" if figure.target is None else str(figure.target)
     if figure.value is None:
         meets = "not measured" if target else ""
@@ -35,7 +35,7 @@ def row(figure: Figure) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that count, or all of a whole number."""
+    """A number with three significant digits, or all of a whole number."""
     if value == round(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3

@@ -1,8 +1,8 @@
-"""Times of things that take turns, so that whatever else the machine does falls on all alike.
+"""Times of calls that are timed in turn, so that other load on the machine affects all alike.
 
-A sample in which the thread waited for the processor (its CPU time is less than 95 % of the time
-that passed) tells of other programs and is dropped; how many were is said beside the median. Where
-hardly any is left, the CPU times of all are taken instead, which is said, too.
+A sample in which the thread waited for the processor (its CPU time is less than 95 % of the wall
+time) is dropped, and the number of dropped ones is noted beside the median. If hardly any is left,
+the CPU times of all samples are used instead, which is noted too.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from benchmarks.figures import Figure, Target
 MIN_CPU_SHARE = 0.95
 # With fewer samples left than this share, there are more rounds; after them, CPU time counts.
 _MIN_KEPT = 0.25
-_MOST_ROUNDS = 2  # times as many as asked for
+_MOST_ROUNDS = 2  # times `rounds`
 
 
 @dataclass(frozen=True)
 class Times:
-    """Times of one subject in ms, and the number of samples that were dropped."""
+    """Times of one call in ms, and the number of dropped samples."""
 
     ms: tuple[float, ...]
     num_dropped: int = 0
@@ -40,11 +40,11 @@ class Times:
 
     @property
     def median(self) -> float:
-        """Half of the samples took less, in ms."""
+        """The median in ms."""
         return float(np.median(self.ms))
 
     def percentile(self, percent: float) -> float:
-        """The time in ms that this share of the samples did not exceed."""
+        """A percentile in ms."""
         return float(np.percentile(self.ms, percent))
 
     def figure(
@@ -93,36 +93,36 @@ def sample(call: Callable[[], object]) -> tuple[float, float]:
 
 
 def take_turns(
-    subjects: Mapping[str, Callable[[], object]],
+    calls: Mapping[str, Callable[[], object]],
     rounds: int,
     in_a_row: int = 3,
     untimed: int = 1,
 ) -> dict[str, Times]:
-    """Times of every subject.
+    """Times of every call.
 
-    In each round each subject is called `untimed` times, which brings what it needs into the
-    caches, and then `in_a_row` times. Who begins changes from round to round. There are up to twice
-    as many rounds where too many samples are disturbed.
+    In each round each call is made `untimed` times, which fills the caches, and then `in_a_row`
+    times. The order is reversed from round to round. There are up to twice as many rounds if too
+    many samples are disturbed.
     """
-    samples = sample_in_turn(subjects, rounds, in_a_row, untimed)
+    samples = sample_in_turn(calls, rounds, in_a_row, untimed)
     return {name: Times.of(found) for name, found in samples.items()}
 
 
 def sample_in_turn(
-    subjects: Mapping[str, Callable[[], object]], rounds: int, in_a_row: int, untimed: int
+    calls: Mapping[str, Callable[[], object]], rounds: int, in_a_row: int, untimed: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """What `take_turns` makes times of: pairs of wall time and CPU time, in ms."""
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in subjects}
+    """The samples of `take_turns`: pairs of wall time and CPU time, in ms."""
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     gc.collect()
-    gc.freeze()  # what an export left behind, millions of objects, is not looked at in every round
+    gc.freeze()  # an export leaves millions of objects, which each collection would visit
     was_enabled = gc.isenabled()
-    gc.disable()  # or one subject pays for the garbage of another
+    gc.disable()  # or one call is charged for the garbage of another
     try:
         for count in range(_MOST_ROUNDS * rounds):
             disturbed = (_are_too_few(_undisturbed(found), found) for found in samples.values())
             if count >= rounds and not any(disturbed):
                 break
-            order = list(subjects.items())
+            order = list(calls.items())
             for name, call in order if count % 2 else reversed(order):
                 for _ in range(untimed):
                     call()

@@ -64,7 +64,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the benchmark's tiny encoder in both back ends, for reading only."""
-    from benchmarks.subjects import QUICK, Bench
+    from benchmarks.fixtures import QUICK, Bench
 
     return made_once(
         tmp_path_factory,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx_case import assert_same
 
-from benchmarks.subjects import QUICK, opened
+from benchmarks.fixtures import QUICK, opened
 from echostream import ZipformerEncoder
 from echostream.backends.onnx import OnnxEncoder
 

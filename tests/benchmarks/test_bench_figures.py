@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.figures import Figure, Target, at_least, at_most, skipped
+from benchmarks.fixtures import BACKENDS, NAMES, QUICK, opened
 from benchmarks.step import Work, steps_of_320
-from benchmarks.subjects import BACKENDS, NAMES, QUICK, opened
 from benchmarks.table import HEADER, markdown, number
 from benchmarks.timing import Times
 
@@ -98,5 +98,5 @@ def test_every_row_has_as_many_cells_as_the_header() -> None:
         (2911372.0, "2,911,372"),
     ],
 )
-def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
     assert number(value) == text

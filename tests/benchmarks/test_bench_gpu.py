@@ -1,4 +1,4 @@
-"""The step whose tensors stay in one place, and the table of streams, as far as a CPU can tell."""
+"""The step whose tensors keep their memory, and the table of streams, as far as a CPU shows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tiny_model import TINY_ENCODER
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.fixtures import QUICK, make_distinct, opened
 from benchmarks.gpu import BATCHES, FixedStep, measure, table
 from benchmarks.streams import STEP_MS
-from benchmarks.subjects import QUICK, make_distinct, opened
 from echostream import ZipformerEncoder
 from echostream.models.build import build_encoder
 from echostream.streaming.state import named_leaves
@@ -30,7 +30,7 @@ def test_a_step_in_place_gives_what_the_step_gives(encoder: ZipformerEncoder) ->
     batch, num_steps = 3, 12  # 3.84 s: beyond the left context and three memory segments
     inputs = torch.randn(num_steps, batch, 32, 80)
     step = FixedStep(encoder, batch)
-    places = [leaf.data_ptr() for _, leaf in named_leaves(step.state)]
+    addresses = [leaf.data_ptr() for _, leaf in named_leaves(step.state)]
     state = encoder.init_state(batch, 0)
     with torch.inference_mode():
         for x in inputs:
@@ -43,7 +43,7 @@ def test_a_step_in_place_gives_what_the_step_gives(encoder: ZipformerEncoder) ->
                 named_leaves(step.state), named_leaves(state), strict=True
             ):
                 assert torch.equal(leaf, other), name
-    assert [leaf.data_ptr() for _, leaf in named_leaves(step.state)] == places
+    assert [leaf.data_ptr() for _, leaf in named_leaves(step.state)] == addresses
 
 
 def test_a_step_in_bf16_stays_in_bf16_and_finite(encoder: ZipformerEncoder) -> None:
@@ -74,7 +74,7 @@ class Elsewhere(TorchDispatchMode):
 
 
 def test_a_step_leaves_nothing_to_be_copied_from_the_host(encoder: ZipformerEncoder) -> None:
-    """A CUDA graph could not be captured; device "meta" tells without a GPU."""
+    """A CUDA graph could not be captured; device "meta" shows it without a GPU."""
     step = FixedStep(copy.deepcopy(encoder).to("meta"), 2)
     with torch.inference_mode(), Elsewhere("meta") as elsewhere:
         step.run()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import profile_step
+from benchmarks.fixtures import Bench
 from benchmarks.profile_step import main
-from benchmarks.subjects import Bench
 
 
 @pytest.mark.slow

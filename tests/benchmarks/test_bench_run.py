@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import run
 from benchmarks.figures import Figure
-from benchmarks.subjects import FULL, QUICK, Bench, Scale
+from benchmarks.fixtures import FULL, QUICK, Bench, Scale
 
 ISSUE_KEYS = {"name", "value", "unit", "floor", "ratio", "target", "meets"}
 # Without these, a figure may be skipped.
@@ -33,7 +33,7 @@ def ready(
     exported: Path, exported_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run finds its encoder and its model exported already, which is most of its time."""
-    folder = Path(shutil.copytree(exported_encoder, tmp_path / "subjects"))
+    folder = Path(shutil.copytree(exported_encoder, tmp_path / "fixtures"))
     (folder / "onnx-int8.onnx").unlink()  # quantising is quick
     model = Path(shutil.copytree(exported, folder / "exported"))
     (model / "step.int8.onnx").unlink()
@@ -67,7 +67,7 @@ def test_every_figure_is_measured_or_says_why_not(
     table = capsys.readouterr().out.splitlines()
     assert table[0].startswith("| ratio |")
     assert len([line for line in table if line.startswith("|")]) == len(figures) + 2
-    assert "these figures say nothing of the real one" in table[-1]
+    assert "these figures are not those of the real one" in table[-1]
     # What depends on the processor is bounded by something of the same run.
     absolute = {
         figure["unit"] for figure in figures if (figure["target"] or "").startswith("value")
@@ -93,7 +93,7 @@ def test_a_group_that_was_measured_is_on_disk_before_the_next_begins(
     assert list(tmp_path.iterdir()) == [tmp_path / "bench.json"]
 
 
-def test_only_the_groups_that_are_asked_for_are_measured(
+def test_only_the_selected_groups_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = {
@@ -108,5 +108,5 @@ def test_only_the_groups_that_are_asked_for_are_measured(
 def test_a_quick_run_does_all_that_a_full_one_does_and_less_of_it() -> None:
     for name in ("rounds", "in_a_row", "batch", "stream_s", "long_s", "file_s", "processes"):
         assert 0 < getattr(QUICK, name) < getattr(FULL, name), name
-    assert FULL.history_s == (5, 20, 60)
+    assert FULL.reencode_s == (5, 20, 60)
     assert FULL.long_s == 3600

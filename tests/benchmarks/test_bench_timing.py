@@ -1,4 +1,4 @@
-"""Samples of time: who is called when, and which samples count."""
+"""Samples of time: the order of the calls, and which samples count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.floors import Multiplier, Reader
+from benchmarks.hardware import GemmBound, MemoryReadBound
 from benchmarks.timing import Times, sample, take_turns
 
 
@@ -44,15 +44,15 @@ def spin() -> None:
         pass
 
 
-def test_subjects_take_turns_and_begin_in_turn() -> None:
+def test_calls_take_turns_in_alternating_order() -> None:
     calls: list[str] = []
 
-    def subject(name: str) -> None:
+    def call(name: str) -> None:
         calls.append(name)
         spin()
 
     times = take_turns(
-        {name: lambda name=name: subject(name) for name in ("a", "b")},  # type: ignore[misc]
+        {name: lambda name=name: call(name) for name in ("a", "b")},  # type: ignore[misc]
         rounds=2,
         in_a_row=2,
         untimed=1,
@@ -64,16 +64,16 @@ def test_subjects_take_turns_and_begin_in_turn() -> None:
         assert len(of_one.ms) + of_one.num_dropped == len(calls) // 6 * 2
 
 
-def test_a_reader_reads_as_much_as_it_says() -> None:
-    reader = Reader(40_000)
+def test_the_memory_bound_reads_as_much_as_it_states() -> None:
+    reader = MemoryReadBound(40_000)
     assert reader.nbytes == 40_000
     reader.read()
     # 40 kB in 0.01 ms are 4 GB/s.
     assert reader.gb_per_s(0.01) == pytest.approx(4.0)
 
 
-def test_a_multiplier_counts_two_operations_for_each_of_its_products() -> None:
-    multiplier = Multiplier()
-    product = np.asarray(multiplier.multiply())
-    assert multiplier.flops == 2 * product.shape[0] * product.shape[1] * 512
-    assert multiplier.gflop_per_s(1.0) == pytest.approx(multiplier.flops / 1e6)
+def test_the_gemm_bound_counts_two_operations_for_each_of_its_products() -> None:
+    gemm = GemmBound()
+    product = np.asarray(gemm.multiply())
+    assert gemm.flops == 2 * product.shape[0] * product.shape[1] * 512
+    assert gemm.gflop_per_s(1.0) == pytest.approx(gemm.flops / 1e6)

@@ -1,8 +1,8 @@
-"""One step against encoding again all that was heard so far, with the same encoder.
+"""One step against re-encoding all audio so far, with the same encoder.
 
-That is what an agent does whose encoder has no state: StreamSpeech's, for one. In PyTorch that is
-`forward`; in ONNX Runtime, where only the step is exported, one step of a new stream that hears the
-whole history, which is the same computation.
+An agent whose encoder has no state re-encodes at each step, as StreamSpeech's does. In PyTorch that
+is `forward`; in ONNX Runtime, where only the step is exported, it is one step of a new stream over
+all audio so far, which is the same computation.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from benchmarks.figures import Figure, Target, Unavailable, at_least, skipped
+from benchmarks.fixtures import NAMES, Bench
 from benchmarks.streams import STEP_MS, FeatureStream, noise_frames
-from benchmarks.subjects import NAMES, Bench
 from benchmarks.timing import Times, sample_in_turn
 from echostream.streaming import GROUP_FRAMES
 
 MIN_TIMES_FASTER = {5: 5, 20: 20, 60: 100}
-_ROUNDS = {5: 8, 20: 5, 60: 3}  # the longer the history, the longer a sample
+_ROUNDS = {5: 8, 20: 5, 60: 3}  # fewer where a sample takes longer
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -29,13 +29,13 @@ def measure(bench: Bench) -> list[Figure]:
         try:
             encoder = bench.encoder_of(backend)
         except Unavailable as error:
-            for seconds in bench.scale.history_s:
+            for seconds in bench.scale.reencode_s:
                 figures.append(skipped(_name(seconds, backend), "ms", error, _target(seconds)))
             continue
         stream = FeatureStream(encoder)
-        for seconds in bench.scale.history_s:
-            stream.hear(seconds)
-            again = encode_again(bench, encoder, backend, seconds)
+        for seconds in bench.scale.reencode_s:
+            stream.advance_to(seconds)
+            again = reencode(bench, encoder, backend, seconds)
             step, whole = _take_turns(bench, stream.step, again, seconds)
             where = f"a step of {STEP_MS} ms after {seconds} s, {NAMES[backend]}"
             figures += [
@@ -47,24 +47,24 @@ def measure(bench: Bench) -> list[Figure]:
     return figures
 
 
-def encode_again(bench: Bench, encoder: Any, backend: str, seconds: int) -> Callable[[], object]:
-    """A call that encodes so much audio from its beginning."""
-    history = noise_frames(seconds)
-    length = torch.tensor([history.shape[1]])
+def reencode(bench: Bench, encoder: Any, backend: str, seconds: int) -> Callable[[], object]:
+    """A call that encodes `seconds` of audio from the beginning."""
+    frames = noise_frames(seconds)
+    length = torch.tensor([frames.shape[1]])
     if backend == "torch":
-        return lambda: bench.encoder(history, length, max_future_frames=0)
-    # (1, T, 80), filled up to whole groups as `forward` does
-    padded = torch.nn.functional.pad(history, (0, 0, 0, -history.shape[1] % GROUP_FRAMES))
+        return lambda: bench.encoder(frames, length, max_future_frames=0)
+    # (1, T, 80), padded to whole groups as in `forward`
+    padded = torch.nn.functional.pad(frames, (0, 0, 0, -frames.shape[1] % GROUP_FRAMES))
     return lambda: encoder.step(padded, encoder.init_state(1, 0))
 
 
 def _take_turns(
     bench: Bench, step: Callable[[], object], again: Callable[[], object], seconds: int
 ) -> tuple[Times, Times]:
-    """Times of the step and of the whole history."""
+    """Times of the step and of the re-encoding."""
     samples: dict[str, list[tuple[float, float]]] = {"step": [], "again": []}
     for count in range(min(bench.scale.rounds, _ROUNDS.get(seconds, 3))):
-        # A long call warms itself up; before the first, memory must be had from the system.
+        # A long call warms the caches itself; the first one allocates memory and is not timed.
         found = sample_in_turn({"again": again}, 1, in_a_row=1, untimed=int(count == 0))
         found |= sample_in_turn({"step": step}, 1, in_a_row=5, untimed=1)
         for name, more in found.items():
@@ -73,7 +73,7 @@ def _take_turns(
 
 
 def _name(seconds: int, backend: str) -> str:
-    return f"encoding again the {seconds} s heard so far, {NAMES[backend]}"
+    return f"re-encoding the {seconds} s of audio so far, {NAMES[backend]}"
 
 
 def _target(seconds: int) -> Target | None:

@@ -1,9 +1,8 @@
-"""Limits of the machine, measured: how fast one thread reads memory, how fast it multiplies.
+"""Limits of the machine, measured: memory bandwidth and floating-point peak of one thread.
 
-Nothing can take a step through a model in less time than reading its weights once takes, unless
-they stay in a cache; and nothing in less than its floating-point operations take. Both are
-measured with numpy and PyTorch, which come within a few per cent of hand-written loops, in turn
-with what they are compared with.
+A step of a model takes at least the time of reading its weights once, unless they stay in a cache,
+and at least that of its floating-point operations. Both are measured with numpy and PyTorch, which
+are within a few per cent of hand-written loops, in turn with the step.
 """
 
 from __future__ import annotations
@@ -16,14 +15,13 @@ import torch
 from benchmarks.timing import sample
 
 _SIZE = 512  # of the square matrices: 3 MiB, which stay in a cache near the core
-_TRIES = 8  # of each way to read, to choose the fastest
+_TRIES = 8  # of each way to read, to find the fastest
 
 
-class Reader:
-    """Reads `nbytes` of memory that nobody else uses: a call of `read` does it once.
+class MemoryReadBound:
+    """The time to read `nbytes` of private memory: a call of `read` does it once.
 
-    Of a few library calls that read every byte and write none, the one that is fastest here is
-    taken; `how` names it.
+    It is the fastest of several library calls that read every byte and write none; `how` names it.
     """
 
     def __init__(self, nbytes: int) -> None:
@@ -38,7 +36,7 @@ class Reader:
             "numpy max": array.max,
             "numpy dot": lambda: array.dot(array),
             "torch sum": tensor.sum,
-            # Leaves out at most 511 values of millions.
+            # Without at most 511 values of millions.
             "torch mv": (lambda: torch.mv(rows, vector)) if len(rows) else tensor.sum,
         }
         best = {name: min(sample(way)[0] for _ in range(_TRIES)) for name, way in ways.items()}
@@ -50,8 +48,8 @@ class Reader:
         return self.nbytes / ms / 1e6
 
 
-class Multiplier:
-    """Multiplies two square matrices in float32: a call of `multiply` does it once."""
+class GemmBound:
+    """The time of a product of two square float32 matrices; a call of `multiply` does it once."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -65,5 +63,5 @@ class Multiplier:
         return self.flops / ms / 1e6
 
     def ms_of(self, flops: int, ms: float) -> float:
-        """What so many operations take at the rate of a product that took `ms`."""
+        """The time of `flops` operations at the rate of a product that took `ms`."""
         return flops / self.gflop_per_s(ms) / 1e6

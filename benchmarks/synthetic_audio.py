@@ -1,4 +1,4 @@
-"""Sound and text made from a seed, where a figure needs some and no recording is long enough."""
+"""Audio and text made from a seed, of any length."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from echostream.streaming import SAMPLE_RATE
 _PIECES_PER_SECOND = 8
 
 
-class Babble:
-    """Tones and noise that change eight times a second, synthesised as they are asked for.
+class SyntheticAudio:
+    """An endless signal of tones and noise that change eight times a second.
 
-    `next(num_samples)` are the samples that follow, (S,) float32 at 16 kHz; nothing is kept.
+    `next(num_samples)` synthesises the next samples, (S,) float32 at 16 kHz.
     """
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
 
     def next(self, num_samples: int) -> NDArray[np.float32]:
-        """The next samples; each call begins with a new tone."""
+        """The next samples; each call starts a new tone."""
         time = np.arange(num_samples) / SAMPLE_RATE
         piece = (time * _PIECES_PER_SECOND).astype(int)
         count = piece.max(initial=0) + 1
@@ -32,7 +32,7 @@ class Babble:
 
 
 def pseudo_text(num_words: int, seed: int) -> list[str]:
-    """Sentences of ten words made of syllables, of which a tokenizer can be trained."""
+    """Sentences of ten words of random syllables, for the training of a tokenizer."""
     rng = np.random.default_rng(seed)
     onsets, nuclei, codas = list("bcdfgjklmnprstvz"), list("aeiou"), ["", "", "n", "r", "s"]
 

@@ -1,4 +1,4 @@
-"""What the benchmarks measure is what it says it is."""
+"""The models and streams of the benchmarks are as described."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from benchmarks.agent import long_recording, make_agent, overheads, timed_sessions
-from benchmarks.history import encode_again
-from benchmarks.sound import Babble, pseudo_text
+from benchmarks.fixtures import FULL, QUICK, make_distinct, opened
+from benchmarks.reencode import reencode
 from benchmarks.streams import FeatureStream, SessionStream, count_flops
-from benchmarks.subjects import FULL, QUICK, make_distinct, opened
+from benchmarks.synthetic_audio import SyntheticAudio, pseudo_text
 from echostream.model_folder import load_model
 from echostream.models.build import build_encoder
 from echostream.session.translator import StreamingTranslator
@@ -31,7 +31,7 @@ def test_the_full_encoder_is_the_default_one() -> None:
     assert FULL.config.st_layers == 2
 
 
-def test_a_session_on_random_weights_speaks_now_and_then() -> None:
+def test_a_session_on_random_weights_writes_words_at_a_normal_rate() -> None:
     with opened(QUICK) as bench:
         model = load_model(bench.model_folder)
         stream = SessionStream(StreamingTranslator(model))
@@ -46,22 +46,22 @@ def test_the_model_of_the_session_has_the_encoder_that_is_measured_alone() -> No
             assert torch.equal(weight, bench.encoder.state_dict()[name]), name
 
 
-def test_a_stream_hears_as_much_as_it_is_told_to() -> None:
+def test_a_stream_advances_to_a_time() -> None:
     encoder = build_encoder(QUICK.config.encoder).eval()
     stream = FeatureStream(encoder, step_ms=160, batch=2)
     calls = []
     step = stream.step
     stream.step = lambda: (calls.append(0), step())[1]  # type: ignore[assignment,func-returns-value]
     with torch.inference_mode():
-        stream.hear(1.0)
-        stream.hear(1.0)
-        stream.hear(1.28)
+        stream.advance_to(1.0)
+        stream.advance_to(1.0)
+        stream.advance_to(1.28)
     assert len(calls) == 8
     assert stream.nbytes() == state_nbytes(encoder.init_state(2, 0))
 
 
-def test_sound_follows_from_the_seed_and_goes_on() -> None:
-    one, other = Babble(3), Babble(3)
+def test_audio_follows_from_the_seed_and_goes_on() -> None:
+    one, other = SyntheticAudio(3), SyntheticAudio(3)
     first = one.next(SAMPLE_RATE)
     assert first.dtype == np.float32
     assert first.shape == (SAMPLE_RATE,)
@@ -110,7 +110,7 @@ def test_the_time_of_a_call_less_the_sessions_is_not_negative_nor_the_whole() ->
     assert StreamingTranslator.push is push
 
 
-def test_sessions_are_timed_only_while_asked() -> None:
+def test_sessions_are_timed_only_in_the_block() -> None:
     with opened(QUICK) as bench:
         stream = SessionStream(StreamingTranslator(load_model(bench.model_folder)))
         with timed_sessions() as spent:
@@ -121,11 +121,11 @@ def test_sessions_are_timed_only_while_asked() -> None:
     assert min(spent) > 0
 
 
-def test_to_step_through_the_whole_history_is_to_encode_it_again() -> None:
+def test_one_step_over_all_audio_is_the_re_encoding() -> None:
     with opened(QUICK) as bench, torch.inference_mode():
         for seconds in (2, 3):  # 12.5 and 18.75 groups
-            whole = encode_again(bench, bench.encoder, "torch", seconds)()
-            stepped, _ = encode_again(bench, bench.encoder, "onnx", seconds)()  # type: ignore[misc]
+            whole = reencode(bench, bench.encoder, "torch", seconds)()
+            stepped, _ = reencode(bench, bench.encoder, "onnx", seconds)()  # type: ignore[misc]
             # Frames beyond the end are silence to the one and masked for the other.
             size = 100 * seconds // GROUP_FRAMES * GROUP_OUTPUTS
             encoded = whole.encoder_out[:, :size]  # type: ignore[attr-defined]

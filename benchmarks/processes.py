@@ -1,4 +1,4 @@
-"""Figures of a process of their own: its peak memory, its age, its start."""
+"""Measurements in a fresh process: peak memory, a long session, start-up."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from benchmarks.figures import Unavailable
 from echostream.evaluation.provenance import ROOT
 
 
-def ask(module: str, *arguments: str) -> dict[str, Any]:
-    """What a fresh process of `python -m module arguments` answers.
+def run_in_subprocess(module: str, *arguments: str) -> dict[str, Any]:
+    """The result of a fresh process of `python -m module arguments`, on the cores of this process.
 
-    It runs on the cores of this process. Raises Unavailable if that is its answer, and
-    RuntimeError with the end of its errors if it fails.
+    Raises Unavailable if the process does, and RuntimeError with the end of its errors if it fails.
     """
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
@@ -37,8 +36,8 @@ def ask(module: str, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def answer(measure: Callable[[], dict[str, Any]]) -> None:
-    """Prints what `measure` finds as the line that `ask` reads."""
+def print_result(measure: Callable[[], dict[str, Any]]) -> None:
+    """Prints the result of `measure` as the line that `run_in_subprocess` reads."""
     try:
         found = measure()
     except Unavailable as error:
@@ -47,7 +46,7 @@ def answer(measure: Callable[[], dict[str, Any]]) -> None:
 
 
 def arguments(argv: Sequence[str], *names: str) -> argparse.Namespace:
-    """The arguments of such a process: words with these names, in this order."""
+    """The positional arguments of such a process, by these names in this order."""
     parser = argparse.ArgumentParser()
     for name in names:
         parser.add_argument(name)

@@ -1,9 +1,9 @@
-"""An hour of audio through one session: does it grow, does it slow down?
+"""An hour of audio through one session: growth of memory, and of the time of a push.
 
-    python -m benchmarks.hour torch MODEL 3600 60 100
+    python -m benchmarks.soak torch MODEL 3600 60 100
 
-is one such process: 3600 s of sound, synthesised as they are pushed; resident memory after second
-60 and at the end; then 100 pushes of this session and of one that is 10 s old, in turn.
+is one such process: 3600 s of synthetic audio; resident memory after second 60 and at the end; then
+100 pushes of this session and of one that is 10 s old, in turn.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.child import answer, arguments, ask
 from benchmarks.figures import Figure, Unavailable, at_most, skipped
+from benchmarks.fixtures import BACKENDS, NAMES, Bench, export
 from benchmarks.memory import memory_mb
-from benchmarks.sound import Babble
+from benchmarks.processes import arguments, print_result, run_in_subprocess
 from benchmarks.streams import STEP_MS
-from benchmarks.subjects import BACKENDS, NAMES, Bench, export
+from benchmarks.synthetic_audio import SyntheticAudio
 from benchmarks.timing import Times, sample
 from echostream.model_folder import load_model
 from echostream.session.translator import StreamingTranslator
@@ -45,7 +45,7 @@ def measure(bench: Bench) -> list[Figure]:
         try:
             export(bench.demo_folder, backend)
             sizes = map(str, (scale.long_s, scale.early_s, window))
-            found = ask("benchmarks.hour", backend, str(bench.demo_folder), *sizes)
+            found = run_in_subprocess("benchmarks.soak", backend, str(bench.demo_folder), *sizes)
         except Unavailable as error:
             figures.append(skipped(growth, "MB", error, at_most(MAX_GROWTH_MB)))
             figures.append(skipped(step, "ms", error, at_most(MAX_SLOWDOWN, "ratio")))
@@ -73,36 +73,36 @@ def measure(bench: Bench) -> list[Figure]:
     return figures
 
 
-class LiveStream:
-    """A session that hears sound made for each push; no two pushes hear the same."""
+class LiveSession:
+    """A session with synthetic audio, which is different in each push."""
 
     def __init__(self, session: StreamingTranslator, seed: int) -> None:
         self.session = session
-        self._babble = Babble(seed)
+        self._audio = SyntheticAudio(seed)
 
     def step(self) -> tuple[float, float]:
         """Wall and CPU time in ms of one push; synthesis is not counted."""
-        samples = self._babble.next(STEP_MS * SAMPLE_RATE // 1000)
+        samples = self._audio.next(STEP_MS * SAMPLE_RATE // 1000)
         return sample(lambda: self.session.push(samples, SAMPLE_RATE))
 
-    def hear(self, seconds: int) -> None:
-        """Pushes until this much has been heard."""
+    def advance_to(self, seconds: int) -> None:
+        """Pushes until `seconds` of audio have been pushed since the beginning."""
         while self.session.delay_ms < 1000 * seconds:
             self.step()
 
 
 def live(backend: str, path: Path, long_s: int, early_s: int, window: int) -> dict[str, Any]:
-    """What the process prints."""
+    """The result of the process."""
     torch.set_num_threads(1)
     model = load_model(path, backend=backend)
-    old, young = (LiveStream(StreamingTranslator(model), seed) for seed in (0, 1))
-    old.hear(early_s)
+    old, young = (LiveSession(StreamingTranslator(model), seed) for seed in (0, 1))
+    old.advance_to(early_s)
     gc.collect()
     early_mb, early_state = memory_mb("VmRSS"), old.session.state_nbytes
-    old.hear(long_s)
+    old.advance_to(long_s)
     gc.collect()
     late_mb, late_state = memory_mb("VmRSS"), old.session.state_nbytes
-    young.hear(min(YOUNG_S, early_s))
+    young.advance_to(min(YOUNG_S, early_s))
     times: dict[str, list[tuple[float, float]]] = {"old": [], "young": []}
     for count in range(window):
         turns = [("old", old), ("young", young)]
@@ -121,7 +121,7 @@ def main(argv: Sequence[str]) -> None:
     """One process."""
     args = arguments(argv, "backend", "path", "long_s", "early_s", "window")
     sizes = (int(args.long_s), int(args.early_s), int(args.window))
-    answer(lambda: live(args.backend, Path(args.path), *sizes))
+    print_result(lambda: live(args.backend, Path(args.path), *sizes))
 
 
 if __name__ == "__main__":

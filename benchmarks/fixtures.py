@@ -1,8 +1,8 @@
-"""What the benchmarks measure: the default encoder with random weights, and sessions on it.
+"""The models of the benchmarks: the default encoder with random weights, and sessions on it.
 
-Weights are random because the cost of a step does not depend on them. Every one is distinct,
-though: an exporter merges equal ones and drops what multiplies by one, and would then be faster
-than with any trained model.
+Weights are random because the time of a step does not depend on them. But all are distinct: an
+exporter merges equal ones and drops products with one, and the graph would then be faster than that
+of a trained model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import Unavailable
-from benchmarks.sound import Babble, pseudo_text
+from benchmarks.synthetic_audio import SyntheticAudio, pseudo_text
 from echostream import ZipformerEncoder
 from echostream.config import EncoderConfig, ModelConfig
 from echostream.evaluation.provenance import ROOT
@@ -38,24 +38,24 @@ EXAMPLES = ROOT / "examples" / "fr-en"
 BACKENDS = ("torch", "onnx", "onnx-int8")
 NAMES = {"torch": "PyTorch", "onnx": "ONNX Runtime", "onnx-int8": "ONNX Runtime int8"}
 _SEED = 0
-_SPREAD = 0.02  # of what is added to each weight
+_SPREAD = 0.02  # of the noise added to each weight
 _SHARE_OF_BLANKS = 0.84  # of 25 frames a second: 4 tokens a second, as in speech
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large and how long: `FULL` for figures, `QUICK` to see that everything runs."""
+    """How large and how long: `FULL` for figures, `QUICK` to test the code."""
 
     config: ModelConfig
-    rounds: int  # turns of each subject that is timed
-    in_a_row: int  # timed calls in a turn
-    history_s: tuple[int, ...]  # lengths of the history that is encoded again
+    rounds: int  # turns of each timed call
+    in_a_row: int  # timed repetitions in a turn
+    reencode_s: tuple[int, ...]  # lengths of the audio that is re-encoded
     batch: int
-    stream_s: int  # of the process whose memory is looked at
-    long_s: int  # of the long stream
-    early_s: int  # at which the memory of the long stream is looked at for the first time
-    file_s: int  # of the recording that the agent hears
-    processes: int  # fresh ones for start-up
+    stream_s: int  # of the stream whose peak memory is measured
+    long_s: int  # of the long session
+    early_s: int  # second of the first memory measurement of the long session
+    file_s: int  # of the recording for the agent
+    processes: int  # for start-up
 
 
 FULL = Scale(ModelConfig(1000, 1000), 20, 3, (5, 20, 60), 16, 300, 3600, 60, 600, 5)
@@ -85,7 +85,7 @@ QUICK = Scale(
 
 
 class Bench:
-    """The subjects of one run; each is made when it is first asked for."""
+    """The models of one run; each is made at its first use."""
 
     def __init__(self, scale: Scale, folder: Path) -> None:
         self.scale = scale
@@ -106,7 +106,7 @@ class Bench:
 
     @property
     def size(self) -> str:
-        """The size of the encoder in words."""
+        """The size of the encoder as text."""
         return f"{self.num_weights / 1e6:.1f} M"
 
     def encoder_of(self, backend: str) -> Any:
@@ -141,19 +141,19 @@ class Bench:
         Tokenizer.train(
             pseudo_text(20 * config.target_vocab_size, 2), config.target_vocab_size, target
         )
-        frames = fbank(Babble(_SEED).next(20 * SAMPLE_RATE))
+        frames = fbank(SyntheticAudio(_SEED).next(20 * SAMPLE_RATE))
         cmvn = GlobalCmvn(frames.mean(0), frames.std(0))
         torch.manual_seed(_SEED)
         network = build_model(config).eval()
         make_distinct(network)
         network.encoder.load_state_dict(self.encoder.state_dict())
-        speak_now_and_then(network, torch.from_numpy(cmvn.apply(frames)))
+        balance_blanks(network, torch.from_numpy(cmvn.apply(frames)))
         save_model(folder, network, config, cmvn, source, target, "# Random weights\n")
         return folder
 
     @cached_property
     def demo_folder(self) -> Path:
-        """A copy of the shipped model, into which it can be exported; the tiny one if quick."""
+        """A copy of the shipped model, which may be exported to; the tiny one if quick."""
         if self.scale is QUICK:
             return self.model_folder
         return Path(shutil.copytree(DEMO, self._folder / "demo"))
@@ -168,7 +168,7 @@ def opened(scale: Scale) -> Iterator[Bench]:
 
 @contextmanager
 def needed(backend: str) -> Iterator[None]:
-    """Around imports that a back end needs; one that fails makes it unavailable."""
+    """A context for the imports of a back end: an ImportError makes it unavailable."""
     try:
         yield
     except ImportError as error:
@@ -205,7 +205,7 @@ def export(folder: Path, backend: str) -> None:
 
 
 def _quantise(fp32: Path, int8: Path) -> None:
-    """What an export to int8 does with the graph; tracing it anew would take half a minute."""
+    """The quantisation of an export to int8, without tracing again, which takes half a minute."""
     from echostream.backends.export.int8 import quantised
     from echostream.backends.onnx.digest import sealed
 
@@ -221,15 +221,15 @@ def make_distinct(module: torch.nn.Module) -> None:
             parameter += _SPREAD * torch.randn(parameter.shape, generator=generator)
 
 
-def speak_now_and_then(network: EchoStreamModel, frames: Tensor) -> None:
+def balance_blanks(network: EchoStreamModel, frames: Tensor) -> None:
     """Scales both heads so that all pieces occur, and blanks in 84 % of `frames` (T, F).
 
-    A session on random weights would otherwise write one piece again and again, or never.
+    With random weights a session would otherwise write one piece again and again, or none.
     """
     x, lengths = frames[None], torch.tensor([len(frames)])
     with torch.inference_mode():
         for head, name in ((network.asr_head, "asr_logits"), (network.st_head, "st_logits")):
-            # The ST head comes second: it follows what the ASR head says.
+            # The ST head comes second: its input depends on the output of the ASR head.
             weight, bias = head.project.weight, head.project.bias
             logits = getattr(network(x, lengths, 0), name)[0]  # (T, V)
             mean, std = logits.mean(0), logits.std(0)

@@ -1,7 +1,7 @@
-"""The matrix products of an exported encoder's step, and nothing else of it.
+"""The matrix products (GEMM) of the step of an exported encoder alone.
 
-What they take is as near to the limit as ONNX Runtime comes with so few rows; the rest of the step
-is what is ours to save. Same weights, same numbers of rows, one run.
+Their time is the least that ONNX Runtime needs for so few rows; only the rest of the step can be
+saved. Same weights, same numbers of rows, one run.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from echostream.models.zipformer import STACK_GROUPS
 from echostream.streaming import GROUP_MS, GROUP_OUTPUTS
 
 
-def products_alone(path: Path, step_ms: int, rows: int | None = None) -> Callable[[], object]:
-    """A call that multiplies once with each weight of the encoder at `path`, on one thread.
+def gemms_alone(path: Path, step_ms: int, rows: int | None = None) -> Callable[[], object]:
+    """A call that multiplies with each weight of the encoder at `path` once, on one thread.
 
-    Each weight meets as many rows as in a step of `step_ms`, or all meet `rows`.
+    Inputs have as many rows as in a step of `step_ms`, or all have `rows`.
     """
     import onnx
     import onnxruntime
@@ -45,7 +45,7 @@ def products_alone(path: Path, step_ms: int, rows: int | None = None) -> Callabl
     model = helper.make_model(product_graph, opset_imports=[opset], ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    # Beside the weights, to which it refers.
+    # In the folder of the weights, to which the graph refers.
     with tempfile.NamedTemporaryFile(suffix=".onnx", dir=path.parent) as file:
         onnx.save(model, file.name)
         session = onnxruntime.InferenceSession(
@@ -55,7 +55,7 @@ def products_alone(path: Path, step_ms: int, rows: int | None = None) -> Callabl
 
 
 def _rows(weight: str, num_groups: int) -> int:
-    """Rows that a weight meets in a step: the frames of its stack, or of the memory bank."""
+    """Rows of the input of a weight in a step: the frames of its stack, or of the memory bank."""
     _, _, stack = weight.partition("stacks.")
     frames = STACK_GROUPS[int(stack.split(".")[0])] if stack else GROUP_OUTPUTS
     return frames * num_groups
