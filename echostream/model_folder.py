@@ -164,7 +164,7 @@ def open_folder(path: str | Path) -> tuple[Path, ModelConfig]:
     Raises:
         ModelFolderError, ConfigError: as `load_model`.
     """
-    folder = Path(path).absolute()  # SimulEval passes ".", which would say nothing in a message
+    folder = Path(path).absolute()  # SimulEval passes ".", which is of no use in a message
     try:
         _check_files(folder, str(path))
         return folder, load_config(ModelConfig, folder / CONFIG)

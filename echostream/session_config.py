@@ -98,9 +98,19 @@ class SessionConfig:
 
 
 def new_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with names of an earlier release replaced by the current ones."""
-    now = {f.metadata["old_name"]: f.name for f in dataclasses.fields(SessionConfig)}
-    return {now.get(name, name): value for name, value in options.items()}
+    """The options with names of an earlier release replaced by the current ones.
+
+    Raises `ConfigError` if both names of an option are given.
+    """
+    current = dict(options)
+    for field in dataclasses.fields(SessionConfig):
+        if (old := field.metadata["old_name"]) in current:
+            if field.name in current:
+                raise ConfigError(
+                    f"`{old}` must not be given together with `{field.name}`, its current name."
+                )
+            current[field.name] = current.pop(old)
+    return current
 
 
 def add_session_flags(parser: ArgumentParser, but: Collection[str] = ()) -> None:

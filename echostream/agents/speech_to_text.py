@@ -19,7 +19,7 @@ from echostream.agents.transcripts import Transcripts, finished_utterances
 from echostream.device import resolve_device
 from echostream.model_folder import load_model
 from echostream.session.translator import StreamingTranslator
-from echostream.session_config import session_config
+from echostream.session_config import new_names, session_config
 
 logger = logging.getLogger(__name__)
 
@@ -130,5 +130,5 @@ def _with_defaults(args: Namespace) -> Namespace:
     parser = ArgumentParser()
     add_args(parser)
     # None, and not the default, marks a caller other than SimulEval.
-    given = {"eval_latency_unit": None, **vars(args)}
+    given = {"eval_latency_unit": None, **new_names(vars(args))}
     return parser.parse_args(["--model-path", str(args.model_path)], Namespace(**given))

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         print_error(
             args,
             f"SimulEval, or EchoStream's agents, cannot be run by {sys.executable}; "
-            "the last line above says why. `pip install simuleval==1.1.4` installs SimulEval.",
+            "the last line above is the error. `pip install simuleval==1.1.4` installs SimulEval.",
         )
         return 1
     return done.returncode

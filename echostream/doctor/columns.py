@@ -113,12 +113,12 @@ def character_faults() -> list[str]:
             "the tokenizer that is the default, 13a, takes a sentence without spaces for one word: "
             f"BLEU {unspaced.scores[QUALITY]:.1f} for an output that is the reference. Give "
             "`--sacrebleu-tokenizer char`, zh or ja-mecab, too; `echostream score` and "
-            "`echostream curve` take char of themselves"
+            "`echostream curve` choose char by default"
         )
     missing = evaluate(CharacterProbe, CHARACTERS, False, (*unit, *_missing_tokenizer()), text)
     if _missing_tokenizer() and missing.error is None and QUALITY in missing.scores:
         faults.append(
-            f"BLEU is {missing.scores[QUALITY]:.1f}, and a line of the log says why, where the "
+            f"BLEU is {missing.scores[QUALITY]:.1f}, and the log has the reason, where the "
             f"library of a tokenizer is not installed ({_missing_tokenizer()[1]} here); "
             "`echostream score` ends with 2 and names it"
         )
@@ -212,7 +212,7 @@ def _fault_of_quality(outcome: Outcome) -> str | None:
     value = outcome.scores.get(QUALITY)
     if len(words) != len(outcome.logged.delays):
         return "the words of a prediction run together"
-    return None if _equal(value, expected) else f"it is {value} where sacrebleu says {expected:.3f}"
+    return None if _equal(value, expected) else f"it is {value}, but sacrebleu gives {expected:.3f}"
 
 
 def _equal(value: float | None, other: float | None) -> bool:

@@ -96,7 +96,7 @@ def _summary(
             "instances.log is whole, and `echostream score RUN_DIR` reads it."
         )
     if not is_own:
-        lines.append("another SimulEval is first on the PATH: what is said here is not about it.")
+        lines.append("another SimulEval is first on the PATH: these results do not apply to it.")
     return lines
 
 

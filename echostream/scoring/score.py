@@ -174,7 +174,9 @@ def _check_unit(path: Path, unit: Unit, options: Options) -> None:
     if wanted == "char" and unit == "write":
         raise ScoringError(f"{path}: the output is speech, which has no characters.")
     if wanted == "spm" and unit not in ("spm", "piece"):
-        raise ScoringError(f"{path}: was not counted in SentencePiece pieces, as `spm` says.")
+        raise ScoringError(
+            f"{path}: must be counted in SentencePiece pieces for `spm`, but is not."
+        )
 
 
 def _metrics(timelines: Sequence[Timeline], options: Options) -> MetricTable:

@@ -28,7 +28,7 @@ SIMULEVAL_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Counting:
-    """The flags of SimulEval that say how scores are counted."""
+    """The flags of SimulEval that set how scores are counted."""
 
     latency_unit: Literal["word", "char", "spm"] = "word"
     tokenizer: str = DEFAULT_TOKENIZER  # of sacrebleu

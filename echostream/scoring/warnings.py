@@ -92,8 +92,8 @@ def _of_comparison(run: RunScores) -> Iterator[str]:
     elif run.tokenizer == DEFAULT_TOKENIZER and _is_unspaced(run):
         yield (
             f"the references have no spaces, and sacrebleu's tokenizer {DEFAULT_TOKENIZER} takes "
-            "such a sentence for one word: this BLEU says nothing. --sacrebleu-tokenizer char, zh "
-            "or ja-mecab, and --eval-latency-unit char, count what can be counted."
+            "such a sentence for one word: this BLEU has no meaning. --sacrebleu-tokenizer char, "
+            "zh or ja-mecab, and --eval-latency-unit char, count what can be counted."
         )
 
 
@@ -209,8 +209,8 @@ def _of_policy(run: RunScores) -> Iterator[str]:
         units = "characters"
     if test.is_offline:
         yield (
-            "everything came when its source had ended: this run is offline, and its latency "
-            "says how long the recordings are."
+            "all output came after the end of the source: this run is offline, and its latency is "
+            "the length of the recordings."
         )
     elif test.is_degenerate:
         yield (

@@ -122,6 +122,13 @@ def test_the_decoder_is_asked_of_the_model_when_translating_alone(folder: Path) 
     StreamingASRAgent.from_args(arguments(folder, *decoder))  # there is nothing that it could write
 
 
+def test_the_old_name_of_an_option_is_understood_from_callers_without_a_command_line(
+    folder: Path,
+) -> None:
+    with pytest.raises(ValueError, match="must be ctc for this model, which has no text decoder"):
+        SpeechToTextTranslationAgent(Namespace(model_path=str(folder), writer="decoder"))
+
+
 def test_the_default_look_ahead_is_the_smallest_of_the_model(folder: Path) -> None:
     agent = SpeechToTextTranslationAgent.from_args(arguments(folder))
     assert agent.states.session.max_future_frames == 0

@@ -54,6 +54,8 @@ def test_old_names_of_options_are_understood_in_python_and_yaml() -> None:
     wanted = SessionConfig(decoding_method="decoder")
     assert SessionConfig.of(None, {"writer": "decoder"}) == wanted
     assert session_config(Namespace(writer="decoder")) == wanted
+    with pytest.raises(ValueError, match="`writer` must not be given together with"):
+        SessionConfig.of(None, {"writer": "ctc", "decoding_method": "decoder"})
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_a_tokenizer_that_is_not_there_is_named_before_anything_is_scored(
 
 
 def test_a_unit_that_the_log_cannot_give_is_named(tmp_path: Path, capsys: Capture) -> None:
-    with pytest.raises(ScoringError, match=r"instances.log: was not counted in SentencePiece"):
+    with pytest.raises(ScoringError, match=r"instances.log: must be counted in SentencePiece"):
         run(tmp_path, lines(), latency_unit="spm")
     with pytest.raises(ScoringError, match="the output is speech, which has no characters"):
         run(tmp_path, [speech_line(0, [1000], [300])], latency_unit="char")

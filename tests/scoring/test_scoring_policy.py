@@ -48,7 +48,7 @@ def test_a_run_that_waits_for_the_end_is_offline_and_not_degenerate(tmp_path: Pa
     test = degeneracy([timeline([4000, 4000, 4000, 4000])])
     assert test.is_offline and not test.is_degenerate and math.isnan(test.expected)
     text = said(tmp_path, "the small cat sleeps", [4000] * 4)
-    assert "everything came when its source had ended: this run is offline" in text
+    assert "all output came after the end of the source: this run is offline" in text
     assert "degenerate" not in text
 
 

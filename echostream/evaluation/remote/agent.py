@@ -114,7 +114,7 @@ class RemoteAgent:
         if response.status != 200:
             raise RemoteError(
                 f"{where}: the server answered {response.status} {response.reason}; "
-                "what it printed says why."
+                "its own output has the reason."
             )
         return content
 

@@ -1,4 +1,4 @@
-"""BLEU and chrF of a whole run, by sacrebleu, with the signatures that say how."""
+"""BLEU and chrF of a whole run, by sacrebleu, with their signatures."""
 
 from __future__ import annotations
 
