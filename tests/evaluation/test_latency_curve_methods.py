@@ -68,7 +68,7 @@ def test_a_lagging_of_zero_is_the_method_itself() -> None:
     ]
 
 
-def test_the_table_has_a_row_for_each_writer(swept: Corpus) -> None:
+def test_the_table_has_a_row_for_each_method(swept: Corpus) -> None:
     assert [(row["method"], row["L"], row["segment_ms"]) for row in swept.rows()] == [
         (method, lookahead, segment)
         for method in ("ctc", "decoder")
@@ -123,7 +123,7 @@ def test_the_picture_tells_methods_by_line_and_look_aheads_by_colour(swept: Corp
     ("layers", "given", "num_points"),
     [(0, (), 1), (2, (), 2), (2, ("decoder",), 1), (0, ("ctc",), 1)],
 )
-def test_a_model_with_a_decoder_is_swept_with_both_writers(
+def test_a_model_with_a_decoder_is_swept_with_both_methods(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     layers: int,

@@ -10,6 +10,8 @@ import sacrebleu
 from echostream import Model, StreamingTranslator, load_model
 from echostream.frontend.audio import read_audio
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "fr-en"
 

@@ -14,6 +14,8 @@ from echostream.evaluation.robustness import at_level, main
 from echostream.evaluation.sounds import PEAK, sounds
 from echostream.streaming import SAMPLE_RATE
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "fr-en"
 SECONDS = 6.0
@@ -70,7 +72,7 @@ def test_a_level_is_what_a_file_of_16_bits_holds() -> None:
     assert at_level(samples, -60).tolist() == [16 / 2**15, -16 / 2**15, 0.0, 0.0]
 
 
-def test_both_tables_have_a_column_for_each_writer(
+def test_both_tables_have_a_column_for_each_method(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for name in ("wav_list.txt", "target.txt"):

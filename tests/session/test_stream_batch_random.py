@@ -33,6 +33,8 @@ from echostream.session.stream import Output
 from echostream.session.translator import StreamingTranslator
 from echostream.streaming import named_leaves, take_rows
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 # Seconds, sample rate: about the groups of 160 ms, shorter than one, and long enough for a summary.
 RECORDINGS = [(0.05, 16_000), (1.6, 16_000), (2.0, 16_000), (1.03, 8_000), (1.3, 44_100)]
 PIECES = [0, 1, 400, 2560, 5120, 8000]  # samples at 16 kHz

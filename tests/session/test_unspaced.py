@@ -20,6 +20,8 @@ from echostream.evaluation.long_form import load
 from echostream.evaluation.long_form import translate as in_pushes
 from echostream.session.stream import Output, joined_text
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 TARGETS = [unspaced(utterance(index).target) for index in range(NUM_UTTERANCES)]
 CHAR = ("--eval-latency-unit", "char", "--sacrebleu-tokenizer", "char")
 
