@@ -21,6 +21,7 @@ from tiny_model import SAMPLE_RATE, babble
 from tiny_training import tiny_run
 
 from echostream.cli import main
+from echostream.cli.programs import PROGRAMS
 from echostream.config import to_dict
 from echostream.data.table import read_tsv
 from echostream.frontend.audio import read_audio
@@ -30,6 +31,17 @@ from echostream.training.log import RunLog
 LINE = re.compile(r" *(\d+\.\d\d) s  (\S.*)")
 Capture = pytest.CaptureFixture[str]
 COMMANDS = ("translate", "score", "doctor", "train", "corpus")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_evaluation_is_a_command_with_its_name_in_the_help(name: str, capsys: Capture) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit, match="0"):
+            main([name, "--help"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().out.startswith(f"usage: echostream {name} ")
 
 
 def spoken(
