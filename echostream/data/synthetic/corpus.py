@@ -80,7 +80,9 @@ def write_corpus(
     grammar = grammar or Grammar.load()
     voice = None if target_voice is None else make_voice(target_voice)
     train = SyntheticSpeech(grammar, train_voices, seed, "train")
-    settings = _settings(train, unseen_voices, target_voice)  # draws sentences, which raises for a bad grammar
+    settings = _settings(
+        train, unseen_voices, target_voice
+    )  # draws sentences, which raises for a bad grammar
     _check_space(out_dir, sum(counts.values()))
     with locked(out_dir):
         remove_unfinished(out_dir)
