@@ -8,24 +8,23 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from echostream.config import UnitDecoderConfig
+from echostream.config import BLANK_ID, UnitDecoderConfig
 from echostream.modules.attention import AttentionState
 from echostream.modules.conv import ConvState
 from echostream.modules.convnext import ConvNextStack
 from echostream.modules.norm import BiasNorm
 from echostream.modules.transformer import TransformerLayer
+from echostream.ranges import check_size
 from echostream.streaming import select_rows
 
 NO_TOKEN = -1  # fills the places of a word that has fewer tokens than the longest
-END_OF_TEXT = 0  # the blank: no word has it
+END_OF_TEXT = BLANK_ID  # no word begins with the blank
 
 
 class UnitDecoderState(NamedTuple):
-    """The words before the last one, the last word, and the last frames."""
+    """The words and the frames so far."""
 
     words: tuple[AttentionState, ...]
-    last_word: Tensor  # (B, D) its state; it has no units yet
-    has_word: Tensor  # (B,) bool
     frames: tuple[ConvState, ...]
 
 
@@ -46,14 +45,12 @@ class UnitTraining(NamedTuple):
 class UnitDecoder(nn.Module):
     """Words to 50 Hz units: a duration for each word, then one unit for each 20 ms frame.
 
-    Word i gets its units when word i + 1 is known, or the text has ended. The states of both words
-    give the number of frames. The frames are their projection plus embeddings of the frames since
-    the word began and of those left, after causal convolutions. A word is the sum of the embeddings
-    of its tokens; words attend to `left_words` words before them. Cf. FastSpeech (Ren et al. 2019,
-    arXiv:1905.09263), which sees the whole text.
-
-    For a stream, call `step` with one word for each row, or with `end_of_text`, after which a row
-    starts anew.
+    A word gets its units when it is complete: when the first token of the next word is known, or
+    the text has ended. The state of the word and that token give the number of frames. The frames
+    are their projection plus embeddings of the frames since the word began and of those left, after
+    causal convolutions. A word is the sum of the embeddings of its tokens, and attends to the
+    `left_words` words before it. Cf. FastSpeech (Ren et al. 2019, arXiv:1905.09263), which needs
+    the whole text.
     """
 
     def __init__(self, config: UnitDecoderConfig) -> None:
@@ -61,6 +58,7 @@ class UnitDecoder(nn.Module):
         self.config = config
         dim = config.dim
         self.embed = nn.Embedding(config.vocab_size, dim)
+        self.embed_following = nn.Embedding(config.vocab_size, dim)
         self.embed_place = nn.Embedding(config.max_tokens, dim)
         self.word_layers = nn.ModuleList(
             TransformerLayer(dim, config.num_heads, config.ffn_dim, 1, config.left_words)
@@ -83,60 +81,55 @@ class UnitDecoder(nn.Module):
 
     def init_state(self, batch_size: int) -> UnitDecoderState:
         """The state of `batch_size` new streams: no words."""
-        weight = self.project_words.weight
+        check_size("batch_size", batch_size)
         return UnitDecoderState(
             words=tuple(layer.init_state(batch_size) for layer in self._word_layers),
-            last_word=weight.new_zeros(batch_size, self.config.dim),
-            has_word=torch.zeros(batch_size, dtype=torch.bool, device=weight.device),
             frames=self.frame_layers.init_state(batch_size),
         )
 
-    def forward(self, words: Tensor, num_words: Tensor, durations: Tensor) -> UnitTraining:
-        """Whole texts: `words (B, N + 1, P)` token ids, the end of text after the last word.
+    def forward(self, words: Tensor, following: Tensor, durations: Tensor) -> UnitTraining:
+        """Whole texts: `words (B, N, P)` token ids, `NO_TOKEN` in places without one.
 
-        `num_words (B,)` counts the words without the end; `durations (B, N)` is the number of
-        frames of each word, 0 for padding. The logits of the units `(B, T, U)` are for the frames
-        of all words, T for the longest row.
+        `following (B, N)` is the first token of the word after each, `END_OF_TEXT` for the last
+        one; `durations (B, N)` the number of frames of each word, 0 for padding. The logits of the
+        units `(B, T, U)` are for the frames of all words, T for the longest row.
         """
-        valid = torch.arange(words.shape[1], device=words.device) <= num_words[:, None]
-        x = self._embed(words)  # (B, N+1, P) -> (B, N+1, D)
+        valid = words[..., 0] != NO_TOKEN
+        x = self._embed(words)  # (B, N, P) -> (B, N, D)
         for layer in self._word_layers:
             x = layer(x, valid)
-        x = self.word_norm(x)
-        pairs = torch.cat([x[:, :-1], x[:, 1:]], dim=-1)  # (B, N, 2 D)
-        frames = self._frames(self.project_words(pairs), durations)
-        return UnitTraining(self.duration(pairs), self._units(self.frame_layers(frames)))
+        x = self._with_following(x, following)  # (B, N, 2 D)
+        frames = self._frames(self.project_words(x), durations)
+        return UnitTraining(self.duration(x), self._units(self.frame_layers(frames)))
 
     def step(
-        self, words: Tensor, active: Tensor, speed: Tensor, state: UnitDecoderState
+        self,
+        words: Tensor,
+        following: Tensor,
+        active: Tensor,
+        speed: Tensor,
+        state: UnitDecoderState,
     ) -> tuple[UnitOutput, UnitDecoderState]:
-        """The next word of each row `(B, P)`, or the end of text; the units of the word before.
+        """The next word of each row, `words (B, P)` and `following (B,)` as in `forward`.
 
-        `active (B,)` bool: rows without a new word are False; they keep their state. `speed (B,)`
-        divides the durations. A row whose text ends has the state of a new one afterwards.
+        `active (B,)` bool: rows without a new word are False, get no units and keep their state.
+        `speed (B,)` divides the durations. A row whose text has ended starts anew afterwards.
         """
         x, new_words = self._embed(words)[:, None], []  # (B, P) -> (B, 1, D)
         valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         for layer, layer_state in zip(self._word_layers, state.words, strict=True):
             x, layer_state = layer.step(x, valid, layer_state)
             new_words.append(layer_state)
-        x = self.word_norm(x)[:, 0]
-        pairs = torch.cat([state.last_word, x], dim=-1)  # (B, 2 D)
-        durations = self._durations(self.duration(pairs), speed)
-        durations = torch.where(active & state.has_word, durations, 0)
-        frames = self._frames(self.project_words(pairs)[:, None], durations[:, None])
+        x = self._with_following(x, following[:, None])  # (B, 1, 2 D)
+        durations = torch.where(active, self._durations(self.duration(x)[:, 0], speed), 0)
+        frames = self._frames(self.project_words(x), durations[:, None])
         y, new_frames = self.frame_layers.step(frames, durations, state.frames)
-        output = UnitOutput(self._units(y), durations)
-        after = UnitDecoderState(
-            tuple(new_words), x, torch.ones_like(state.has_word), tuple(new_frames)
-        )
-        ends = words[:, 0] == END_OF_TEXT
-        after = select_rows(ends, self.init_state(len(words)), after)
-        return output, select_rows(active, after, state)
+        after = UnitDecoderState(tuple(new_words), new_frames)
+        after = select_rows(following == END_OF_TEXT, self.init_state(len(words)), after)
+        return UnitOutput(self._units(y), durations), select_rows(active, after, state)
 
-    def end_of_text(self, batch_size: int) -> Tensor:
-        """The word that ends the text of each row, `(B, 1)`."""
-        return torch.full((batch_size, 1), END_OF_TEXT, device=self.project_words.weight.device)
+    def _with_following(self, x: Tensor, following: Tensor) -> Tensor:
+        return torch.cat([self.word_norm(x), self.embed_following(following)], dim=-1)
 
     def _embed(self, words: Tensor) -> Tensor:
         """The sum of the embeddings of the tokens of each word, `(..., P)` to `(..., D)`."""
