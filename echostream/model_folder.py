@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from echostream.backends.protocol import Network
+from echostream.backends.protocol import Network, UnitDecoder, Vocoder
 from echostream.config import ModelConfig, load_config, to_dict
 from echostream.device import adapt_to_fork, resolve_device
 from echostream.files import replacing, sha256_of, write_whole
@@ -61,6 +61,15 @@ class ModelFolderError(ValueError):
 
 
 @dataclass(frozen=True)
+class SpeechModel:
+    """The parts of a model that speak; `silence_unit` is spoken before a gap."""
+
+    unit_decoder: UnitDecoder
+    vocoder: Vocoder
+    silence_unit: int
+
+
+@dataclass(frozen=True)
 class Model:
     """All that a session needs: the network, both tokenizers, the statistics, the configuration."""
 
@@ -69,6 +78,7 @@ class Model:
     target_tokenizer: Tokenizer
     cmvn: GlobalCmvn
     config: ModelConfig
+    speech: SpeechModel | None = None
 
 
 def save_model(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from echostream.models import CtcOutput
 from echostream.models.echostream import ModelState
 from echostream.models.text_decoder import DecoderState
+from echostream.models.unit_decoder import UnitDecoderState, UnitOutput
 
 
 class Decoder(Protocol):
@@ -28,6 +29,35 @@ class Decoder(Protocol):
 
     def reset(self, state: DecoderState, num_frames: int) -> DecoderState:
         """The state for a new utterance: no tokens, and only the last `num_frames` frames."""
+
+
+class UnitDecoder(Protocol):
+    """Words of the translation to discrete units; see `echostream.models.unit_decoder`."""
+
+    def init_state(self, batch_size: int) -> UnitDecoderState:
+        """The state of `batch_size` new streams."""
+
+    def step(
+        self,
+        words: Tensor,
+        following: Tensor,
+        active: Tensor,
+        speed: Tensor,
+        state: UnitDecoderState,
+    ) -> tuple[UnitOutput, UnitDecoderState]:
+        """The units of the next word of each row that is `active`."""
+
+
+class Vocoder(Protocol):
+    """Discrete units to samples, 320 at 16 kHz each; see `echostream.models.vocoder`."""
+
+    def init_state(self, batch_size: int) -> tuple[Any, ...]:
+        """The state of `batch_size` new streams."""
+
+    def step(
+        self, units: Tensor, state: tuple[Any, ...], valid: Tensor
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """Samples `(B, 320 T)` of units `(B, T)`; `valid (B, T)` marks the first ones of a row."""
 
 
 class Network(Protocol):

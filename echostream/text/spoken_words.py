@@ -16,34 +16,30 @@ class SpokenWord(NamedTuple):
     following: int
 
 
-class SpokenWords:
-    """Divides the target tokens of a stream into words; the last word is kept until the next one.
+def spoken_words(
+    tokenizer: Tokenizer, unit: str, tokens: Iterable[int], unfinished: tuple[int, ...] = ()
+) -> tuple[list[SpokenWord], tuple[int, ...]]:
+    """The words that are complete with these tokens, and the tokens of the last word, which is not.
 
-    For a target language without spaces (`unit` "char") each token is a word.
+    `unfinished` is the second value of the call before. For a target language without spaces (unit
+    "char") each token is a word.
     """
-
-    def __init__(self, tokenizer: Tokenizer, unit: str) -> None:
-        self._tokenizer = tokenizer
-        self._each = unit == "char" or tokenizer.has_only_words
-        self._word: tuple[int, ...] = ()
-
-    def push(self, tokens: Iterable[int]) -> list[SpokenWord]:
-        """The words that are complete with these tokens."""
-        words = []
-        for token in tokens:
-            if self._word and (self._each or self._tokenizer.starts_word(token)):
-                words.append(SpokenWord(self._word, token))
-                self._word = ()
-            self._word += (token,)
-        return words
-
-    def finish(self) -> list[SpokenWord]:
-        """The last word, if there is one; the next push begins another text."""
-        last, self._word = self._word, ()
-        return [SpokenWord(last, BLANK_ID)] if last else []
+    each = unit == "char" or tokenizer.has_only_words
+    words = []
+    for token in tokens:
+        if unfinished and (each or tokenizer.starts_word(token)):
+            words.append(SpokenWord(unfinished, token))
+            unfinished = ()
+        unfinished += (token,)
+    return words, unfinished
 
 
-def spoken_words(tokenizer: Tokenizer, unit: str, tokens: Iterable[int]) -> list[SpokenWord]:
+def last_word(unfinished: tuple[int, ...]) -> list[SpokenWord]:
+    """The last word of a text, if there is one, from its tokens."""
+    return [SpokenWord(unfinished, BLANK_ID)] if unfinished else []
+
+
+def words_of_text(tokenizer: Tokenizer, unit: str, text: str) -> list[SpokenWord]:
     """The words of a whole text."""
-    words = SpokenWords(tokenizer, unit)
-    return [*words.push(tokens), *words.finish()]
+    words, unfinished = spoken_words(tokenizer, unit, tokenizer.encode(text))
+    return [*words, *last_word(unfinished)]

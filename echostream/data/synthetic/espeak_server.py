@@ -5,7 +5,7 @@ so its output depends on all texts before. Here every request is synthesised in 
 that has synthesised nothing: the same request gives the same samples. Run by `espeak.Espeak` with a
 bare interpreter, so that a fork costs less than a millisecond; hence the standard library only.
 
-A request is a line of JSON; with `phonemes` it asks for the pronunciation instead of the speech. The
+A request is a line of JSON; with `phonemes` the response holds the pronunciation, no speech. The
 response is a line of JSON, and `num_bytes` bytes of 16-bit samples.
 """
 

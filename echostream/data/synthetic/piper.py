@@ -1,4 +1,4 @@
-"""Speech from text with a Piper voice: a VITS network in ONNX Runtime, and the times of its words."""
+"""Speech from text with a Piper voice, a VITS network in ONNX Runtime, and its word times."""
 
 from __future__ import annotations
 
