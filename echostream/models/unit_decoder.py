@@ -135,8 +135,8 @@ class UnitDecoder(nn.Module):
         """The sum of the embeddings of the tokens of each word, `(..., P)` to `(..., D)`."""
         place = torch.arange(words.shape[-1], device=words.device)
         place = place.clamp(max=self.config.max_tokens - 1)
-        tokens = self.embed(words.clamp(min=0)) + self.embed_place(place)
-        return torch.where((words >= 0)[..., None], tokens, 0.0).sum(-2)
+        tokens: Tensor = self.embed(words.clamp(min=0)) + self.embed_place(place)
+        return tokens.masked_fill((words < 0)[..., None], 0.0).sum(-2)
 
     def _durations(self, logits: Tensor, speed: Tensor) -> Tensor:
         """The expected number of frames `(B,)`, divided by the speed, at least 1."""

@@ -10,7 +10,7 @@ from echostream.text.tokenizer import Tokenizer
 
 
 class SpokenWord(NamedTuple):
-    """The tokens of a word, and the first token of the next one; the blank if the text has ended."""
+    """The tokens of a word, and the first token of the next one; the blank at the end of a text."""
 
     tokens: tuple[int, ...]
     following: int
