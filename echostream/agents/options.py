@@ -29,8 +29,8 @@ def add_args(parser: ArgumentParser) -> None:
         required=True,
         help="model folder: config.yaml, model.safetensors, tokenizers and feature statistics",
     )
-    # The task is that of the agent; transcripts are switched on by other flags.
-    add_session_flags(parser, but=("task", "transcript"))
+    # Task and speech are those of the agent; transcripts are switched on by other flags.
+    add_session_flags(parser, but=("task", "transcript", "speech"))
     parser.add_argument(
         "--text-output",
         choices=TEXT_OUTPUTS,

@@ -64,17 +64,19 @@ class SpeechQueue:
     longest_backlog: int = 0  # in samples
     silent: bool = True  # whether the speech so far ends in silence
     samples: tuple[NDArray[np.float32], ...] = ()  # not taken yet
+    units: tuple[int, ...] = ()  # of these samples
 
     @property
     def backlog(self) -> int:
         """Samples that are committed and not yet played."""
         return max(0, self.end - self.clock)
 
-    def play(self, samples: NDArray[np.float32], silent: bool) -> SpeechQueue:
-        """Appends samples; `silent` says whether they end in silence."""
+    def play(self, samples: NDArray[np.float32], units: Sequence[int], silent: bool) -> SpeechQueue:
+        """Appends samples and their units; `silent` says whether they end in silence."""
         queue = replace(
             self,
             samples=(*self.samples, samples),
+            units=(*self.units, *units),
             end=max(self.end, self.clock) + len(samples),
             silent=silent,
         )
@@ -151,10 +153,10 @@ def _play(
     """Vocodes the first `num_units (B,)` of the `units (B, T)` of each row."""
     valid = torch.arange(units.shape[1]) < num_units[:, None]
     samples, vocoder = speech.vocoder.step(units, state.vocoder, valid)
-    counts = (num_units * UNIT_SAMPLES).tolist()
     waves = samples.float().cpu().numpy()
+    rows = zip(queues, waves, units.tolist(), num_units.tolist(), silent, strict=True)
     played = [
-        queue.play(wave[:count].copy(), ends) if count else queue
-        for queue, wave, count, ends in zip(queues, waves, counts, silent, strict=True)
+        queue.play(wave[: count * UNIT_SAMPLES].copy(), mine[:count], ends) if count else queue
+        for queue, wave, mine, count, ends in rows
     ]
     return played, state._replace(vocoder=vocoder)

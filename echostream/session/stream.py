@@ -45,6 +45,7 @@ class Output:
     source_unit: str = "word"  # of `source_words`
     # (S,) float32 at 16 kHz, to be played after those before; only with `speech=True`
     samples: NDArray[np.float32] = field(default_factory=_no_samples, compare=False)
+    units: tuple[int, ...] = ()  # of the samples
 
     @property
     def text(self) -> str:
@@ -138,7 +139,7 @@ class Stream:
         words = source if config.task == "asr" else target
         shown = source if config.transcript else ()
         samples = np.concatenate([_no_samples(), *self.speech.samples])
-        self.speech = replace(self.speech, samples=())
+        units, self.speech = self.speech.units, replace(self.speech, samples=(), units=())
         if not (words or shown or len(samples)):
             return []
         return [
@@ -150,6 +151,7 @@ class Stream:
                 settings.emission_unit,
                 settings.source_unit,
                 samples,
+                units,
             )
         ]
 
