@@ -155,11 +155,8 @@ class UnitDecoder(nn.Module):
         since = position - (end - durations.gather(1, index))
         last = self.config.max_duration - 1
         repeated = words.gather(1, index[..., None].expand(-1, -1, words.shape[2]))
-        return (
-            repeated
-            + self.embed_since(since.clamp(0, last))
-            + self.embed_left((end - 1 - position).clamp(0, last))
-        )
+        left: Tensor = self.embed_left((end - 1 - position).clamp(0, last))
+        return repeated + self.embed_since(since.clamp(0, last)) + left
 
     def _units(self, frames: Tensor) -> Tensor:
         return self.project_units(self.frame_norm(frames))  # type: ignore[no-any-return]
