@@ -174,9 +174,9 @@ def open_folder(path: str | Path) -> tuple[Path, ModelConfig]:
 
 def load_network(folder: Path, config: ModelConfig) -> EchoStreamModel:
     """The network of a folder in PyTorch, in evaluation mode on the CPU."""
-    with _building(folder):
+    with building(folder):
         network = build_model(config)
-    network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
+    network.load_state_dict(read_weights(folder / WEIGHTS, network.state_dict()))
     return network.requires_grad_(True).eval()
 
 
@@ -208,17 +208,17 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
 def _load_decoder(folder: Path, config: ModelConfig) -> TextDecoder | None:
     """The text decoder alone, which runs in PyTorch with every back end."""
     if not config.decoder_layers:
-        _read_weights(folder / WEIGHTS, {}, _DECODER)  # raises if there are any
+        read_weights(folder / WEIGHTS, {}, _DECODER)  # raises if there are any
         return None
-    with _building(folder):
+    with building(folder):
         decoder = build_decoder(config)
-    weights = _read_weights(folder / WEIGHTS, decoder.state_dict(prefix=_DECODER), _DECODER)
+    weights = read_weights(folder / WEIGHTS, decoder.state_dict(prefix=_DECODER), _DECODER)
     decoder.load_state_dict({k.removeprefix(_DECODER): value for k, value in weights.items()})
     return decoder.eval()
 
 
 @contextmanager
-def _building(folder: Path) -> Iterator[None]:
+def building(folder: Path) -> Iterator[None]:
     """Context for building modules whose weights are about to be loaded."""
     try:
         with skip_init():
@@ -291,7 +291,7 @@ def _hub_hint(folder: Path, given: str) -> str:
     return " A name on a hub is not taken: download that model, and give the folder."
 
 
-def _read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+def read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
     """The tensors of a file whose names begin with `prefix`: those of `wanted`, no others."""
     try:
         with safe_open(file, framework="pt") as weights:

@@ -21,11 +21,17 @@ FLOORS = (
         "echostream.streaming",
         "echostream.config",
         "echostream.session_config",
+        "echostream.vocoder_config",
     ),
     ("echostream.modules",),
     ("echostream.frontend", "echostream.text", "echostream.models", "echostream.backends"),
     # The export reads a model folder, which itself opens either back end.
-    ("echostream.model_folder", "echostream.backends.export", "echostream.session"),
+    (
+        "echostream.model_folder",
+        "echostream.vocoder_folder",
+        "echostream.backends.export",
+        "echostream.session",
+    ),
     ("echostream.data", "echostream.scoring", "echostream.training"),
     ("echostream.evaluation", "echostream.doctor"),
     ("echostream", "echostream.agents", "echostream.simulstream"),  # `echostream`: names only
