@@ -120,48 +120,6 @@ class ModelConfig:
         check_emission_unit("target_emission_unit", self.target_emission_unit)
 
 
-_UNIT_DECODER_RANGES = {
-    "vocab_size": (2, 1_000_000, 1),
-    "num_units": (2, 65536, 1),
-    "dim": (1, 8192, 1),
-    "num_heads": (1, 512, 1),
-    "ffn_dim": (1, 65536, 1),
-    "word_layers": (1, 64, 1),
-    "left_words": (0, 8192, 1),
-    "frame_dim": (1, 8192, 1),
-    "frame_layers": (1, 64, 1),
-    "kernel_size": (2, 1023, 1),
-    "max_duration": (1, 4096, 1),
-    "max_tokens": (1, 4096, 1),
-}
-
-
-@dataclass(frozen=True)
-class UnitDecoderConfig:
-    """The unit decoder; see `UnitDecoder`."""
-
-    vocab_size: int  # target tokens of the text model
-    num_units: int
-    dim: int = 192
-    num_heads: int = 4
-    ffn_dim: int = 512
-    word_layers: int = 2
-    left_words: int = 8
-    frame_dim: int = 256
-    frame_layers: int = 5
-    kernel_size: int = 7
-    max_duration: int = 100  # frames of 20 ms of a word
-    max_tokens: int = 16  # of a word; those after them share the position of the last
-
-    def __post_init__(self) -> None:
-        _check_ranges(self, _UNIT_DECODER_RANGES)
-        if self.dim % self.num_heads:
-            raise ConfigError(
-                f"`dim` must be a multiple of `num_heads`, which is {self.num_heads}, "
-                f"but is {self.dim} instead."
-            )
-
-
 def _check_ranges(config: object, ranges: Mapping[str, tuple[int, int, int]]) -> None:
     for name, (least, most, multiple_of) in ranges.items():
         try:

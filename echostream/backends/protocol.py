@@ -51,12 +51,10 @@ class UnitDecoder(Protocol):
 class Vocoder(Protocol):
     """Discrete units to samples, 320 at 16 kHz each; see `echostream.models.vocoder`."""
 
-    def init_state(self, batch_size: int) -> tuple[Any, ...]:
+    def init_state(self, batch_size: int) -> Any:
         """The state of `batch_size` new streams."""
 
-    def step(
-        self, units: Tensor, state: tuple[Any, ...], valid: Tensor
-    ) -> tuple[Tensor, tuple[Any, ...]]:
+    def step(self, units: Tensor, state: Any, valid: Tensor) -> tuple[Tensor, Any]:
         """Samples `(B, 320 T)` of units `(B, T)`; `valid (B, T)` marks the first ones of a row."""
 
 

@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from echostream.cli import corpus, doctor, export, score, train, translate
+from echostream.cli import corpus, doctor, export, score, train, translate, units
 from echostream.cli.messages import print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
 
@@ -23,6 +23,7 @@ COMMANDS = {  # in the order of `--help`
     "train": train,
     "corpus": corpus,
     "export": export,
+    "units": units,
 }
 
 

@@ -8,13 +8,14 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from echostream.config import BLANK_ID, UnitDecoderConfig
+from echostream.config import BLANK_ID
 from echostream.modules.attention import AttentionState
 from echostream.modules.conv import ConvState
-from echostream.modules.convnext import ConvNextStack
+from echostream.modules.convnext import ConvNeXtBlock
 from echostream.modules.norm import BiasNorm
 from echostream.modules.transformer import TransformerLayer
 from echostream.ranges import check_size
+from echostream.speech_config import UnitDecoderConfig
 from echostream.streaming import select_rows
 
 NO_TOKEN = -1  # fills the places of a word that has fewer tokens than the longest
@@ -73,8 +74,9 @@ class UnitDecoder(nn.Module):
         self.project_words = nn.Linear(2 * dim, config.frame_dim)
         self.embed_since = nn.Embedding(config.max_duration, config.frame_dim)
         self.embed_left = nn.Embedding(config.max_duration, config.frame_dim)
-        self.frame_layers = ConvNextStack(
-            config.frame_dim, config.kernel_size, 2 * config.frame_dim, config.frame_layers
+        self.frame_layers = nn.ModuleList(
+            ConvNeXtBlock(config.frame_dim, 2 * config.frame_dim, config.kernel_size)
+            for _ in range(config.frame_layers)
         )
         self.frame_norm = BiasNorm(config.frame_dim)
         self.project_units = nn.Linear(config.frame_dim, config.num_units)
@@ -84,7 +86,7 @@ class UnitDecoder(nn.Module):
         check_size("batch_size", batch_size)
         return UnitDecoderState(
             words=tuple(layer.init_state(batch_size) for layer in self._word_layers),
-            frames=self.frame_layers.init_state(batch_size),
+            frames=tuple(layer.init_state(batch_size) for layer in self._frame_layers),
         )
 
     def forward(self, words: Tensor, following: Tensor, durations: Tensor) -> UnitTraining:
@@ -100,7 +102,9 @@ class UnitDecoder(nn.Module):
             x = layer(x, valid)
         x = self._with_following(x, following)  # (B, N, 2 D)
         frames = self._frames(self.project_words(x), durations)
-        return UnitTraining(self.duration(x), self._units(self.frame_layers(frames)))
+        state = self.init_state(len(words)).frames
+        units, _ = self._units(frames, durations.sum(1), state)
+        return UnitTraining(self.duration(x), units)
 
     def step(
         self,
@@ -123,10 +127,10 @@ class UnitDecoder(nn.Module):
         x = self._with_following(x, following[:, None])  # (B, 1, 2 D)
         durations = torch.where(active, self._durations(self.duration(x)[:, 0], speed), 0)
         frames = self._frames(self.project_words(x), durations[:, None])
-        y, new_frames = self.frame_layers.step(frames, durations, state.frames)
+        units, new_frames = self._units(frames, durations, state.frames)
         after = UnitDecoderState(tuple(new_words), new_frames)
         after = select_rows(following == END_OF_TEXT, self.init_state(len(words)), after)
-        return UnitOutput(self._units(y), durations), select_rows(active, after, state)
+        return UnitOutput(units, durations), select_rows(active, after, state)
 
     def _with_following(self, x: Tensor, following: Tensor) -> Tensor:
         return torch.cat([self.word_norm(x), self.embed_following(following)], dim=-1)
@@ -155,12 +159,25 @@ class UnitDecoder(nn.Module):
         since = position - (end - durations.gather(1, index))
         last = self.config.max_duration - 1
         repeated = words.gather(1, index[..., None].expand(-1, -1, words.shape[2]))
-        left: Tensor = self.embed_left((end - 1 - position).clamp(0, last))
-        return repeated + self.embed_since(since.clamp(0, last)) + left
+        since_embedding: Tensor = self.embed_since(since.clamp(0, last))
+        left_embedding: Tensor = self.embed_left((end - 1 - position).clamp(0, last))
+        return repeated + since_embedding + left_embedding
 
-    def _units(self, frames: Tensor) -> Tensor:
-        return self.project_units(self.frame_norm(frames))  # type: ignore[no-any-return]
+    def _units(
+        self, frames: Tensor, counts: Tensor, states: tuple[ConvState, ...]
+    ) -> tuple[Tensor, tuple[ConvState, ...]]:
+        """Logits `(B, T, U)` of the units; row b has `counts[b]` frames."""
+        after = []
+        for layer, state in zip(self._frame_layers, states, strict=True):
+            frames, state = layer.step(frames, counts, state)
+            after.append(state)
+        logits: Tensor = self.project_units(self.frame_norm(frames))
+        return logits, tuple(after)
 
     @property
     def _word_layers(self) -> Sequence[TransformerLayer]:
         return cast("Sequence[TransformerLayer]", self.word_layers)
+
+    @property
+    def _frame_layers(self) -> Sequence[ConvNeXtBlock]:
+        return cast("Sequence[ConvNeXtBlock]", self.frame_layers)

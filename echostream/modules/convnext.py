@@ -1,91 +1,50 @@
-"""Causal ConvNeXt blocks for units, for rows with different numbers of new frames."""
+"""A causal ConvNeXt block with a cache of past frames."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.modules.conv import ConvState
-from echostream.modules.norm import BiasNorm
-from echostream.ranges import check_size
 
 
-class CausalConvNext(nn.Module):
-    """A ConvNeXt block, `(B, T, D)` to `(B, T, D)`: depthwise convolution, norm, MLP, residual.
+def frames_from(x: Tensor, start: Tensor, length: int) -> Tensor:
+    """`length` frames of each row, from its own index on: (B, T, ...) and (B,) -> (B, length, ...).
 
-    A frame reads itself and the `kernel_size - 1` frames before it. After Liu et al. 2022
-    (arXiv:2201.03545).
+    A gather, so that rows of a batch may have different numbers of valid frames.
+    """
+    index = start[:, None] + torch.arange(length, device=x.device)  # (B, length)
+    index = index.reshape(*index.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:])
+    return x.gather(1, index)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Causal ConvNeXt block over frames, `(B, T, D)` to `(B, T, D)`.
+
+    Depthwise convolution over the last `kernel_size` frames, LayerNorm, linear to `ffn_dim`, GELU,
+    linear back, a learned scale of each channel, and the residual. Liu et al. 2022
+    (arXiv:2201.03545), in one dimension as Siuzdak 2023 (arXiv:2306.00814).
     """
 
-    def __init__(self, dim: int, kernel_size: int, ffn_dim: int) -> None:
+    def __init__(self, dim: int, ffn_dim: int, kernel_size: int) -> None:
         super().__init__()
-        check_size("dim", dim)
-        check_size("kernel_size", kernel_size, 2)
-        check_size("ffn_dim", ffn_dim)
         self.dim = dim
-        self.num_past = kernel_size - 1
+        self.kernel_size = kernel_size
         self.depthwise = nn.Conv1d(dim, dim, kernel_size, groups=dim)
-        self.norm = BiasNorm(dim)
+        self.norm = nn.LayerNorm(dim)
         self.linear_in = nn.Linear(dim, ffn_dim)
         self.linear_out = nn.Linear(ffn_dim, dim)
+        self.scale = nn.Parameter(torch.full((dim,), 0.3))
 
     def init_state(self, batch_size: int) -> ConvState:
-        """The state of `batch_size` new streams."""
-        return ConvState(self.norm.bias.new_zeros(batch_size, self.num_past, self.dim))
+        """The state of `batch_size` new streams: zeros before the first frame."""
+        return ConvState(self.scale.new_zeros(batch_size, self.kernel_size - 1, self.dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._block(functional.pad(x, (0, 0, self.num_past, 0)))
-
-    def step(self, x: Tensor, counts: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
-        """New frames `(B, T, D)`, of which the first `counts (B,)` of each row are valid."""
-        frames = torch.cat([state.past, x], dim=1)  # (B, P+T, D)
-        return self._block(frames), ConvState(window_at(frames, counts, self.num_past))
-
-    def _block(self, frames: Tensor) -> Tensor:
-        y = self.depthwise(frames.transpose(1, 2)).transpose(1, 2)  # (B, P+T, D) -> (B, T, D)
-        y = self.linear_out(functional.silu(self.linear_in(self.norm(y))))
-        return frames[:, self.num_past :] + y  # type: ignore[no-any-return]
-
-
-class ConvNextStack(nn.Module):
-    """Several `CausalConvNext` blocks, one after the other."""
-
-    def __init__(self, dim: int, kernel_size: int, ffn_dim: int, num_layers: int) -> None:
-        super().__init__()
-        check_size("num_layers", num_layers)
-        self.layers = nn.ModuleList(
-            CausalConvNext(dim, kernel_size, ffn_dim) for _ in range(num_layers)
-        )
-
-    def init_state(self, batch_size: int) -> tuple[ConvState, ...]:
-        """The state of `batch_size` new streams."""
-        return tuple(layer.init_state(batch_size) for layer in self._layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self._layers:
-            x = layer(x)
-        return x
-
-    def step(
-        self, x: Tensor, counts: Tensor, state: tuple[ConvState, ...]
-    ) -> tuple[Tensor, tuple[ConvState, ...]]:
-        """New frames `(B, T, D)`, of which the first `counts (B,)` of each row are valid."""
-        states = []
-        for layer, layer_state in zip(self._layers, state, strict=True):
-            x, layer_state = layer.step(x, counts, layer_state)
-            states.append(layer_state)
-        return x, tuple(states)
-
-    @property
-    def _layers(self) -> Sequence[CausalConvNext]:
-        return cast("Sequence[CausalConvNext]", self.layers)
-
-
-def window_at(frames: Tensor, starts: Tensor, size: int) -> Tensor:
-    """`size` frames of each row of `frames (B, T, D)`, from the position `starts (B,)` on."""
-    index = starts[:, None] + torch.arange(size, device=frames.device)  # (B, size)
-    return frames.gather(1, index[..., None].expand(-1, -1, frames.shape[2]))
+    def step(self, x: Tensor, num_valid: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
+        """One chunk of any length; row b advances by its first `num_valid[b]` frames."""
+        frames = torch.cat([state.past, x], dim=1)  # (B, K-1+T, D)
+        past = frames_from(frames, num_valid, self.kernel_size - 1)
+        y = self.depthwise(frames.transpose(1, 2)).transpose(1, 2)  # (B, K-1+T, D) -> (B, T, D)
+        y = self.linear_out(functional.gelu(self.linear_in(self.norm(y))))
+        return x + self.scale * y, ConvState(past)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class SpeechState(NamedTuple):
     """The tensors of the speech of `B` streams."""
 
     unit_decoder: UnitDecoderState
-    vocoder: tuple[Tensor, ...]
+    vocoder: Any
 
 
 @dataclass(frozen=True)
