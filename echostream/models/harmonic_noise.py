@@ -143,15 +143,15 @@ class HarmonicNoise(nn.Module):
         f0 = _hertz(knots.pitch)[..., None]
         hertz = f0 * self.harmonics  # (B, H, K)
         band = (2595 / math.log(10) * (1 + hertz / 700).log() - self.first_mel) / self.mel_step
-        band = band.clamp(0, self.num_bands - 1.001)
-        lower = band.floor()
+        band = band.clamp(0, self.num_bands - 1)
+        lower = band.floor().clamp(max=self.num_bands - 2)
         index, share = lower.long(), band - lower
         below = knots.harmonic.gather(2, index)
         above = knots.harmonic.gather(2, index + 1)
         magnitude = (below + (above - below) * share).exp()
         fade = ((_LAST_HZ - hertz) / _FADE_HZ).clamp(0, 1)
         # Power density is per bin of both signs of frequency: A^2 / 2 = 2 f0 / rate * density.
-        return magnitude * fade * (4 * f0 / SAMPLE_RATE).sqrt()  # type: ignore[no-any-return]
+        return magnitude * fade * (4 * f0 / SAMPLE_RATE).sqrt()
 
     def _harmonics(self, phases: Tensor, amplitudes: Tensor) -> Tensor:
         """The sum of the harmonics, `(B, H, 160)`, with amplitudes linear between knots."""
@@ -168,11 +168,11 @@ class HarmonicNoise(nn.Module):
         gain = (envelope @ self.noise_bins).exp() + _DITHER  # (B, H, 161)
         return spectra * torch.cat([gain, gain], dim=2) @ self.synthesis
 
-    def _interpolation(self, hertz: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def _interpolation(self, hertz: np.ndarray) -> np.ndarray:
         """Weights `(N, F)` that interpolate an envelope of bands at frequencies."""
         band = ((mel(hertz) - self.first_mel) / self.mel_step).clip(0, self.num_bands - 1)
         rows = np.arange(self.num_bands)[:, None]
-        return (1 - np.abs(band - rows)).clip(0)  # type: ignore[no-any-return]
+        return (1 - np.abs(band - rows)).clip(0)
 
 
 def _hertz(pitch: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def _hertz(pitch: Tensor) -> Tensor:
     return MIDDLE_F0 * pitch.clamp(-bound, bound).exp()
 
 
-def _noise_spectra(frame: int) -> np.ndarray:  # type: ignore[type-arg]
+def _noise_spectra(frame: int) -> np.ndarray:
     """The spectra of the overlapping frames of a repeating white noise of variance 1.
 
     `(400, 2 (frame / 2 + 1))`: real parts, then imaginary ones. The noise is a linear congruential
@@ -197,8 +197,8 @@ def _noise_spectra(frame: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.concatenate([spectra.real, spectra.imag], axis=1)
 
 
-def _inverse_transform(frame: int) -> np.ndarray:  # type: ignore[type-arg]
+def _inverse_transform(frame: int) -> np.ndarray:
     """The inverse real Fourier transform and a Hann window as one matrix, `(2 F, frame)`."""
     num_bins = frame // 2 + 1
     basis = np.fft.irfft(np.concatenate([np.eye(num_bins), 1j * np.eye(num_bins)]), frame)
-    return basis * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame))  # type: ignore[no-any-return]
+    return basis * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame))
