@@ -49,6 +49,7 @@ from benchmarks import (
     state,
     step,
     table,
+    vocoder,
 )
 from benchmarks.figures import Figure
 from benchmarks.fixtures import FULL, QUICK, Bench, opened
@@ -60,6 +61,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "reencode": reencode.measure,
     "batch": batch.measure,
     "decoder": decoder.measure,
+    "vocoder": vocoder.measure,
     "session": session.measure,
     "state": state.measure,
     "memory": memory.measure,

@@ -139,10 +139,16 @@ def write_units(
 
     With `reduce`, runs of one id are merged to one. Other columns stay as they are: word ends are
     counted in 20 ms before the merge.
+
+    Raises `TableError` naming the line of a recording without a whole unit.
     """
     columns = table.columns if COUNT in table.columns else (*table.columns, COUNT)
     lines = ["\t".join(columns)]
     for row, ids in zip(table.rows, units, strict=True):
+        if not len(ids):
+            raise TableError(
+                f"{table.path}, line {row.line}: the recording is shorter than a unit of 20 ms."
+            )
         kept = merge_repeats(ids) if reduce else ids
         fields = {**row.fields, AUDIO: " ".join(map(str, kept)), COUNT: str(len(kept))}
         lines.append("\t".join(fields[name] for name in columns))

@@ -143,8 +143,8 @@ class HarmonicNoise(nn.Module):
         f0 = _hertz(knots.pitch)[..., None]
         hertz = f0 * self.harmonics  # (B, H, K)
         band = (2595 / math.log(10) * (1 + hertz / 700).log() - self.first_mel) / self.mel_step
-        band = band.clamp(0, self.num_bands - 1.001)
-        lower = band.floor()
+        band = band.clamp(0, self.num_bands - 1)
+        lower = band.floor().clamp(max=self.num_bands - 2)
         index, share = lower.long(), band - lower
         below = knots.harmonic.gather(2, index)
         above = knots.harmonic.gather(2, index + 1)

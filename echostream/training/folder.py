@@ -16,6 +16,7 @@ from echostream.files import holds_lock, locked, remove_unfinished, write_whole
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.training.config import TrainConfig
 from echostream.training.prepare import Prepared
+from echostream.training.vocoder.config import VocoderTrainConfig
 
 CONFIG = "train.yaml"
 CHECKPOINTS = "checkpoints"
@@ -23,7 +24,7 @@ CHECKPOINTS = "checkpoints"
 logger = logging.getLogger(__name__)
 
 
-def check_run_config(folder: Path, config: TrainConfig) -> None:
+def check_run_config(folder: Path, config: TrainConfig | VocoderTrainConfig) -> None:
     """Writes the configuration of the run, or compares it with that of the run in the folder.
 
     `output` may differ: it is the folder itself, which may have been moved. The caller holds the
@@ -35,7 +36,7 @@ def check_run_config(folder: Path, config: TrainConfig) -> None:
     remove_unfinished(folder)
     path = folder / CONFIG
     if path.exists():
-        there, here = (dict(_flatten(to_dict(c))) for c in (load_config(TrainConfig, path), config))
+        there, here = (dict(_flatten(to_dict(c))) for c in (_load_like(config, path), config))
         for key in here:
             if key != "output" and there[key] != here[key]:
                 raise ConfigError(
@@ -44,6 +45,18 @@ def check_run_config(folder: Path, config: TrainConfig) -> None:
                 )
         return
     write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False))
+
+
+def _load_like(
+    config: TrainConfig | VocoderTrainConfig, path: Path
+) -> TrainConfig | VocoderTrainConfig:
+    """The configuration in a file, which must be of the class of another one."""
+    try:
+        return load_config(type(config), path)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} Perhaps the folder is of a run of another kind: give another `output`."
+        ) from error
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

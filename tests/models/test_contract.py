@@ -13,12 +13,14 @@ from echostream import ZipformerEncoder
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.echostream import EchoStreamModel
 from echostream.models.text_decoder import DecoderState, TextDecoder
+from echostream.models.vocoder import UnitVocoder, VocoderState
 from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
 from echostream.modules.attention import AttentionState, CTSelfAttention
 from echostream.modules.conv import CausalConvModule, ConvEmbed
 from echostream.modules.masks import length_mask
 from echostream.modules.memory_bank import MemoryBank
 from echostream.modules.transformer import TransformerLayer
+from echostream.vocoder_config import VocoderConfig
 
 WIDTH, HEADS, FFN, KERNEL = 8, 2, 16, 5
 
@@ -193,7 +195,31 @@ def text_decoder() -> Streaming:
     return Streaming(module, WIDTH, 4, 1, forward, init_state, step, context=3 + 8 * 3)
 
 
+def vocoder() -> Streaming:
+    """A group is a unit, whose id follows from a number; NaN is unit 0."""
+    module = randomised(UnitVocoder(VocoderConfig(11, WIDTH, FFN, 2, 3, 6, 9)))
+
+    def units(x: Tensor) -> Tensor:
+        return (1000 * x[..., 0].nan_to_num()).long() % 11
+
+    def frames(samples: Tensor) -> Tensor:
+        return samples.unflatten(1, (-1, 320))
+
+    def step(x: Tensor, valid: Tensor, state: VocoderState) -> tuple[Tensor, VocoderState]:
+        samples, state = module.step(units(x), state, valid)
+        return frames(samples), state
+
+    return Streaming(
+        module, 1, 1, 1,
+        forward=lambda x, valid: frames(module(units(x), valid.sum(1))),
+        init_state=module.init_state,
+        step=step,
+        context=5,
+    )  # fmt: skip
+
+
 CASES: dict[str, Callable[[], Streaming]] = {
+    "vocoder": vocoder,
     "embed": embed,
     "conv": conv,
     "transformer": transformer,
