@@ -8,8 +8,8 @@ from benchmarks.figures import Figure, at_most
 from benchmarks.fixtures import NAMES, QUICK, Bench
 from benchmarks.timing import take_turns
 from echostream.models.vocoder import UnitVocoder
+from echostream.speech_config import VocoderConfig
 from echostream.streaming.clock import GROUP_MS, GROUP_UNITS
-from echostream.vocoder_config import VocoderConfig
 
 MAX_RTF = 0.08
 # A step of one stream is mostly the launching of operations, which a batch shares.

@@ -14,8 +14,8 @@ from tones import write_speech_table
 
 from echostream.cli import main
 from echostream.models.vocoder import UnitVocoder
-from echostream.vocoder_config import VocoderConfig
-from echostream.vocoder_folder import save_vocoder
+from echostream.speech_config import VocoderConfig
+from echostream.speech_folder import save_part
 
 Capture = pytest.CaptureFixture[str]
 
@@ -28,7 +28,7 @@ def table(tmp_path: Path) -> Path:
 @pytest.fixture
 def vocoder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    save_vocoder(tmp_path / "vocoder", UnitVocoder(VocoderConfig(9, 8, 16, 1, 3, 6, 9)))
+    save_part(tmp_path / "vocoder", UnitVocoder(VocoderConfig(9, 8, 16, 1, 3, 6, 9)))
     return tmp_path / "vocoder"
 
 

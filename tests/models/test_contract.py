@@ -20,7 +20,7 @@ from echostream.modules.conv import CausalConvModule, ConvEmbed
 from echostream.modules.masks import length_mask
 from echostream.modules.memory_bank import MemoryBank
 from echostream.modules.transformer import TransformerLayer
-from echostream.vocoder_config import VocoderConfig
+from echostream.speech_config import VocoderConfig
 
 WIDTH, HEADS, FFN, KERNEL = 8, 2, 16, 5
 

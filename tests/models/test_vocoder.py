@@ -11,8 +11,8 @@ from torch import Tensor
 
 from echostream.models.harmonic_noise import HarmonicNoise, Knots, SynthState
 from echostream.models.vocoder import UnitVocoder, VocoderState
+from echostream.speech_config import VocoderConfig
 from echostream.streaming.state import leaves
-from echostream.vocoder_config import VocoderConfig
 
 K, TOLERANCE = 11, 1e-10
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from echostream.config import ConfigError
 from echostream.model_folder import ModelFolderError
 from echostream.models.vocoder import UnitVocoder
-from echostream.vocoder_config import VocoderConfig
-from echostream.vocoder_folder import load_vocoder, save_vocoder
+from echostream.speech_config import VocoderConfig
+from echostream.speech_folder import load_vocoder, save_part
 
 CONFIG = VocoderConfig(7, 8, 16, 1, 3, 6, 9, silence_unit=2)
 
@@ -21,7 +21,7 @@ CONFIG = VocoderConfig(7, 8, 16, 1, 3, 6, 9, silence_unit=2)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    save_vocoder(tmp_path / "v", UnitVocoder(CONFIG), "# A vocoder\n")
+    save_part(tmp_path / "v", UnitVocoder(CONFIG), "# A vocoder\n")
     return tmp_path / "v"
 
 
@@ -47,7 +47,7 @@ def with_nan(folder: Path) -> None:
 
 
 def of_other_units(folder: Path) -> None:
-    save_vocoder(folder, UnitVocoder(VocoderConfig(8, 8, 16, 1, 3, 6, 9)))
+    save_part(folder, UnitVocoder(VocoderConfig(8, 8, 16, 1, 3, 6, 9)))
     text = (folder / "config.yaml").read_text().replace("num_units: 8", "num_units: 7")
     (folder / "config.yaml").write_text(text)
 

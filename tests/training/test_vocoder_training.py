@@ -19,6 +19,8 @@ from echostream.data.unit_table import read_unit_table
 from echostream.data.units import UnitModel, learn_units
 from echostream.frontend.audio import AudioError
 from echostream.frontend.unit_features import unit_features
+from echostream.speech_config import VocoderConfig
+from echostream.speech_folder import load_vocoder
 from echostream.training.log import RunLog
 from echostream.training.vocoder.config import (
     VocoderDataConfig,
@@ -30,8 +32,6 @@ from echostream.training.vocoder.pitch import track_pitch
 from echostream.training.vocoder.segments import SegmentSampler
 from echostream.training.vocoder.targets import make_targets
 from echostream.training.vocoder.train import learning_rate, train_vocoder
-from echostream.vocoder_config import VocoderConfig
-from echostream.vocoder_folder import load_vocoder
 
 
 class Killed(BaseException):

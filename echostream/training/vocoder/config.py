@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from echostream.config import ConfigError
 from echostream.ranges import check_whole
-from echostream.vocoder_config import VocoderConfig
+from echostream.speech_config import VocoderConfig
 
 KIND = "vocoder"
 

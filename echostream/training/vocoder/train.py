@@ -17,6 +17,7 @@ from echostream.data.unit_table import UnitTable, read_unit_table
 from echostream.data.units import UnitModel
 from echostream.files import locked, remove_unfinished
 from echostream.models.vocoder import KNOTS_PER_UNIT, UnitVocoder
+from echostream.speech_folder import save_part
 from echostream.streaming.clock import UNIT_MS, UNIT_SAMPLES
 from echostream.training.checkpoint import Checkpoints
 from echostream.training.folder import CHECKPOINTS, check_run_config
@@ -25,7 +26,6 @@ from echostream.training.vocoder.config import VocoderOptimConfig, VocoderTrainC
 from echostream.training.vocoder.loss import spectral_loss
 from echostream.training.vocoder.segments import Segments, SegmentSampler
 from echostream.training.vocoder.targets import FILE, Targets, make_targets
-from echostream.vocoder_folder import save_vocoder
 
 _README = """\
 # Unit vocoder
@@ -120,7 +120,7 @@ class Run:
                 checkpoints.save(step, self.vocoder, optimizer, [])
         self.vocoder.load_state_dict(checkpoints.mean_weights())
         remove_unfinished(self.folder / "model")
-        save_vocoder(self.folder / "model", self._with_silence(), self._readme())
+        save_part(self.folder / "model", self._with_silence(), self._readme())
         return self.folder / "model"
 
     def _train_until(
