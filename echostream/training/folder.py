@@ -16,6 +16,7 @@ from echostream.files import holds_lock, locked, remove_unfinished, write_whole
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.training.config import TrainConfig
 from echostream.training.prepare import Prepared
+from echostream.training.unit_decoder.config import UnitTrainConfig
 from echostream.training.vocoder.config import VocoderTrainConfig
 
 CONFIG = "train.yaml"
@@ -24,7 +25,9 @@ CHECKPOINTS = "checkpoints"
 logger = logging.getLogger(__name__)
 
 
-def check_run_config(folder: Path, config: TrainConfig | VocoderTrainConfig) -> None:
+def check_run_config(
+    folder: Path, config: TrainConfig | UnitTrainConfig | VocoderTrainConfig
+) -> None:
     """Writes the configuration of the run, or compares it with that of the run in the folder.
 
     `output` may differ: it is the folder itself, which may have been moved. The caller holds the

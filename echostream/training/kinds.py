@@ -11,15 +11,18 @@ from echostream.ranges import shown
 from echostream.safe_yaml import YamlError, read_yaml
 from echostream.training.config import TrainConfig
 from echostream.training.train import train
+from echostream.training.unit_decoder.config import UnitTrainConfig
+from echostream.training.unit_decoder.train import train_unit_decoder
 from echostream.training.vocoder.config import VocoderTrainConfig
 from echostream.training.vocoder.train import train_vocoder
 
-RunConfig = TrainConfig | VocoderTrainConfig
+RunConfig = TrainConfig | VocoderTrainConfig | UnitTrainConfig
 
 _TRANSLATION = ""
 KINDS: dict[str, tuple[type[Any], Callable[[Any], Path]]] = {
     _TRANSLATION: (TrainConfig, train),
     "vocoder": (VocoderTrainConfig, train_vocoder),
+    "unit_decoder": (UnitTrainConfig, train_unit_decoder),
 }
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from echostream.models.unit_decoder import UnitDecoder
-from echostream.training.units.example import NO_UNIT, UnitBatch
+from echostream.training.unit_decoder.example import NO_UNIT, UnitBatch
 
 
 class UnitLosses(NamedTuple):
