@@ -38,6 +38,7 @@ import torch
 from benchmarks import (
     agent,
     batch,
+    code_hifigan,
     decoder,
     gpu,
     memory,
@@ -61,6 +62,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "batch": batch.measure,
     "decoder": decoder.measure,
     "session": session.measure,
+    "code_hifigan": code_hifigan.measure,
     "state": state.measure,
     "memory": memory.measure,
     "startup": startup.measure,

@@ -28,12 +28,11 @@ class CodeHiFiGANState(NamedTuple):
 class CodeHiFiGAN(nn.Module):
     """Units to samples: an embedding, durations if they are predicted, and a HiFi-GAN generator.
 
-    The generator is not causal: with StreamSpeech's sizes, samples depend on 19.9 frames of 20 ms
-    on either side. A step writes all frames that have `lookahead_frames` frames after them:
+    The generator is not causal: with StreamSpeech's sizes, samples depend on 21 frames of 20 ms on
+    either side. A step writes all frames that have `lookahead_frames` frames after them:
 
-    - 21 gives, however the units are cut, the samples of the whole recording at once. 19 differs
-      from it by less than float64 resolves in practice (1e-10), and is the usual choice: samples
-      come 380 ms late.
+    - 21 gives the samples of the whole recording at once, however the units are cut. 19 is the
+      usual choice: the two outermost frames change less than 1e-10. Samples come 380 ms late.
     - 0 is StreamSpeech's behaviour. Its agent synthesises all units so far at each write and takes
       the samples of the new ones from the end. So the new samples see the past in full and zeros
       for the future, which differs at each cut. Durations are predicted in the same way. In one
@@ -47,8 +46,8 @@ class CodeHiFiGAN(nn.Module):
 
     The state is the last units and frames, as ids. Each step computes the activations of its left
     context again, rather than keep them in a cache for each of the 97 convolutions: near the last
-    cut they change when frames follow. Only the first layers, which are few and slow, need much of
-    it. The time of a step does not depend on the length of the stream.
+    cut they change when frames follow. Only the first layers, at low rates, need much of it. The
+    time of a step does not depend on the length of the stream (`benchmarks/code_hifigan.py`).
     (Polyak et al. 2021, Speech Resynthesis, arXiv 2104.00355; Lee et al. 2022, arXiv 2107.05604.)
 
     Args:

@@ -98,7 +98,7 @@ def test_the_network_is_the_one_of_its_definition(deep_folder: Path, length: int
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-10)
 
 
-def test_so_it_is_in_streamspeech_s_size(tmp_path: Path) -> None:
+def test_the_network_of_streamspeech_s_size_is_the_one_of_its_definition(tmp_path: Path) -> None:
     weights = random_weights(STREAMSPEECH)
     vocoder = opened(written(tmp_path, STREAMSPEECH, weights), 19)
     assert 13.2e6 < sum(weight.numel() for weight in vocoder.generator.parameters()) < 13.3e6
@@ -307,7 +307,7 @@ def test_units_that_are_none_are_refused(
         vocoder.step(units, vocoder.init_state(1), valid)
 
 
-def test_a_network_out_of_its_mind_does_not_speak_for_ever(folder: Path) -> None:
+def test_a_duration_is_bounded_whatever_the_weights(folder: Path) -> None:
     vocoder = opened(folder, 0)
     with torch.no_grad():
         vocoder.dur_predictor.proj.bias.fill_(1e4)  # type: ignore[union-attr]
