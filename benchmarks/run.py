@@ -38,6 +38,7 @@ import torch
 from benchmarks import (
     agent,
     batch,
+    code_hifigan,
     decoder,
     gpu,
     memory,
@@ -63,6 +64,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "decoder": decoder.measure,
     "vocoder": vocoder.measure,
     "session": session.measure,
+    "code_hifigan": code_hifigan.measure,
     "state": state.measure,
     "memory": memory.measure,
     "startup": startup.measure,

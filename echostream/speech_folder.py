@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -40,7 +40,7 @@ class SpeechModel:
     """The parts of a model that speak; `silence_unit` is spoken before a gap."""
 
     unit_decoder: UnitDecoderProtocol
-    vocoder: Vocoder
+    vocoder: Vocoder[Any]
     silence_unit: int
 
 

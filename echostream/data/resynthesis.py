@@ -51,6 +51,6 @@ def speech_of(vocoder: UnitVocoder, units: NDArray[np.int64]) -> NDArray[np.floa
     with torch.inference_mode():
         for start in range(0, len(units), _CHUNK):
             chunk = torch.from_numpy(units[None, start : start + _CHUNK])
-            samples, state = vocoder.step(chunk, state)
-            pieces.append(samples[0].float().cpu().numpy())
+            wave, state = vocoder.step(chunk, state)
+            pieces.append(wave.samples[0].float().cpu().numpy())
     return np.concatenate(pieces).clip(-1, 1)

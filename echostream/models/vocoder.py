@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from echostream.models.harmonic_noise import HarmonicNoise, Knots, SynthState
+from echostream.models.waveform import Waveform
 from echostream.modules.conv import ConvState
 from echostream.modules.convnext import ConvNeXtBlock
-from echostream.modules.masks import length_mask
 from echostream.speech_config import VocoderConfig
-from echostream.streaming.clock import UNIT_SAMPLES
+from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
 
 KNOTS_PER_UNIT = 2
 
@@ -56,14 +56,44 @@ class UnitVocoder(nn.Module):
             self.synthesis.init_state(batch_size),
         )
 
-    def forward(self, units: Tensor, lengths: Tensor) -> Tensor:
-        """The samples `(B, 320 T)` of whole sequences; zeros after `320 * lengths`."""
-        valid = length_mask(lengths, units.shape[1])
+    @property
+    def num_units(self) -> int:
+        """Units are ids from 0 to `num_units - 1`."""
+        return self.config.num_units
+
+    @property
+    def reduced(self) -> bool:
+        """False: each unit is 20 ms, also one that equals the unit before."""
+        return False
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second."""
+        return SAMPLE_RATE
+
+    @property
+    def samples_per_unit(self) -> int:
+        """Samples of a unit."""
+        return UNIT_SAMPLES
+
+    @property
+    def latency_units(self) -> int:
+        """0: the samples of a unit need no unit after it."""
+        return 0
+
+    def forward(self, units: Tensor, valid: Tensor | None = None) -> Waveform:
+        """The samples of whole sequences `(B, T)`; `valid` `(B, T)` is True for a prefix."""
         return self.step(units, self.init_state(len(units)), valid)[0]
+
+    def finish(self, state: VocoderState) -> tuple[Waveform, VocoderState]:
+        """No samples: none wait."""
+        batch_size = len(state.synthesis[0])
+        nothing = self.head.weight.new_zeros(batch_size, 0)
+        return Waveform(nothing, nothing.new_zeros(batch_size, dtype=torch.int64)), state
 
     def step(
         self, units: Tensor, state: VocoderState, valid: Tensor | None = None
-    ) -> tuple[Tensor, VocoderState]:
+    ) -> tuple[Waveform, VocoderState]:
         """The samples `(B, 320 T)` of the next units.
 
         `valid` `(B, T)`: the first units of each row, if the rows have different numbers of them;
@@ -75,7 +105,9 @@ class UnitVocoder(nn.Module):
         knots, convolutions = self.controls(units, num_valid, state.convolutions)
         samples, synthesis = self.synthesis.step(knots, KNOTS_PER_UNIT * num_valid, state.synthesis)
         mask = valid[:, :, None].expand(-1, -1, UNIT_SAMPLES).flatten(1)  # (B, T) -> (B, 320 T)
-        return torch.where(mask, samples, 0.0), VocoderState(convolutions, synthesis)
+        samples = torch.where(mask, samples, 0.0)
+        wave = Waveform(samples, UNIT_SAMPLES * num_valid)
+        return wave, VocoderState(convolutions, synthesis)
 
     def controls(
         self, units: Tensor, num_valid: Tensor, states: tuple[ConvState, ...]

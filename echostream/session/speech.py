@@ -18,6 +18,9 @@ from torch import Tensor
 
 from echostream.backends.protocol import UnitDecoder, Vocoder
 from echostream.models.unit_decoder import END_OF_TEXT, NO_TOKEN, UnitDecoderState
+from echostream.models.waveform import Waveform
+from echostream.modules.masks import length_mask
+from echostream.streaming import select_rows
 from echostream.streaming.clock import GROUP_UNITS, SAMPLE_RATE, UNIT_SAMPLES
 from echostream.text.spoken_words import SpokenWord, last_word, spoken_words
 from echostream.text.tokenizer import Tokenizer
@@ -34,7 +37,7 @@ class Speech(NamedTuple):
     """All that turns words into samples; `silence_unit` is spoken before a gap."""
 
     unit_decoder: UnitDecoder
-    vocoder: Vocoder
+    vocoder: Vocoder[Any]
     tokenizer: Tokenizer
     target_unit: str
     silence_unit: int
@@ -64,7 +67,7 @@ class SpeechQueue:
     longest_backlog: int = 0  # in samples
     silent: bool = True  # whether the speech so far ends in silence
     samples: tuple[NDArray[np.float32], ...] = ()  # not taken yet
-    units: tuple[int, ...] = ()  # of these samples
+    units: tuple[int, ...] = ()  # spoken since the last take
 
     @property
     def backlog(self) -> int:
@@ -151,12 +154,25 @@ def _play(
     state: SpeechState,
 ) -> tuple[list[SpeechQueue], SpeechState]:
     """Vocodes the first `num_units (B,)` of the `units (B, T)` of each row."""
-    valid = torch.arange(units.shape[1]) < num_units[:, None]
-    samples, vocoder = speech.vocoder.step(units, state.vocoder, valid)
-    waves = samples.float().cpu().numpy()
-    rows = zip(queues, waves, units.tolist(), num_units.tolist(), silent, strict=True)
-    played = [
-        queue.play(wave[: count * UNIT_SAMPLES].copy(), mine[:count], ends) if count else queue
-        for queue, wave, mine, count, ends in rows
-    ]
+    valid = length_mask(num_units, units.shape[1])
+    wave, vocoder = speech.vocoder.step(units, state.vocoder, valid)
+    waves = [_rows(wave)]
+    ends = valid[:, 0] & torch.tensor(silent)
+    if speech.vocoder.latency_units and bool(ends.any()):  # what waits for units after it
+        wave, flushed = speech.vocoder.finish(vocoder)
+        waves.append(_rows(wave._replace(num_samples=wave.num_samples * ends)))
+        vocoder = select_rows(ends, flushed, vocoder)
+    played = []
+    for row, queue in enumerate(queues):
+        count = int(num_units[row])
+        if count:
+            samples = np.concatenate([part[row] for part in waves])
+            queue = queue.play(samples, units[row, :count].tolist(), silent[row])
+        played.append(queue)
     return played, state._replace(vocoder=vocoder)
+
+
+def _rows(wave: Waveform) -> list[NDArray[np.float32]]:
+    """The samples of each row."""
+    samples = wave.samples.float().cpu().numpy()
+    return [row[:count] for row, count in zip(samples, wave.num_samples.tolist(), strict=True)]

@@ -51,8 +51,8 @@ def check_run_config(
 
 
 def _load_like(
-    config: TrainConfig | VocoderTrainConfig, path: Path
-) -> TrainConfig | VocoderTrainConfig:
+    config: TrainConfig | UnitTrainConfig | VocoderTrainConfig, path: Path
+) -> TrainConfig | UnitTrainConfig | VocoderTrainConfig:
     """The configuration in a file, which must be of the class of another one."""
     try:
         return load_config(type(config), path)

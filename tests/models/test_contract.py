@@ -7,9 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from contract import Streaming, assert_close, check_contract, run
+from slow_code_hifigan import shallow_config
 from torch import Tensor, nn
 
 from echostream import ZipformerEncoder
+from echostream.models.code_hifigan import CodeHiFiGAN, CodeHiFiGANState
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.echostream import EchoStreamModel
 from echostream.models.text_decoder import DecoderState, TextDecoder
@@ -206,16 +208,41 @@ def vocoder() -> Streaming:
         return samples.unflatten(1, (-1, 320))
 
     def step(x: Tensor, valid: Tensor, state: VocoderState) -> tuple[Tensor, VocoderState]:
-        samples, state = module.step(units(x), state, valid)
-        return frames(samples), state
+        wave, state = module.step(units(x), state, valid)
+        return frames(wave.samples), state
 
     return Streaming(
         module, 1, 1, 1,
-        forward=lambda x, valid: frames(module(units(x), valid.sum(1))),
+        forward=lambda x, valid: frames(module(units(x), valid).samples),
         init_state=module.init_state,
         step=step,
         context=5,
     )  # fmt: skip
+
+
+def code_hifigan() -> Streaming:
+    """A group is one unit, and its 320 samples are one frame out. The flush is real units here."""
+    sizes = shallow_config()
+    names = ("upsample_rates", "upsample_kernel_sizes", "resblock_kernel_sizes")
+    shapes = [*(sizes[name] for name in names), sizes["resblock_dilation_sizes"]]
+    look_ahead, num_units = 5, 50
+    module = randomised(CodeHiFiGAN(num_units, WIDTH, 16, *shapes, None, False, look_ahead))
+
+    def units(x: Tensor) -> Tensor:
+        return (17 * x[..., 0]).nan_to_num().round().long().remainder(num_units)
+
+    def forward(x: Tensor, valid: Tensor) -> Tensor:
+        flushed = torch.cat([x, x.new_zeros(len(x), look_ahead, 1)], dim=1)
+        return module(units(flushed)).samples.unflatten(1, (-1, 320))[:, :-look_ahead]
+
+    def step(x: Tensor, valid: Tensor, state: CodeHiFiGANState) -> tuple[Tensor, CodeHiFiGANState]:
+        found, state = module.step(units(x), state)
+        void = x.new_zeros(len(x), 320 * x.shape[1] - found.samples.shape[1])
+        return torch.cat([void, found.samples], dim=1).unflatten(1, (-1, 320)), state
+
+    return Streaming(
+        module, 1, 1, 1, forward, module.init_state, step, context=10, look_ahead=look_ahead
+    )
 
 
 CASES: dict[str, Callable[[], Streaming]] = {
@@ -226,6 +253,7 @@ CASES: dict[str, Callable[[], Streaming]] = {
     "memory_bank": memory_bank,
     "st_head": st_head,
     "text_decoder": text_decoder,
+    "code_hifigan": code_hifigan,
 }
 for L in (0, 1, 2):
     CASES[f"attention L={L}"] = lambda L=L: attention(L)
