@@ -39,7 +39,8 @@ def main() -> int:
     found = compare(transcripts, [one.text for one in recordings], normalizer)
     print(
         f"{found.num} recordings, WER {found.word_error_rate:.2f} %, "
-        f"BLEU {found.quality.BLEU:.2f}, chrF {found.quality.chrF:.2f}, loops {found.num_looped}, normaliser {normalizer}, "
+        f"BLEU {found.quality.BLEU:.2f}, chrF {found.quality.chrF:.2f}, "
+        f"loops {found.num_looped}, normaliser {normalizer}, "
         f"{seconds:.1f} CPU s, judge {judge.name}"
     )
     return 0

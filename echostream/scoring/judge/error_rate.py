@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from echostream.scoring.judge.normalizer import NORMALIZERS
 from echostream.scoring.judge.transcript import JudgeError, Transcript
-from echostream.scoring.metrics.quality import Quality, quality
+from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, Quality, quality
 from echostream.scoring.metrics.wer import word_error_rate
 from echostream.scoring.texts import references_of
 
@@ -37,7 +37,10 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    transcripts: Sequence[Transcript], references: Sequence[str], normalizer: str
+    transcripts: Sequence[Transcript],
+    references: Sequence[str],
+    normalizer: str,
+    tokenizer: str = DEFAULT_TOKENIZER,
 ) -> Comparison:
     """Compares transcripts with references, both in the form of the normaliser of that name.
 
@@ -53,16 +56,19 @@ def compare(
         num_looped += transcript.looped or len(words) > most
         texts.append(" ".join(words[:most]))
     return Comparison(
-        len(texts), word_error_rate(choices, texts), quality(texts, choices), num_looped
+        len(texts),
+        word_error_rate(choices, texts),
+        quality(texts, choices, tokenizer),
+        num_looped,
     )
 
 
 def read_recordings(place: Path, references: Mapping[int, str]) -> list[Recording]:
     """Recordings of reference speech: a folder of them by number, or a list with their words.
 
-    A folder has a file `N.wav` or `N_pred.wav` for the reference N, counted from 0; those that are
-    missing are left out. A list has a line for each recording: its path, relative to the list, a
-    tab, and its words. Raises JudgeError if there is none, or a number has no reference.
+    A folder has a file `N.wav` or `N_pred.wav` for the reference N, counted from 0; numbers that
+    are on one side alone are left out. A list has a line for each recording: its path, relative to
+    the list, a tab, and its words. Raises JudgeError if there is no recording.
     """
     found = list(_of_folder(place, references) if place.is_dir() else _of_list(place))
     if not found:
@@ -82,9 +88,8 @@ def _of_folder(folder: Path, references: Mapping[int, str]) -> Iterator[Recordin
                 raise JudgeError(f"{folder}: has {paths[number].name} and {path.name} for one.")
             paths[number] = path
     for number, path in sorted(paths.items()):
-        if number not in references:
-            raise JudgeError(f"{path}: there is no reference with this number.")
-        yield Recording(path, references[number])
+        if number in references:
+            yield Recording(path, references[number])
 
 
 def _of_list(path: Path) -> Iterator[Recording]:

@@ -12,7 +12,7 @@ _ONES = (
 )
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"))
-_LIMIT = 10**15  # longer ones are said digit by digit
+_MOST_DIGITS = 15  # longer ones are said digit by digit
 _ORDINALS = {
     **{"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth"},
     **{"nine": "ninth", "twelve": "twelfth"},
@@ -21,7 +21,7 @@ _YEARS = (range(1100, 2000), range(2010, 2100))  # said as two numbers of two di
 _UNITS = {"$": "dollar", "€": "euro", "£": "pound"}
 _SCALE_WORD = r"(?: (?:thousand|million|billion|trillion)\b)?"
 _DIGITS = r"\d{1,3}(?:,\d{3})+|\d+"
-_NUMBER = rf"(?:{_DIGITS})(?:\.\d+)?"
+_NUMBER = rf"(?<!\d)(?:{_DIGITS})(?:\.\d+)?"  # whole, or the search would be quadratic
 
 # Each pattern with what its match is said as; tried in this order.
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
@@ -38,7 +38,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         lambda found: _money(found[1], _UNITS[found[2]]),
     ),
     (re.compile(r"(?<=\d) ?%"), lambda found: " percent"),
-    (re.compile(r"\b(\d+)(?:st|nd|rd|th)\b"), lambda found: ordinal(int(found[1]))),
+    (re.compile(r"\b(\d{1,15})(?:st|nd|rd|th)\b"), lambda found: ordinal(int(found[1]))),
     (
         re.compile(r"\b(\d{2,4})'?s\b"),
         lambda found: _plural(_said(found[1])),
@@ -55,9 +55,7 @@ def spell_out(text: str) -> str:
 
 
 def cardinal(number: int) -> str:
-    """A whole number from 0 in words, without "and" and hyphens."""
-    if number >= _LIMIT:
-        return " ".join(_ONES[int(digit)] for digit in str(number))
+    """A whole number below 10^15 in words, without "and" and hyphens."""
     for size, name in _SCALES:
         if number >= size:
             return _joined(f"{cardinal(number // size)} {name}", number % size)
@@ -84,15 +82,21 @@ def _joined(head: str, rest: int) -> str:
 
 def _said(number: str) -> str:
     whole, _, decimals = number.partition(".")
-    if whole.startswith("0") and len(whole) > 1:  # a telephone number, for example
-        said = " ".join(_ONES[int(digit)] for digit in whole)
-    elif any(whole.isdigit() and int(whole) in years for years in _YEARS):
-        said = _year(int(whole))
-    else:
-        said = cardinal(int(whole.replace(",", "")))
-    if not decimals:
-        return said
-    return " ".join([said, "point", *(_ONES[int(digit)] for digit in decimals)])
+    is_year = len(whole) == 4 and any(int(whole) in years for years in _YEARS)
+    said = _year(int(whole)) if is_year else _whole(whole)
+    return f"{said} point {_digits(decimals)}" if decimals else said
+
+
+def _whole(number: str) -> str:
+    digits = number.replace(",", "")
+    # One that begins with 0 is a telephone number, for example.
+    if len(digits) > _MOST_DIGITS or (digits[0] == "0" and len(digits) > 1):
+        return _digits(digits)
+    return cardinal(int(digits))
+
+
+def _digits(number: str) -> str:
+    return " ".join(_ONES[int(digit)] for digit in number)
 
 
 def _year(year: int) -> str:
@@ -117,7 +121,7 @@ def _clock(hours: int, minutes: int) -> str:
 
 def _money(amount: str, unit: str) -> str:
     number, _, scale = amount.partition(" ")
-    said = cardinal(int(number.replace(",", ""))) if "." not in number else _said(number)
+    said = _said(number) if "." in number else _whole(number)  # no year
     plural = "" if said == "one" and not scale else "s"
     return f" {' '.join(filter(None, [said, scale, unit + plural]))} "
 
