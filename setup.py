@@ -35,6 +35,8 @@ EVAL = ["matplotlib>=3.8,<4"]
 # Not in EVAL: it wants sacrebleu 2.5.1, and StreamSpeech's copy of SimulEval exactly 2.3.1.
 YAAL = ["OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
+# Runs Whisper. It alone, because faster-whisper brings FFmpeg, and tokenizers a client of a hub.
+JUDGE = ["ctranslate2>=4.4,<5"]
 ONNX = ["onnxruntime>=1.20,<2"]
 # On Python 3.10 pip takes Sphinx 8.1 and MyST-Parser 4.
 DOCS = ["sphinx>=8.1,<9.1", "myst-parser>=4,<6", "furo>=2024.8.6"]
@@ -68,6 +70,7 @@ setup(
         "eval": EVAL,
         "yaal": YAAL,
         "simulstream": SIMULSTREAM,
+        "judge": JUDGE,
         "onnx": ONNX,
         "export": EXPORT,
         "docs": DOCS,
@@ -76,6 +79,7 @@ setup(
             *EVAL,
             *YAAL,
             *SIMULSTREAM,
+            *JUDGE,
             *EXPORT,
             *DOCS,
             "pip-audit>=2.7,<3",

@@ -121,6 +121,11 @@ def warnings_of_judge(speech: SpeechScores | None) -> Iterator[str]:
             f"this judge has a WER of {own.word_error_rate:.1f} % on the reference speech, over "
             f"{MOST_ERRORS:.0f} %: its scores rank no system."
         )
+    if speech.word_latency is not None:
+        yield (
+            "the times of spoken words are those of the judge's attention, not measured on the "
+            "sound: they compare runs that one judge has transcribed."
+        )
     looped = {v: found.num_looped for v, found in _comparisons(speech) if found.num_looped}
     if looped:
         where = ", ".join(f"{number} {version}" for version, number in looped.items())

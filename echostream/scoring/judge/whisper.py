@@ -175,12 +175,17 @@ def words_of_tokens(tokens: Sequence[str], times: Sequence[float]) -> tuple[Word
     words = []
     for group in groups:
         text = text_of_tokens([tokens[place] for place in group]).strip()
-        spoken = [place for place in group if any(map(str.isalnum, tokens[place]))]
+        spoken = [place for place in group if _is_spoken(text_of_tokens([tokens[place]]))]
         if text and spoken:
             words.append(Word(text, times[spoken[0]], times[spoken[-1] + 1]))
         elif text and words:
             words[-1] = words[-1]._replace(text=f"{words[-1].text} {text}")
     return tuple(words)
+
+
+def _is_spoken(text: str) -> bool:
+    """It has a letter, a digit or a part of a character, which is a letter in most languages."""
+    return any(character.isalnum() or character == _PART for character in text)
 
 
 def _byte_of_character() -> dict[str, int]:
@@ -192,6 +197,7 @@ def _byte_of_character() -> dict[str, int]:
     }
 
 
+_PART = "\N{REPLACEMENT CHARACTER}"
 _BYTE_OF = _byte_of_character()
 _SPACE = next(character for character, byte in _BYTE_OF.items() if byte == ord(" "))
 
