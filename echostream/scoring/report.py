@@ -49,8 +49,8 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
     if aware:
         parts.append("With compute (computation-aware):")
         parts.append(_table(aware, has_yaal, COMPUTATION_AWARE))
-    parts += speech_tables({name: (run.discontinuity, run.speech) for name, run in runs.items()})
     parts.append("Latencies in ms, AP as a share; means over the utterances with a word.")
+    parts += speech_tables({name: (run.discontinuity, run.speech) for name, run in runs.items()})
     signatures = _signatures(runs)
     if signatures:
         parts.append("\n".join(f"- {line}" for line in signatures))
