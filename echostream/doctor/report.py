@@ -35,10 +35,12 @@ from echostream.doctor.columns import (
     text_columns,
 )
 from echostream.doctor.probe import remote_error
+from echostream.doctor.recognizers import recognizer_lines
 
 # Distribution, module, what it is for.
 OPTIONAL = (
     ("OmniSTEval", "omnisteval", "YAAL in `echostream score`"),
+    ("ctranslate2", "ctranslate2", "`echostream score --asr-judge whisper:FOLDER`"),
     ("simulstream", "simulstream", "EchoStream in simulstream"),
     ("matplotlib", "matplotlib", "the pictures of `echostream curve`"),
     ("tensorboard", "tensorboard", "the curves of a training"),
@@ -59,7 +61,7 @@ def main() -> int:
         ("Installed", _installed()),
         ("Columns of text runs", [*_verdicts(text), _joiner()]),
         ("Text runs with --eval-latency-unit char", _by_character()),
-        ("Columns of speech runs", [*_verdicts(speech), *_recogniser()]),
+        ("Columns of speech runs", [*_verdicts(speech), *recognizer_lines()]),
         ("Around the columns", [*_log(), RTF, where, _remote()]),
         ("In short", _summary(text, speech, lost, is_own)),
     )
@@ -141,12 +143,6 @@ def _joiner() -> str:
         "text is joined with spaces: SentencePiece pieces stay apart. "
         "EchoStream's agents write plain words here (`--text-output auto`)."
     )
-
-
-def _recogniser() -> list[str]:
-    if importlib.util.find_spec("fairseq") is not None:
-        return []
-    return ["ASR_BLEU cannot be had: it needs fairseq, which is not installed."]
 
 
 def _remote() -> str:
