@@ -59,7 +59,7 @@ class UnitVocoder(nn.Module):
     def forward(self, units: Tensor, lengths: Tensor) -> Tensor:
         """The samples `(B, 320 T)` of whole sequences; zeros after `320 * lengths`."""
         valid = length_mask(lengths, units.shape[1])
-        return self.step(units, self.init_state(len(units)), valid)[0]
+        return self.step(units, self.init_state(units.shape[0]), valid)[0]
 
     def step(
         self, units: Tensor, state: VocoderState, valid: Tensor | None = None
@@ -88,7 +88,7 @@ class UnitVocoder(nn.Module):
             after.append(new)
         y = self.table(units) + self.head(self.norm(x))
         num_bands = self.config.num_bands
-        y = y.reshape(len(units), KNOTS_PER_UNIT * units.shape[1], 2 * num_bands + 1)
+        y = y.reshape(units.shape[0], KNOTS_PER_UNIT * units.shape[1], 2 * num_bands + 1)
         y = y.clamp(-20, 8)  # far beyond any voice: nothing overflows, whatever the weights
         harmonic, noise, pitch = y.split([num_bands, num_bands, 1], dim=2)
         return Knots(harmonic, noise, pitch[..., 0]), tuple(after)
