@@ -112,9 +112,8 @@ def _vocoder(channels: int, lookahead_frames: int) -> CodeHiFiGAN:
 def _ours() -> Any:
     """Our own vocoder with new weights; None if this version has none."""
     try:
-        from echostream.vocoder_config import VocoderConfig
-
         from echostream.models.vocoder import UnitVocoder
+        from echostream.speech_config import VocoderConfig
     except ImportError:
         return None
     return UnitVocoder(VocoderConfig(_NUM_UNITS)).eval()

@@ -65,6 +65,11 @@ class UnitModel:
         """K, the number of different ids."""
         return len(self.centroids)
 
+    @property
+    def silence_unit(self) -> int:
+        """The quietest unit; 0 if this module learned the model."""
+        return int(self.centroids.mean(1).argmin())
+
     def extract(self, samples: NDArray[np.floating]) -> NDArray[np.int64]:
         """The units of a recording: (S,) at 16 kHz -> (S // 320,), the id of the nearest centroid.
 

@@ -83,7 +83,7 @@ class UnitVocoder(nn.Module):
 
     def forward(self, units: Tensor, valid: Tensor | None = None) -> Waveform:
         """The samples of whole sequences `(B, T)`; `valid` `(B, T)` is True for a prefix."""
-        return self.step(units, self.init_state(len(units)), valid)[0]
+        return self.step(units, self.init_state(units.shape[0]), valid)[0]
 
     def finish(self, state: VocoderState) -> tuple[Waveform, VocoderState]:
         """No samples: none wait."""
@@ -120,7 +120,7 @@ class UnitVocoder(nn.Module):
             after.append(new)
         y = self.table(units) + self.head(self.norm(x))
         num_bands = self.config.num_bands
-        y = y.reshape(len(units), KNOTS_PER_UNIT * units.shape[1], 2 * num_bands + 1)
+        y = y.reshape(units.shape[0], KNOTS_PER_UNIT * units.shape[1], 2 * num_bands + 1)
         y = y.clamp(-20, 8)  # far beyond any voice: nothing overflows, whatever the weights
         harmonic, noise, pitch = y.split([num_bands, num_bands, 1], dim=2)
         return Knots(harmonic, noise, pitch[..., 0]), tuple(after)

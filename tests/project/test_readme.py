@@ -73,7 +73,7 @@ def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> 
     }
     found = [words[1:] for words in all_commands("echostream")]
     assert {name for name, *_ in found} == {
-        *("translate", "score", "doctor", "train", "corpus", "export"),
+        *("translate", "score", "doctor", "train", "corpus", "export", "units"),
         *programs,
     }
     for name, *words in found:

@@ -58,7 +58,8 @@ def _correlations(
     kernel[[0, -1]] = 0.5  # half a hop at both ends, so that the window is centred on a hop
 
     def windowed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.convolve(values.reshape(num_knots, _HOP).sum(1), kernel, mode="same")
+        sums = values.reshape(num_knots, _HOP).sum(1)
+        return np.convolve(sums, kernel)[_WINDOW // 2 : _WINDOW // 2 + num_knots]
 
     scores = np.empty((num_knots, len(lags)))
     for column, lag in enumerate(lags):

@@ -71,8 +71,9 @@ def train_vocoder(config: VocoderTrainConfig) -> Path:
 
 
 def new_vocoder(config: VocoderTrainConfig, units: UnitModel, targets: Targets) -> UnitVocoder:
-    """A vocoder whose table is that of the targets, and whose embeddings tell like units apart."""
-    vocoder = UnitVocoder(config.network)
+    """A vocoder with the table of the targets, whose embeddings are like for units that are."""
+    network = dataclasses.replace(config.network, silence_unit=units.silence_unit)
+    vocoder = UnitVocoder(network)
     centroids = torch.from_numpy(units.centroids)
     centroids = (centroids - centroids.mean(0)) / (centroids.std(0) + 1e-3)
     projection = torch.randn(centroids.shape[1], config.network.dim)
@@ -120,7 +121,7 @@ class Run:
                 checkpoints.save(step, self.vocoder, optimizer, [])
         self.vocoder.load_state_dict(checkpoints.mean_weights())
         remove_unfinished(self.folder / "model")
-        save_part(self.folder / "model", self._with_silence(), self._readme())
+        save_part(self.folder / "model", self.vocoder.eval(), self._readme())
         return self.folder / "model"
 
     def _train_until(
@@ -155,18 +156,6 @@ class Run:
             raise FloatingPointError(f"The gradient of step {step + 1} is not finite.")
         optimizer.step()
         return Losses(spectral.item(), pitch.item())
-
-    def _with_silence(self) -> UnitVocoder:
-        """The vocoder, with the quietest unit of the table as `silence_unit`."""
-        bands = 2 * self.config.network.num_bands
-        controls = torch.from_numpy(self.targets.table)
-        controls = controls.reshape(len(controls), KNOTS_PER_UNIT, bands + 1)
-        seen = torch.bincount(torch.from_numpy(self.targets.units).long(), minlength=len(controls))
-        level = controls[:, :, :bands].mean((1, 2)).masked_fill(seen == 0, math.inf)
-        silence = int(level.argmin())
-        vocoder = UnitVocoder(dataclasses.replace(self.vocoder.config, silence_unit=silence))
-        vocoder.load_state_dict(self.vocoder.state_dict())
-        return vocoder.eval()
 
     def _readme(self) -> str:
         config = self.config
