@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from tiny_model import SAMPLE_RATE, babble
+from tiny_model import SAMPLE_RATE, babble, pieces, prefer_short_words, random_pieces
 
 from echostream.frontend.audio import read_audio
 from echostream.model_folder import Model, load_model
-from echostream.models.text_decoder import TextDecoder
 from echostream.session.translator import StreamingTranslator
 
 METHODS = ("ctc", "decoder")
@@ -24,25 +21,8 @@ METHODS = ("ctc", "decoder")
 def models(exported: Path) -> dict[str, Model]:
     models = {name: load_model(exported, backend=name) for name in ("torch", "onnx", "onnx-int8")}
     for model in models.values():
-        assert isinstance(model.network.decoder, TextDecoder)
-        with torch.no_grad():  # short words, so that they come out in time
-            for index in range(model.target_tokenizer.vocab_size):
-                if model.target_tokenizer.starts_word(index):
-                    model.network.decoder.project.bias[index] += 4
+        prefer_short_words(model)
     return models
-
-
-def pieces(samples: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
-
-
-def random_pieces(samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    rng, start = np.random.default_rng(5), 0
-    while start < len(samples):
-        size = int(rng.choice([0, 1, 7, 160, 2559, 2560, 2561, 9000]))
-        yield samples[start : start + size]
-        start += size
 
 
 def said(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+from piped_file import piped
 from test_cli import Capture, assert_shown, shown, spoken
 from tiny_model import SAMPLE_RATE, babble
 
@@ -101,16 +102,8 @@ def test_the_source_words_are_printed_on_request(model: Path, good: Path, capsys
 
 def fed(path: Path) -> Iterator[str]:
     """The name of a pipe through which the bytes of the file come."""
-    reading, writing = os.pipe()
-
-    def feed() -> None:
-        with open(writing, "wb") as pipe:
-            pipe.write(path.read_bytes())
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    yield f"/dev/fd/{reading}"
-    feeder.join()
+    with piped(path) as reading:
+        yield f"/dev/fd/{reading}"
     os.close(reading)
 
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,9 +47,19 @@ def wait_for(trap: Path, sweep: subprocess.Popen[bytes]) -> int:
     return int(sprung.read_text())
 
 
-def as_process(corpus: Corpus, *more: object) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "eval/latency_curve.py", *corpus.words(*more)]
-    return subprocess.Popen(words, cwd=ROOT)
+@contextmanager
+def trapped_sweep(
+    corpus: Corpus, trap: Path, index: int, *flags: object
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A sweep as a process, and the id of its process that is stopped at utterance `index`."""
+    trap.write_text(str(index))
+    words = [sys.executable, "eval/latency_curve.py", *corpus.words(*flags)]
+    sweep = subprocess.Popen(words, cwd=ROOT)
+    try:
+        yield sweep, wait_for(trap, sweep)
+    finally:
+        sweep.kill()
+        sweep.wait()
 
 
 @pytest.mark.slow
@@ -135,15 +147,10 @@ def test_a_sweep_that_is_terminated_keeps_what_its_processes_have_finished(
 ) -> None:
     corpus = Corpus(tmp_path, (1, 2, 3, 4, 5, 6))
     trap = tmp_path / "trap"
-    trap.write_text("2")
     words = (*POINT, "--shards", 2, "--", "--trap", trap)
-    sweep = as_process(corpus, *words)
-    try:
-        process = wait_for(trap, sweep)
+    with trapped_sweep(corpus, trap, 2, *words) as (sweep, process):
         sweep.terminate()
         assert sweep.wait(timeout=30) == 143
-    finally:
-        sweep.kill()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
     assert corpus.sweep(*words) == 0
@@ -155,14 +162,9 @@ def test_no_second_process_works_in_the_folder_of_one_that_outlived_its_sweep(
 ) -> None:
     corpus = Corpus(tmp_path)
     trap = tmp_path / "trap"
-    trap.write_text("0")
     words = (*POINT, "--jobs", 1, "--", "--trap", trap)
-    sweep = as_process(corpus, *words)
-    try:
-        process = wait_for(trap, sweep)
-    finally:
-        sweep.kill()
-    sweep.wait()
+    with trapped_sweep(corpus, trap, 0, *words) as (_, process):
+        pass  # which kills the sweep
     try:
         assert corpus.sweep(*words) == 1
         said = capsys.readouterr().err

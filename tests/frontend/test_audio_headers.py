@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from piped_file import piped
 from test_audio import RATE, cut, tone, write
 
 from echostream.frontend.audio import (
@@ -271,17 +271,8 @@ def test_what_is_no_file_is_refused_without_waiting(
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff"])
 def test_audio_from_a_pipe_is_what_the_file_gives(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, tone())
-    reading, writing = os.pipe()
-
-    def feed() -> None:
-        with open(writing, "wb") as end:
-            end.write(path.read_bytes())
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    with open(reading, "rb") as end:
+    with piped(path) as reading, open(reading, "rb") as end:
         samples, rate = read_audio_stream(end, "standard input")
-    feeder.join()
     expected, expected_rate = read_audio(path)
     assert rate == expected_rate and np.array_equal(samples, expected)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -59,15 +60,21 @@ def conv() -> Streaming:
     )
 
 
-def attention(look_ahead: int, group: int = 4) -> Streaming:
-    module = randomised(CTSelfAttention(WIDTH, HEADS, group, 3 * group, max_look_ahead=2))
+def with_look_ahead(
+    module: nn.Module, look_ahead: int, group: int, context: int, step: Callable[..., Any]
+) -> Streaming:
     return Streaming(
         module, WIDTH, group, group,
         forward=lambda x, valid: module(x, valid, look_ahead),
         init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
-        step=module.step,
-        context=3, look_ahead=look_ahead,
+        step=step,
+        context=context, look_ahead=look_ahead,
     )  # fmt: skip
+
+
+def attention(look_ahead: int, group: int = 4) -> Streaming:
+    module = randomised(CTSelfAttention(WIDTH, HEADS, group, 3 * group, max_look_ahead=2))
+    return with_look_ahead(module, look_ahead, group, context=3, step=module.step)
 
 
 def transformer() -> Streaming:
@@ -77,24 +84,16 @@ def transformer() -> Streaming:
 
 def block(look_ahead: int) -> Streaming:
     module = randomised(ZipformerBlock(WIDTH, HEADS, FFN, KERNEL, 4, 12, max_look_ahead=2))
-    return Streaming(
-        module, WIDTH, 4, 4,
-        forward=lambda x, valid: module(x, valid, look_ahead),
-        init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
-        step=lambda x, valid, state: module.step(x, valid, state)[::2],
-        context=4, look_ahead=look_ahead,
-    )  # fmt: skip
+    return with_look_ahead(
+        module, look_ahead, group=4, context=4, step=lambda *chunk: module.step(*chunk)[::2]
+    )
 
 
 def stack(look_ahead: int) -> Streaming:
     module = randomised(ZipformerStack(2, WIDTH, HEADS, FFN, KERNEL, 2, 4, max_look_ahead=2))
-    return Streaming(
-        module, WIDTH, 2, 2,
-        forward=lambda x, valid: module(x, valid, look_ahead),
-        init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
-        step=lambda x, valid, state: module.step(x, valid, state)[::2],
-        context=8, look_ahead=look_ahead,
-    )  # fmt: skip
+    return with_look_ahead(
+        module, look_ahead, group=2, context=8, step=lambda *chunk: module.step(*chunk)[::2]
+    )
 
 
 def memory_bank() -> Streaming:

@@ -21,12 +21,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tiny_model import babble, make_model_folder
+from tiny_model import babble, make_model_folder, prefer_short_words
 
 from echostream.frontend.resample import StreamingResampler
 from echostream.model_folder import Model, load_model
 from echostream.models import EchoStreamModel
-from echostream.models.text_decoder import DecoderState, TextDecoder
+from echostream.models.text_decoder import DecoderState
 from echostream.session.batch import StreamBatch
 from echostream.session.settings import StreamState
 from echostream.session.stream import Output
@@ -264,11 +264,7 @@ def model(
         config = yaml.safe_load((path / "config.yaml").read_text())
         (path / "config.yaml").write_text(yaml.safe_dump(config | {"tail_ms": 0}))
     model = load_model(path, backend=request.param)
-    assert isinstance(model.network.decoder, TextDecoder)
-    with torch.no_grad():  # short words, so that they come out in time
-        for index in range(model.target_tokenizer.vocab_size):
-            if model.target_tokenizer.starts_word(index):
-                model.network.decoder.project.bias[index] += 4
+    prefer_short_words(model)
     return model
 
 

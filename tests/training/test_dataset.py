@@ -13,10 +13,9 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 import torch
+from words import word_example_maker
 
 from echostream.data.utterance import Utterance
-from echostream.frontend.cmvn import GlobalCmvn
-from echostream.text.tokenizer import Tokenizer
 from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.dataset import BatchDataset
 from echostream.training.example import ExampleMaker
@@ -46,10 +45,7 @@ class Counting:
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> ExampleMaker:
-    path = tmp_path_factory.mktemp("spm") / "digits.model"
-    tokenizer = Tokenizer.train([" ".join(DIGITS)] * 4, 10, path, model_type="word")
-    cmvn = GlobalCmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
-    return ExampleMaker(tokenizer, tokenizer, cmvn, None, tail_ms=0)
+    return word_example_maker(DIGITS, tmp_path_factory.mktemp("spm"))
 
 
 def dataset_of(
@@ -58,16 +54,8 @@ def dataset_of(
     worker_offset: int = 0,
     seed: int = 5,
 ) -> BatchDataset:
-    return BatchDataset(
-        Counting(),
-        make,
-        BLOCK,
-        REUSE,
-        2.0,
-        seed,
-        positions or [DatasetPosition(0, 0)],
-        worker_offset,
-    )
+    positions = positions or [DatasetPosition(0, 0)]
+    return BatchDataset(Counting(), make, BLOCK, REUSE, 2.0, seed, positions, worker_offset)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])
