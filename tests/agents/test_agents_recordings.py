@@ -1,4 +1,4 @@
-"""The lists of a run are looked at before SimulEval empties what an earlier run has left."""
+"""The lists of a run are checked before SimulEval empties the output of an earlier run."""
 
 from __future__ import annotations
 
@@ -139,12 +139,12 @@ def test_nothing_is_checked_where_simuleval_has_no_list(tmp_path: Path) -> None:
 def test_line_ends_of_windows_and_paths_with_spaces_are_evaluated(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "two words"
-    place.mkdir()
-    paths = [place / "first talk.wav", place / "second  talk.wav"]
+    cwd = tmp_path / "two words"
+    cwd.mkdir()
+    paths = [cwd / "first talk.wav", cwd / "second  talk.wav"]
     for seed, path in enumerate(paths):
         soundfile.write(path, babble(2, 70 + seed), SAMPLE_RATE)
-    plain = run_here(monkeypatch, place, paths, *S2TT, "--model-path", str(folder))
+    plain = run_here(monkeypatch, cwd, paths, *S2TT, "--model-path", str(folder))
     for entry, path in zip(plain, paths, strict=True):
         assert entry["prediction"] == " ".join(by_session(folder, path)[0]) != ""
         assert entry["source"][0] == str(path)
@@ -230,7 +230,7 @@ def page(path: Path) -> None:
         (page, "It looks like an HTML page"),
     ],
 )
-def test_what_simuleval_would_stumble_over_is_named_with_its_line(
+def test_lines_that_would_stop_simuleval_are_named(
     make: Callable[[Path], None],
     fault: str,
     recordings: list[Path],
@@ -308,7 +308,7 @@ def test_a_recording_given_for_a_list_is_named(recordings: list[Path], check: Ch
         check(recordings[0].read_bytes(), "x\n")
 
 
-def test_a_blank_last_line_is_told_where_it_makes_a_list_longer(
+def test_a_blank_last_line_is_named_where_it_makes_a_list_longer(
     recordings: list[Path], check: Check
 ) -> None:
     with pytest.raises(InputError, match=r"shorter by 1 than .*target.txt, whose last line is"):

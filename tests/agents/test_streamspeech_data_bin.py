@@ -1,4 +1,4 @@
-"""A `--data-bin` of StreamSpeech is read as it is, and used when that is asked for."""
+"""A `--data-bin` of StreamSpeech is read as it is, and used only with `--cmvn data-bin`."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_nothing_is_logged_where_nothing_differs(
     assert not caplog.records
 
 
-def test_statistics_that_are_asked_for_must_be_there(model: Model, tmp_path: Path) -> None:
+def test_configured_statistics_must_exist(model: Model, tmp_path: Path) -> None:
     with pytest.raises(ForeignFolderError, match="`--cmvn data-bin` needs `--data-bin`, which"):
         streamspeech_data_bin(model, arguments(None, "data-bin"))
     with pytest.raises(ForeignFolderError, match=r"must be a folder, but .*none is not"):
@@ -170,7 +170,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_file_is_named_and_stops_only_who_asked_for_the_folder(
+def test_a_damaged_file_is_named_and_is_an_error_only_with_the_flag(
     name: str, model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     content, reason = DAMAGED[name]

@@ -1,4 +1,4 @@
-"""A model folder is a system of SimulEval: `--system-dir` says what `--agent` says, anywhere."""
+"""A model folder is a system of SimulEval: `--system-dir` gives the output of `--agent`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DEMO = ROOT / "models" / "fr-en-demo"
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two recordings, source.txt and target.txt."""
-    place = tmp_path_factory.mktemp("lists")
+    lists = tmp_path_factory.mktemp("lists")
     for index in (0, 1):
-        soundfile.write(place / f"{index}.wav", babble(2.3, 80 + index), SAMPLE_RATE)
-    (place / "source.txt").write_text("".join(f"{place / name}.wav\n" for name in "01"))
-    (place / "target.txt").write_text("the black cat sleeps in the house\n" * 2)
-    return place
+        soundfile.write(lists / f"{index}.wav", babble(2.3, 80 + index), SAMPLE_RATE)
+    (lists / "source.txt").write_text("".join(f"{lists / name}.wav\n" for name in "01"))
+    (lists / "target.txt").write_text("the black cat sleeps in the house\n" * 2)
+    return lists
 
 
 def simuleval(cwd: Path, lists: Path, output: Path, *flags: str) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def simuleval(cwd: Path, lists: Path, output: Path, *flags: str) -> list[dict[st
     [("s2tt.py", ()), ("asr.py", ("--system-config", "asr.yaml"))],
     ids=["translation", "recognition"],
 )
-def test_the_system_of_a_folder_says_what_the_agent_says(
+def test_the_system_of_a_folder_gives_the_output_of_the_agent(
     folder: Path, lists: Path, tmp_path: Path, agent: str, config: tuple[str, ...]
 ) -> None:
     """The folder is named by its whole path in one case, and from where it lies in the other."""
@@ -59,7 +59,7 @@ def test_the_system_of_a_folder_says_what_the_agent_says(
     assert all(instance["prediction"] for instance in expected)
 
 
-def test_a_flag_that_was_added_to_the_system_is_obeyed(
+def test_a_flag_that_was_added_to_the_system_has_its_effect(
     folder: Path, lists: Path, tmp_path: Path
 ) -> None:
     flags = ("--agent", str(ROOT / "agents" / "s2tt.py"), "--model-path", str(folder))
@@ -71,7 +71,7 @@ def test_a_flag_that_was_added_to_the_system_is_obeyed(
     assert simuleval(tmp_path, lists, tmp_path / "other", "--system-dir", str(folder)) != expected
 
 
-def test_a_flag_on_the_command_line_is_refused_by_simuleval_and_the_help_says_what_to_do(
+def test_a_flag_on_the_command_line_is_refused_by_simuleval_and_the_help_has_the_alternative(
     folder: Path, lists: Path, tmp_path: Path
 ) -> None:
     """If SimulEval takes it one day, the help is to be changed."""

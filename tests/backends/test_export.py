@@ -242,7 +242,7 @@ def test_what_is_no_model_folder_is_refused_as_it_is_when_loaded(exported: Path,
 
 
 def test_what_is_no_model_folder_is_named_before_the_exporter_is_loaded(tmp_path: Path) -> None:
-    """The exporter takes seconds to load, on a busy machine ten, and nothing was said meanwhile."""
+    """Loading the exporter takes seconds, on a busy machine ten; it came before the error."""
     script = "import sys; from echostream.cli import main; print(main(sys.argv[1:]))"
     script += "; print('onnx' in sys.modules)"
     command = [sys.executable, "-c", script, "export", str(tmp_path / "none"), "--onnx"]

@@ -1,4 +1,4 @@
-"""What a back end lacks is said by name, with what to do about it."""
+"""Missing or damaged files of a back end are named, with advice."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_damaged_graph_is_refused_by_name(copied: Path, content: bytes | None)
 
 
 def reseal(step: Path, change: Callable[[ModelProto], object]) -> None:
-    """Changes a graph as a hostile hand would, with the seal that fits."""
+    """Changes a graph as an attacker would, with a matching seal."""
     proto = onnx.load(step, load_external_data=False)
     change(proto)
     step.write_bytes(sealed(proto.SerializeToString()))

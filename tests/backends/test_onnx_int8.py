@@ -1,4 +1,4 @@
-"""In int8, too, a stream hears itself alone: its neighbours and the cut into chunks are nothing."""
+"""In int8, too, neither its neighbours nor the cut into chunks change a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus on disk: complete, resumable, readable; its report counts what it says it counts."""
+"""A corpus on disk: complete, resumable, readable; its report has the right counts."""
 
 from __future__ import annotations
 
@@ -70,25 +70,25 @@ def test_the_table_gives_back_the_utterances(corpus: Path) -> None:
 def test_a_killed_run_is_continued_and_ends_in_the_same_files(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoken: list[int] = []
-    speak = SyntheticSpeech.utterance
+    made: list[int] = []
+    utterance_of = SyntheticSpeech.utterance
 
     def speak_until_killed(self: SyntheticSpeech, index: int) -> object:
-        if len(spoken) == 7:
+        if len(made) == 7:
             raise KeyboardInterrupt
-        spoken.append(index)
-        return speak(self, index)
+        made.append(index)
+        return utterance_of(self, index)
 
     monkeypatch.setattr(SyntheticSpeech, "utterance", speak_until_killed)
     with pytest.raises(KeyboardInterrupt):
         write_corpus(tmp_path, COUNTS, train_texts=200)
     assert (tmp_path / "train.tsv").exists() and not (tmp_path / "dev.tsv").exists()
-    spoken.clear()
+    made.clear()
     monkeypatch.setattr(
-        SyntheticSpeech, "utterance", lambda self, i: (spoken.append(i), speak(self, i))[1]
+        SyntheticSpeech, "utterance", lambda self, i: (made.append(i), utterance_of(self, i))[1]
     )
     write_corpus(tmp_path, COUNTS, train_texts=200)
-    assert len(spoken) == sum(COUNTS.values()) - 7
+    assert len(made) == sum(COUNTS.values()) - 7
     ours, theirs = snapshot(tmp_path), snapshot(corpus)
     assert ours.keys() == theirs.keys()
     for name, data in ours.items():

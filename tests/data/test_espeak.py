@@ -1,4 +1,4 @@
-"""espeak-ng: the same request gives the same samples, and words are where they are said to be."""
+"""espeak-ng: the same request gives the same samples, and the word times are right."""
 
 from __future__ import annotations
 
@@ -174,16 +174,16 @@ def test_threads_get_their_own_answers() -> None:
     alone = {text: Espeak().speak(text).samples for text in texts}
     answers: dict[int, np.ndarray] = {}
 
-    def speak(place: int) -> None:
-        answers[place] = Espeak().speak(texts[place]).samples
+    def synthesise(index: int) -> None:
+        answers[index] = Espeak().speak(texts[index]).samples
 
-    threads = [threading.Thread(target=speak, args=(place,)) for place in range(len(texts))]
+    threads = [threading.Thread(target=synthesise, args=(index,)) for index in range(len(texts))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for place, text in enumerate(texts):
-        np.testing.assert_array_equal(answers[place], alone[text])
+    for index, text in enumerate(texts):
+        np.testing.assert_array_equal(answers[index], alone[text])
 
 
 @needs_espeak

@@ -1,4 +1,4 @@
-"""The demo grammar: what its sentences must be like, and that its notation means what it says."""
+"""The demo grammar: what its sentences must be like, and the meaning of its notation."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def test_a_french_sentence_has_one_translation(draws: list[Pair]) -> None:
 def test_sentences_that_sound_alike_mean_the_same(draws: list[Pair]) -> None:
     pairs = sorted(set(draws))[::2]
     assert len(pairs) > 20_000
-    spoken = phonemes([pair.source for pair in pairs])
+    pronunciations = phonemes([pair.source for pair in pairs])
     meanings = defaultdict(set)
-    for pair, pronunciation in zip(pairs, spoken, strict=True):
+    for pair, pronunciation in zip(pairs, pronunciations, strict=True):
         meanings[sound_of(pronunciation)].add(pair.target)
     assert [texts for texts in meanings.values() if len(texts) > 1] == []
 

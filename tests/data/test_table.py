@@ -1,4 +1,4 @@
-"""Tables of recordings: what is read is what is meant, and what cannot be read says where."""
+"""Tables of recordings: every field is read as it is, and errors name the line."""
 
 from __future__ import annotations
 
@@ -196,18 +196,18 @@ def test_any_damage_to_a_table_is_named_or_read(
     for _ in range(800):
         data = bytearray(whole)
         for _ in range(rng.choice((1, 1, 4, 50))):
-            place, size = rng.randrange(len(data)), rng.choice((1, 2, 40))
+            offset, size = rng.randrange(len(data)), rng.choice((1, 2, 40))
             match rng.randrange(4):
                 case 0:
-                    del data[place : place + size]
+                    del data[offset : offset + size]
                 case 1:
-                    data[place:place] = rng.choice(
+                    data[offset:offset] = rng.choice(
                         (b"\t", b"\n", b"\r", b"\0", b'"', b"\xff", b"\\")
                     )
                 case 2:
-                    data[place:place] = data[place : place + size]
+                    data[offset:offset] = data[offset : offset + size]
                 case _:
-                    data[place : place + 1] = rng.randbytes(1)
+                    data[offset : offset + 1] = rng.randbytes(1)
             data = data or bytearray(b"x")
         path.write_bytes(data)
         try:

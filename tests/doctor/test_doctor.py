@@ -95,11 +95,11 @@ def test_the_faults_of_counting_by_character_in_the_installed_build_are_named() 
     assert all("library of a tokenizer is not installed" in fault for fault in missing)
 
 
-# SimulEval altered as its other builds are: what the probes say must follow what it does.
+# SimulEval altered as its other builds are: the results of the probes must follow its behaviour.
 
 
 def repaired_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the head of SimulEval: plain scorers do not know of the flag."""
+    """As in the head of SimulEval: plain scorers ignore the flag."""
     scorer = get_scorer_class("latency", "AL").__mro__[1]
     assert scorer.__name__ == "LatencyScorer"
     monkeypatch.setattr(
@@ -147,7 +147,7 @@ def test_a_build_that_joins_pieces_gets_marked_words(monkeypatch: pytest.MonkeyP
     assert "BLEU" not in faults(text=True, flag=False)
 
 
-def test_a_client_that_comes_as_far_as_connecting_is_not_blamed(
+def test_a_client_that_comes_as_far_as_connecting_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = RemoteEvaluator.__init__
@@ -191,7 +191,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["as installed", "a wrong metric", "no quality", "no run"],
 )
-def test_the_status_says_whether_every_figure_of_text_can_be_had(
+def test_the_status_shows_whether_every_figure_of_text_is_available(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
     alter: Callable[[pytest.MonkeyPatch], None],
@@ -247,7 +247,7 @@ def test_the_command_reports_what_its_own_python_imports(tmp_path: Path) -> None
     assert done.stderr == ""
 
 
-def test_a_simuleval_that_cannot_be_imported_is_said_with_the_reason(tmp_path: Path) -> None:
+def test_a_simuleval_that_cannot_be_imported_is_named_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "simuleval").mkdir()
     (tmp_path / "simuleval" / "__init__.py").write_text("raise ImportError('no audioop here')\n")
     done = run_doctor(ROOT, PYTHONPATH=str(tmp_path))

@@ -40,12 +40,12 @@ RECORDINGS = (
 )
 
 
-def write_recordings(place: Path) -> list[Path]:
+def write_recordings(folder: Path) -> list[Path]:
     """The files of `RECORDINGS`."""
     paths = []
     for seed, (name, seconds, rate, channels) in enumerate(RECORDINGS):
         samples = babble(seconds, seed + 30, rate)
-        paths.append(place / name)
+        paths.append(folder / name)
         soundfile.write(paths[-1], np.stack([samples] * channels, axis=1), rate)
     return paths
 

@@ -37,7 +37,7 @@ SAMPLE_RATE = 16_000
 
 
 def babble(seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """Tones and noise that change eight times a second, so that random weights say something."""
+    """Tones and noise that change eight times a second, so that random weights write words."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     piece = (time * 8).astype(int)
@@ -92,7 +92,7 @@ def make_network(
     network = build_model(config).eval()
     x, length = torch.from_numpy(frames)[None], torch.tensor([len(frames)])
     with torch.no_grad():
-        for name in ("asr", "st"):  # the ST head reads what the ASR head says
+        for name in ("asr", "st"):  # the ST head takes the output of the ASR head
             project = getattr(network, f"{name}_head").project
             project.weight.normal_()
             logits = getattr(network(x, length, 0), f"{name}_logits")[0]  # (T, V)
@@ -102,7 +102,9 @@ def make_network(
             project.bias[[0, *starts[name]]] += 0.7
         if network.decoder is not None:
             network.decoder.project.weight.normal_()
-            network.decoder.project.bias[0] -= 3  # it has something to say, most of the time
+            network.decoder.project.bias[0] -= (
+                3  # so that the boundary is not the best token most of the time
+            )
             for layer in network.decoder.layers:
                 layer.cross_attention.position_bias.normal_()
     return network

@@ -1,4 +1,4 @@
-"""A configuration is what its file says; what the file should not say is named."""
+"""A configuration has the values of its file; errors name the key."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_what_is_not_said_has_its_default() -> None:
+def test_missing_keys_have_their_defaults() -> None:
     assert from_dict(Tree, {"name": "oak"}) == Tree("oak")
     assert from_dict(Leaf, {}) == Leaf(3, 0.5)
 
@@ -92,7 +92,7 @@ def test_a_choice_of_types_takes_each_of_them() -> None:
         ({"name": "oak", "leaf": None}, r"^here: `leaf` must be a mapping of keys, but is None"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_key(values: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_is_named_with_its_key(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_dict(Tree, values, "here")
 

@@ -143,7 +143,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEEDED)
-@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 not what it says", b"half"])
+@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 wrong content", b"half"])
 def test_a_damaged_file_is_named(folder: Path, name: str, content: bytes) -> None:
     path = folder / name
     if content == b"half":  # half a mapping may still be a mapping, an open list is not YAML
@@ -258,7 +258,7 @@ def test_a_look_ahead_that_was_not_trained_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cpu", pytest.param("gpu", id="gpu, as StreamSpeech says"), "cuda", "cuda:0"]
+    "name", ["cpu", pytest.param("gpu", id="gpu, as in StreamSpeech"), "cuda", "cuda:0"]
 )
 def test_a_device_that_is_not_there_is_the_cpu_with_one_warning(
     original: Path, name: str, caplog: pytest.LogCaptureFixture
@@ -277,7 +277,7 @@ def test_a_device_that_means_nothing_is_refused(name: str) -> None:
         resolve_device(name)
 
 
-def test_a_name_on_a_hub_is_told_to_be_a_folder(
+def test_a_name_on_a_hub_is_refused_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -364,7 +364,7 @@ for limit in map(int, sys.argv[2:]):
 """
 
 
-def test_a_disk_that_is_full_is_said_with_the_file_and_leaves_the_old_one(folder: Path) -> None:
+def test_a_full_disk_is_reported_with_the_file_and_leaves_the_old_one(folder: Path) -> None:
     """A limit on the size of a file stands for the disk."""
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     names = {"100": "config.yaml", "600": "gcmvn.npz", "5000": "model.safetensors"}

@@ -66,14 +66,14 @@ def expected_words(
 @pytest.mark.parametrize("num_samples", [2559, 2560, 2561, 30_000, 12 * SAMPLE_RATE])
 @pytest.mark.parametrize("max_future_frames", [0, 1, 2])
 @pytest.mark.parametrize("task", ["st", "asr"])
-def test_what_is_said_is_what_one_pass_over_the_recording_says(
+def test_the_words_are_those_of_one_pass_over_the_recording(
     model: Model, num_samples: int, max_future_frames: int, task: str
 ) -> None:
     samples = babble(12, seed=1)[:num_samples]
     session = StreamingTranslator(model, max_future_frames=max_future_frames, task=task)
     whole = expected_words(model, samples, max_future_frames, task)
     assert words(run(session, samples, 5120)) == whole
-    assert len(whole) > 4 or num_samples < 30_000  # the test says something
+    assert len(whole) > 4 or num_samples < 30_000
 
 
 @pytest.mark.parametrize("sample_rate", [16_000, 44_100])
@@ -174,7 +174,7 @@ def test_reset_leaves_no_residue(model: Model, finished: bool) -> None:
     assert run(session, samples, 2560) == fresh
 
 
-def test_what_is_carried_does_not_grow(model: Model) -> None:
+def test_the_state_does_not_grow(model: Model) -> None:
     session = StreamingTranslator(model, max_future_frames=2)
     at_start = session.state_nbytes
     for piece in pieces(babble(30, seed=11), 4000):
@@ -267,7 +267,7 @@ def test_silence_is_no_error(model: Model) -> None:
     assert all(output.delay_ms <= 3000 for output in outputs)
 
 
-def test_nothing_heard_is_nothing_said(model: Model) -> None:
+def test_no_audio_gives_no_words(model: Model) -> None:
     session = StreamingTranslator(model)
     assert session.finish() == []
     session.reset()

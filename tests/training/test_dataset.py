@@ -67,11 +67,11 @@ def test_concatenated_or_not_a_block_gives_each_utterance_once_and_in_order(
         concat_probability=probability, concat_utterances=3,
     )  # fmt: skip
     examples = list(dataset._block(1))
-    spoken = [make.source_tokenizer.decode(e.source).split() for e in examples]
-    sizes = Counter(len(words) // 3 for words in spoken)
-    said = [word for words in spoken for word in words]
+    sentences = [make.source_tokenizer.decode(e.source).split() for e in examples]
+    sizes = Counter(len(words) // 3 for words in sentences)
+    found = [word for words in sentences for word in words]
     wanted = [word for n in range(200, 400) if n % 7 != 3 for word in spell(n).split()]
-    assert said == wanted
+    assert found == wanted
     if probability == 0.0:
         assert set(sizes) == {1}
     elif probability == 1.0:

@@ -97,12 +97,13 @@ def test_a_recording_that_cannot_be_read_is_left_out_and_counted(
         train(with_data(config, block_size=6))
     finally:
         logging.getLogger("echostream").removeHandler(handler)
-    said = capfd.readouterr().err
-    assert f"{tmp_path / 'train.tsv'}: 1 of 6 recordings cannot be read, the first" in said
-    assert "block 0 of utterances: 2 of 6 recordings cannot be read and are left out" in said
-    assert f"{tmp_path / 'train.tsv'}, line " in said
+    captured = capfd.readouterr().err
+    assert f"{tmp_path / 'train.tsv'}: 1 of 6 recordings cannot be read, the first" in captured
+    assert "block 0 of utterances: 2 of 6 recordings cannot be read and are left out" in captured
+    assert f"{tmp_path / 'train.tsv'}, line " in captured
     assert (
-        f"dev set: 1 of 2 recordings cannot be read and are left out, the first: {tmp_path}" in said
+        f"dev set: 1 of 2 recordings cannot be read and are left out, the first: {tmp_path}"
+        in captured
     )
     assert finite(tmp_path / "run")
 
@@ -141,9 +142,11 @@ def test_utterances_too_short_for_their_text_are_counted_once_a_block(
         sf.write(tmp_path / f"u{number}.flac", np.zeros(800), SAMPLE_RATE)
     network = dataclasses.replace(config.network, tail_ms=0)
     train(with_data(dataclasses.replace(config, network=network), block_size=6))
-    said = [m for m in caplog.messages if m.startswith("block 0 of utterances: 2 of 6 utterances")]
-    assert len(said) == 1
-    assert "too short for their own text" in said[0] and "the first is u" in said[0]
+    messages = [
+        m for m in caplog.messages if m.startswith("block 0 of utterances: 2 of 6 utterances")
+    ]
+    assert len(messages) == 1
+    assert "too short for their own text" in messages[0] and "the first is u" in messages[0]
 
 
 def test_an_error_in_a_process_that_makes_batches_ends_the_training_without_a_traceback(
@@ -190,7 +193,7 @@ def test_a_worker_that_dies_ends_the_training_with_1_and_is_named(
     assert list((tmp_path / "run" / "checkpoints").glob("step-*3.pt"))
 
 
-def test_a_normalisation_that_changes_the_target_is_said_with_what_to_set(
+def test_a_normalisation_that_changes_the_target_is_reported_with_the_key_to_set(
     tmp_path: Path, caplog: Log
 ) -> None:
     config = tiny_run(tmp_path)
@@ -198,8 +201,12 @@ def test_a_normalisation_that_changes_the_target_is_said_with_what_to_set(
         table = tmp_path / name
         table.write_text(table.read_text().replace("black", "½"))
     train(dataclasses.replace(config, steps=1))
-    (said,) = [m for m in caplog.messages if "normalisation" in m]
-    assert "tokenizer_normalization: identity" in said and "of 6 texts" in said and "½" in said
+    (message,) = [m for m in caplog.messages if "normalisation" in m]
+    assert (
+        "tokenizer_normalization: identity" in message
+        and "of 6 texts" in message
+        and "½" in message
+    )
     model = load_model(tmp_path / "run" / "model")
     assert model.config.tokenizer_normalization == "nmt_nfkc"
     caplog.clear()

@@ -104,8 +104,8 @@ def test_a_second_training_in_a_folder_ends_with_2_and_names_the_first(
     before = sorted(folder.rglob("*"))
     with locked(folder):
         assert main(command(finished, tmp_path / "c.yaml")) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said == (
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
         f"echostream train: another process is still at work in {folder} (process {os.getpid()})"
     )
     assert sorted(folder.rglob("*")) == before
