@@ -195,7 +195,7 @@ def export(folder: Path, backend: str) -> None:
 def _quantise(fp32: Path, int8: Path) -> None:
     """The quantisation of an export to int8, without tracing again, which takes half a minute."""
     from echostream.backends.export.int8 import quantised
-    from echostream.backends.onnx.digest import sealed
+    from echostream.backends.onnx.seal import sealed
 
     with replacing(int8) as temporary:
         temporary.write_bytes(sealed(quantised(fp32).SerializeToString()))

@@ -198,7 +198,7 @@ def _warn_of_short_recordings(
     short = [line for line, header in headers.items() if header.fault]
     if short:
         logger.warning(
-            "%s: %d recordings are shorter than their headers say and are evaluated as they are; "
+            "%s: %d recordings are shorter than in their headers and are evaluated as they are; "
             "the first is %s: %s.",
             *(source, len(short), sources[short[0] - 1], headers[short[0]].fault),
         )
@@ -217,8 +217,8 @@ def check_single_references(test_set: TestSet) -> None:
     several = [str(n) for n, line in enumerate(test_set.references, start=1) if "\t" in line]
     if several:
         raise InputError(
-            f"{test_set.target}: must have one reference a line, but line "
-            f"{', '.join(several[:_MOST_NAMED])} holds a tab: SimulEval takes the line for one "
+            f"{test_set.target}: must have one reference per line, but line "
+            f"{', '.join(several[:_MOST_NAMED])} holds a tab: SimulEval takes the line as one "
             "sentence. `echostream score` scores a log with several references."
         )
 

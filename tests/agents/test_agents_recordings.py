@@ -263,7 +263,7 @@ def test_a_wav_whose_header_is_wrong_but_harmless_is_evaluated(
         assert not warnings
     else:
         (warning,) = warnings
-        assert "3 recordings are shorter than their headers say" in warning
+        assert "3 recordings are shorter than in their headers" in warning
         assert f"the first is {tmp_path / '0.wav'}: the header declares 100000" in warning
 
 

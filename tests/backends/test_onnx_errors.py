@@ -18,7 +18,7 @@ from onnx import ModelProto, StringStringEntryProto, numpy_helper
 from safetensors.torch import load_file, save_file
 
 from echostream.backends.onnx import METADATA, OnnxEncoder, OnnxError, OnnxNetwork
-from echostream.backends.onnx.digest import sealed
+from echostream.backends.onnx.seal import sealed
 from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.files import sha256_of
 from echostream.model_folder import ModelFolderError, load_model

@@ -65,13 +65,13 @@ def test_the_computation_aware_fault_of_the_installed_build_is_named() -> None:
     assert faults(text=True, flag=False) == {"NumChunks": "it counts words, not writes"}
     wrong = faults(text=True, flag=True)
     assert set(wrong) == {*TIMED, "NumChunks"}
-    assert all("each holds the value with compute" in wrong[name] for name in TIMED)
+    assert all("each has the value with compute" in wrong[name] for name in TIMED)
 
 
 def test_the_faults_of_speech_of_the_installed_build_are_named() -> None:
     plain, flagged = faults(text=False, flag=False), faults(text=False, flag=True)
     assert plain["ATD"] == "speech is scored as if it were text"
-    assert plain["RTF"] == "the sound of the last write is not counted"
+    assert plain["RTF"] == "the duration of the last write is not counted"
     stops = {name for name, fault in plain.items() if "scoring stops with AssertionError" in fault}
     assert stops == {"DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum"}
     assert set(plain) == {"ATD", "RTF", *stops}
@@ -88,7 +88,7 @@ def test_the_client_of_the_installed_build_is_named() -> None:
 def test_the_faults_of_counting_by_character_in_the_installed_build_are_named() -> None:
     """`--eval-latency-unit char` under 1.1.4: spaces are lost, and 13a makes a sentence a word."""
     spaces, lengths, unspaced, *missing = character_faults()
-    assert "left in the reference: BLEU 0.0 where 66.9 is right" in spaces
+    assert "not from the reference: BLEU 0.0 where 66.9 is right" in spaces
     assert lengths.startswith("spaces of the reference count as characters") and "AL, AP" in lengths
     assert "BLEU 0.0 for an output that is the reference" in unspaced
     assert "`--sacrebleu-tokenizer char`" in spaces and "`--sacrebleu-tokenizer char`" in unspaced
@@ -186,7 +186,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (nothing, 0, "text runs: all but the columns named can be trusted; `echostream score"),
         (wrong_metric, 0, "without --computation-aware, WRONG: AP: it is 7.000 where the log"),
-        (no_bleu, 1, "text runs: this SimulEval cannot be used, BLEU cannot be had"),
+        (no_bleu, 1, "text runs: this SimulEval cannot be used; not available: BLEU"),
         (no_run, 1, "MISSING: BLEU, AL, LAAL, AP, DAL, ATD, StartOffset, EndOffset, RTF, NumChu"),
     ],
     ids=["as installed", "a wrong metric", "no quality", "no run"],

@@ -283,7 +283,7 @@ BAD_INPUTS = {
     ),
     "several references": (
         lambda c: c.target.write_text(c.target.read_text().replace("two three", "two\tthree", 2)),
-        "{target}: must have one reference a line, but line 1, 2 holds a tab",
+        "{target}: must have one reference per line, but line 1, 2 holds a tab",
     ),
     "no agent": (lambda c: c.agent.unlink(), "`--agent` must be a file, but {agent} is not one."),
     "no model": (lambda c: c.model.unlink(), "but {model} does not exist."),

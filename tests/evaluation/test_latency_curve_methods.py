@@ -169,7 +169,7 @@ def test_flags_of_the_sweep_cannot_be_given_to_the_agent_again(
 ) -> None:
     corpus = Corpus(tmp_path)
     assert corpus.sweep("--", word, "2") == 2
-    assert f"`{word}` must not stand after `--`" in capsys.readouterr().err
+    assert f"`{word}` must not be given after `--`" in capsys.readouterr().err
     assert not corpus.output.exists()
 
 

@@ -110,9 +110,9 @@ def test_a_decomposed_target_list_is_compared_in_its_composed_form(
 
 
 REFUSED = {
-    "a metric": (("--quality-metrics", "BLEU"), "`--quality-metrics` must not stand after `--`"),
-    "no scoring": (("--no-scoring",), "`--no-scoring` must not stand"),
-    "a part": (("--start-index=2",), "`--start-index` must not stand"),
+    "a metric": (("--quality-metrics", "BLEU"), "`--quality-metrics` must not be given after `--`"),
+    "no scoring": (("--no-scoring",), "`--no-scoring` must not be given"),
+    "a part": (("--start-index=2",), "`--start-index` must not be given"),
     "a short name": (
         ("--eval-latency-u", "char"),
         "`--eval-latency-u` must be written in full after `--`: --eval-latency-unit.",

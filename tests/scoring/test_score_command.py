@@ -132,8 +132,8 @@ def test_the_table_has_a_row_for_each_run_and_for_each_way_of_counting(
         # Two words, at 1000 and 2000: lags of 1000 and 1000 against four of the reference.
         (str(pieces), "words", "1000.0"),
         # Three pieces: 1000, 500 and 0.
-        (str(pieces), "pieces, as the build counts", "500.0"),
-        (str(speech), "writes of speech, as the build counts", "2000.0"),
+        (str(pieces), "pieces, as SimulEval counts", "500.0"),
+        (str(speech), "writes of speech, as SimulEval counts", "2000.0"),
     ]
     assert str(speech) not in second.split("Latencies in ms")[0]  # no row without compute
     assert "BLEU: nrefs:1|case:mixed|eff:no|tok:13a" in second

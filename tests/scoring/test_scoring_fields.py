@@ -176,7 +176,7 @@ def test_decomposed_unicode_is_compared_in_its_composed_form_and_said(
         assert scores["quality"]["chrF"] == pytest.approx(100) and scores["quality"]["WER"] == 0
         captured = capsys.readouterr().out
         assert "1 predictions or references are not in Unicode's composed form (NFC)." in captured
-        assert "as they are written they give BLEU " in captured
+        assert "as written they give BLEU " in captured
     write_run(tmp_path, [text_line(0, text, delays, reference=text)])
     assert main(["score", str(tmp_path)]) == 0
     assert "NFC" not in capsys.readouterr().out
@@ -200,7 +200,7 @@ def test_references_with_a_tab_between_them_are_several(tmp_path: Path, capsys: 
     assert main(["score", str(tmp_path)]) == 0
     captured = capsys.readouterr().out
     assert "1 of 1 utterances have several references, with a tab between them" in captured
-    assert "SimulEval takes them for one sentence, which gives BLEU" in captured
+    assert "SimulEval takes them as one sentence, which gives BLEU" in captured
 
 
 def test_a_line_beyond_all_measure_is_left_out_before_it_costs_time_or_memory(

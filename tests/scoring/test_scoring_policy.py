@@ -41,7 +41,7 @@ def test_a_first_word_and_the_rest_at_the_end_is_degenerate(tmp_path: Path) -> N
     assert test.is_degenerate
     text = warning_text(tmp_path, "the small cat sleeps", [500, 4000, 4000, 4000])
     assert "likely a degenerate policy: 25 % of the words came before the end" in text
-    assert "would leave 88 %" in text
+    assert "would allow 88 %" in text
 
 
 def test_a_run_that_waits_for_the_end_is_offline_and_not_degenerate(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_negative_al_is_reported_with_its_reason(tmp_path: Path) -> None:
         tmp_path, "the the small small cat cat sleeps now", [500.0 * i for i in range(1, 9)]
     )
     assert "AL is negative, -1250.0 ms in words" in text
-    assert "LAAL, which does not, is 500.0 ms" in text
+    assert "LAAL, which avoids this, is 500.0 ms" in text
 
 
 def test_words_that_never_came_are_no_part_of_the_test() -> None:

@@ -64,7 +64,7 @@ def test_pieces_that_a_build_joined_with_spaces_are_scored_as_the_words_they_are
     assert scores.quality is not None
     assert abs(scores.quality.BLEU - 100) < 1e-9
     assert scores.quality_as_logged is not None and scores.quality_as_logged.BLEU == 0
-    assert "which gives BLEU 0.00; here they are put together" in warning_text(scores)
+    assert "which gives BLEU 0.00; here they are joined" in warning_text(scores)
 
 
 def test_words_that_run_together_have_a_latency_but_no_quality_worth_the_name(
@@ -113,7 +113,7 @@ def hidden_run(tmp_path: Path, model: Path, **options: Any) -> RunScores:
 def test_hidden_pieces_are_not_guessed(tmp_path: Path, model: Path) -> None:
     scores = hidden_run(tmp_path, model)
     assert scores.words is None
-    assert "The latency per word is not known from this log; --target-spm" in warning_text(scores)
+    assert "The latency per word is unknown; --target-spm" in warning_text(scores)
     assert scores.simuleval_units.values["AL"] is not None
 
 
@@ -162,7 +162,7 @@ def test_the_model_of_another_system_is_refused(tmp_path: Path, model: Path) -> 
     assert scores.words is None
     assert "only 0 of 5 predictions" in warning_text(
         scores
-    ) and "it is not the one" in warning_text(scores)
+    ) and "it is not the model" in warning_text(scores)
 
 
 def test_the_unit_spm_counts_the_reference_in_pieces_which_only_the_model_knows(

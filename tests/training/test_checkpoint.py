@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_named_with_advice(tmp_path: Path) -> None:
     data = path.read_bytes()
     for content in (b"", data[: len(data) // 2], b"not a checkpoint", pickle.dumps({"step": 1})):
         path.write_bytes(content)
-        message = f"{path} cannot be used: .* Remove it, and the run goes on from the beginning"
+        message = f"{path} cannot be used: .* Remove it, and the run resumes from the beginning"
         with pytest.raises(CheckpointError, match=message):
             checkpoints.restore(run.model, run.optimizer)
 
@@ -243,7 +243,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_reason_and_changes_n
     again = Run()
     before, moments = again.weights(), again.optimizer.state_dict()
     message = (
-        f"{path} cannot be used: .*{reason}.* Remove it, and the run goes on from step-0000001"
+        f"{path} cannot be used: .*{reason}.* Remove it, and the run resumes from step-0000001"
     )
     with pytest.raises(CheckpointError, match=message):
         checkpoints.restore(again.model, again.optimizer)

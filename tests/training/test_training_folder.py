@@ -234,7 +234,7 @@ def test_a_damaged_checkpoint_ends_a_training_with_2_and_advice(
     assert main(arguments) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert f"{newest} cannot be used" in last
-    assert "Remove it, and the run goes on from step-0000006.pt" in last
+    assert "Remove it, and the run resumes from step-0000006.pt" in last
     newest.unlink()
     assert main(arguments) == 0
     assert_same(tmp_path / "run", Path(finished.output))
