@@ -174,8 +174,8 @@ def _of_speech(run: RunScores) -> Iterator[str]:
     )
     yield (
         "each write of speech counts as one unit and references count in words, in every version "
-        "of SimulEval: AL, LAAL and AP of speech depend on how often a system writes. Quality and latency per "
-        "word need a recogniser."
+        "of SimulEval: AL, LAAL and AP of speech depend on how often a system writes. Quality and "
+        "latency per word need a recogniser."
     )
 
 
