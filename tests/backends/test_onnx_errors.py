@@ -228,7 +228,7 @@ def test_a_look_ahead_that_was_not_trained_is_refused(exported: Path) -> None:
         StreamingTranslator(model, max_future_frames=3)
 
 
-def test_without_onnx_runtime_the_message_says_what_to_install(
+def test_without_onnx_runtime_the_message_names_the_package_to_install(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("echostream.backends.onnx")]:

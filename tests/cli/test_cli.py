@@ -101,7 +101,7 @@ def test_the_flags_reach_the_session(model: Path, good: Path, capsys: Capture) -
     assert_shown(capsys.readouterr().out, {good: expected})
 
 
-def test_the_decoder_writes_if_it_is_asked_to(model: Path, good: Path, capsys: Capture) -> None:
+def test_the_decoder_writes_with_the_flag(model: Path, good: Path, capsys: Capture) -> None:
     assert main(["translate", str(model), str(good), "--decoding-method", "decoder"]) == 0
     expected = expected_lines(model, good, decoding_method="decoder")
     assert expected != expected_lines(model, good)
@@ -290,7 +290,7 @@ def test_a_training_prints_its_model_folder_and_writes_where_it_is_told(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_training_that_is_stopped_says_how_to_go_on_and_then_does(
+def test_a_stopped_training_names_the_way_to_resume_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, number: signal.Signals
 ) -> None:
     if signal.getsignal(number) == signal.SIG_IGN:

@@ -23,7 +23,7 @@ TEXT = "je voudrais une chambre pour deux nuits"
 
 
 @needs_espeak
-def test_the_same_request_gives_the_same_samples_whatever_was_said_before() -> None:
+def test_the_same_request_gives_the_same_samples_whatever_came_before() -> None:
     grammar, rng, engine = Grammar.load(), random.Random(2), Espeak()
     requests = [
         (grammar.sample(rng).source, voice, rng.randint(120, 220), rng.randint(20, 80))
@@ -102,7 +102,7 @@ def test_word_ends_go_up_to_the_end_of_the_audio_for_every_sentence() -> None:
 
 @needs_espeak
 def test_word_ends_are_where_the_prefix_ends() -> None:
-    # Said alone, the first words take about as long as they do in the sentence.
+    # Synthesised alone, the first words take about as long as they do in the sentence.
     text = "je voudrais un billet pour paris demain matin"
     speech = Espeak().speak(text)
     for count in (2, 4, 6):
@@ -198,7 +198,7 @@ def test_a_forked_process_has_an_engine_of_its_own() -> None:
     np.testing.assert_array_equal(Espeak().speak(TEXT).samples, expected)
 
 
-def test_without_the_library_the_error_says_what_to_install() -> None:
+def test_without_the_library_the_error_names_the_package_to_install() -> None:
     # The real server, made to look for a library that is not there.
     script = Path(espeak_server.__file__).read_text(encoding="utf-8")
     script = script.replace("libespeak-ng", "libnot-there")

@@ -169,7 +169,7 @@ def test_without_other_sounds_and_gains_the_batches_are_those_without_either_set
 
 
 @pytest.mark.parametrize("probability", [0.2, 1.0])
-def test_other_sounds_are_as_frequent_as_asked_and_speech_keeps_its_order(
+def test_other_sounds_are_as_frequent_as_configured_and_speech_keeps_its_order(
     make: ExampleMaker, probability: float
 ) -> None:
     size = 120 if probability < 1 else 30

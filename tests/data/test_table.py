@@ -147,7 +147,9 @@ def test_a_recording_that_is_missing_is_named_with_its_line(tmp_path: Path) -> N
             table[index]
 
 
-def test_a_pipe_is_neither_a_table_nor_a_recording_and_nobody_waits_for_it(tmp_path: Path) -> None:
+def test_a_pipe_as_table_or_recording_is_refused_without_waiting(
+    tmp_path: Path,
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(TableError, match="pipe must be a file, but is a folder, a pipe"):
         read_tsv(tmp_path / "pipe")

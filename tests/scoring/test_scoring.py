@@ -139,7 +139,7 @@ def test_scores_equal_those_of_simuleval_on_the_same_log(tmp_path: Path, seed: i
     assert their_bleu == pytest.approx(ours.BLEU)
 
 
-def test_quality_is_that_of_sacrebleu_and_says_how_it_was_computed(tmp_path: Path) -> None:
+def test_quality_is_that_of_sacrebleu_with_its_signature(tmp_path: Path) -> None:
     lines = ["the small cat sleeps", "the cat sleeps here", ""]
     entries = [
         entry(position, line, [1000.0 * (i + 1) for i in range(len(line.split()))])

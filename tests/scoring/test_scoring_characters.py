@@ -74,7 +74,7 @@ def test_the_latency_of_a_run_by_character_is_simulevals(tmp_path: Path) -> None
         assert their_bleu == pytest.approx(quality.BLEU)
 
 
-def test_words_are_shared_among_their_characters_when_characters_are_asked_for(
+def test_with_the_unit_char_words_are_divided_into_characters(
     tmp_path: Path,
 ) -> None:
     """The same writes logged by word and by character give the same latency by character."""
@@ -127,7 +127,7 @@ def test_the_error_rate_by_character_has_its_own_column(tmp_path: Path, capsys: 
     assert "tok:char" in out
 
 
-def test_the_tokenizer_is_said_and_the_default_is_warned_of_where_it_says_nothing(
+def test_the_tokenizer_is_named_and_the_default_is_warned_of_where_it_is_meaningless(
     tmp_path: Path, capsys: Capture
 ) -> None:
     long = "今日は良い天気ですね"

@@ -165,7 +165,7 @@ def test_the_model_of_another_system_is_refused(tmp_path: Path, model: Path) -> 
     ) and "it is not the model" in warning_text(scores)
 
 
-def test_the_unit_spm_counts_the_reference_in_pieces_which_only_the_model_knows(
+def test_the_unit_spm_counts_the_reference_in_pieces_which_needs_the_model(
     tmp_path: Path, model: Path
 ) -> None:
     line = text_line(0, WORDS, DELAYS, prediction_spm=PIECES)

@@ -143,8 +143,8 @@ def test_outputs_are_whole_words_in_order_and_only_the_last_is_final(model: Mode
 def test_the_transcript_is_the_words_of_the_asr_task(model: Model) -> None:
     samples = babble(6, seed=6)
     outputs = run(StreamingTranslator(model, transcript=True), samples, 2560)
-    heard = [word for output in outputs for word in output.source_text.split()]
-    assert heard == words(run(StreamingTranslator(model, task="asr"), samples, 2560))
+    transcript = [word for output in outputs for word in output.source_text.split()]
+    assert transcript == words(run(StreamingTranslator(model, task="asr"), samples, 2560))
     assert words(outputs) == words(run(StreamingTranslator(model), samples, 2560))
 
 
