@@ -239,7 +239,7 @@ def test_the_command_reports_what_its_own_python_imports(tmp_path: Path) -> None
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = run_doctor(tmp_path, PYTHONPATH=str(ROOT), PATH=path)
     assert done.returncode == 0, done.stderr
-    assert "## Columns of text runs" in done.stdout and "each holds the value" in done.stdout
+    assert "## Columns of text runs" in done.stdout and "each has the value" in done.stdout
     assert (
         f"SimulEval {version('simuleval')} in {Path(evaluator.__file__).parent.parent}"
         in done.stdout
