@@ -311,7 +311,7 @@ def test_a_stopped_training_names_the_way_to_resume_and_resumes(
     assert captured.out == "" and "Traceback" not in captured.err
     last = captured.err.splitlines()[-1]
     assert last.startswith("echostream train: stopped.")
-    assert str(tmp_path / "run") in last and "the same command goes on" in last
+    assert str(tmp_path / "run") in last and "the same command resumes" in last
     assert signal.getsignal(signal.SIGTERM) is before
     assert main(["train", str(config)]) == 0
     assert len(done) == 4 + 4  # the checkpoint of step 3, and four more steps

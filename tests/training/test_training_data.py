@@ -187,7 +187,7 @@ def test_a_worker_that_dies_ends_the_training_with_1_and_is_named(
     captured = capsys.readouterr()
     last = captured.err.splitlines()[-1]
     assert "a process that makes batches" in last and "out of memory" in last
-    assert f"up to the last checkpoint is in {config.output}" in last
+    assert f"The last checkpoint is in {config.output}" in last
     assert "Traceback" not in captured.err
     assert set(multiprocessing.active_children()) <= before
     assert list((tmp_path / "run" / "checkpoints").glob("step-*3.pt"))
