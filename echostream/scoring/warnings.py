@@ -37,13 +37,16 @@ def _of_text(run: RunScores) -> Iterator[str]:
             f"{num_empty} of {num} predictions are empty; "
             "they count in the quality and not in the latency."
         )
-    if num_blank := sum(
-        one.reference is not None and not one.reference.strip() for one in run.log.utterances
-    ):
+    if blank := [
+        str(one.index + 1)
+        for one in run.log.utterances
+        if one.reference is not None and not one.reference.strip()
+    ]:
+        lines = f"line{'s' if len(blank) > 1 else ''} {', '.join(blank[:10])}"
         yield (
-            f"{num_blank} of {num} references are empty: each word written for them lowers the "
-            "quality, and AL, LAAL and AP have no meaning for them. The list of references may "
-            "have blank lines."
+            f"{len(blank)} of {num} references are empty, in {lines}"
+            f"{', ...' if len(blank) > 10 else ''} of the list of references: each word written "
+            "for them lowers the quality, and AL, LAAL and AP have no meaning for them."
         )
     if run.quality is None and run.unit != "write":
         missing = sum(one.reference is None for one in run.log.utterances)

@@ -83,6 +83,19 @@ def test_a_fault_of_a_list_is_named(
         check(given, target)
 
 
+def test_blank_references_are_warned_of_by_their_lines(
+    recordings: list[Path], check: Check, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sound without words has no reference; a reference that was lost looks the same."""
+    a = recordings[0]
+    check(f"{a}\n" * 5, "x\n\ny\n \nz\n")
+    (message,) = caplog.messages
+    assert "target.txt: 2 references are blank, in lines 2, 4: " in message
+    caplog.clear()
+    check(f"{a}\n" * 5, "x\n\ny\n \nz\n", start_index=2, end_index=3)
+    assert not caplog.messages
+
+
 def test_all_faults_come_in_one_message(recordings: list[Path], check: Check) -> None:
     with pytest.raises(InputError) as error:
         check(f"none.wav\n\n{recordings[0]}\nneither.wav\n", "x\n")

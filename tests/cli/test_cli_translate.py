@@ -101,6 +101,15 @@ def test_the_source_words_are_printed_on_request(model: Path, good: Path, capsys
     ]
 
 
+def test_the_source_words_are_printed_once_if_they_are_the_output(
+    model: Path, good: Path, capsys: Capture
+) -> None:
+    """With --task asr each word came twice, once in brackets."""
+    for flags in [], ["--transcript"]:
+        assert main(["translate", str(model), str(good), "--task", "asr", *flags]) == 0
+        assert_shown(capsys.readouterr().out, {good: spoken(model, good, task="asr")})
+
+
 # Where audio comes from.
 
 
@@ -158,6 +167,21 @@ def test_a_standard_input_without_audio_is_named(
         "echostream translate: standard input cannot be read as audio: the file is empty.\n"
     )
     assert_shown(captured.out, {good: expected_lines(model, good)})
+
+
+@pytest.mark.parametrize("command", ["cat /dev/zero", "yes", "yes '<html>'"])
+def test_a_standard_input_without_end_that_is_no_audio_ends_the_command_at_once(
+    model: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """It was copied to the disk for as long as there was room, without a word."""
+    with subprocess.Popen(command, shell=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(process.stdout))
+        assert main(["translate", str(model), "-"]) == 1
+        process.kill()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("echostream translate: standard input cannot be read as audio: ")
+    assert "must begin with the header of a recording" in line and "WAV, FLAC" in line
 
 
 def test_a_standard_input_that_is_closed_is_named(

@@ -210,6 +210,28 @@ def test_a_full_batch_is_an_error_until_a_stream_has_left(model: Model) -> None:
     batch.join()
 
 
+def test_whole_numbers_of_numpy_are_options_of_a_session(model: Model) -> None:
+    batch = StreamBatch(model, np.int64(2), max_future_frames=np.int64(0), stride_n=np.int32(2))
+    assert type(batch.capacity) is type(batch.max_future_frames) is int
+    stream = batch.join()
+    batch.push(stream, babble(1, seed=1), np.int64(SAMPLE_RATE))
+    batch.finish(stream)
+    assert words(drain(batch).get(stream, [])) == alone(
+        model, babble(1, seed=1), max_future_frames=0, stride_n=2
+    )
+
+
+@pytest.mark.parametrize("capacity", [10**9, 10**30, np.int64(10**12)])
+def test_a_capacity_beyond_the_memory_is_refused_with_the_bytes_it_needs(
+    model: Model, capacity: Any
+) -> None:
+    """The allocator of PyTorch failed, with a message about itself."""
+    one = StreamBatch(model, 1).state_nbytes
+    with pytest.raises(ValueError, match=rf"`capacity` .* {one} bytes") as caught:
+        StreamBatch(model, capacity)
+    assert f"but is {capacity} instead" in str(caught.value)
+
+
 @pytest.mark.parametrize("capacity", [0, -1, 2.0, True])
 def test_a_capacity_that_makes_no_sense_is_refused(model: Model, capacity: Any) -> None:
     with pytest.raises(ValueError, match="`capacity` must be an integer >= 1, but is"):

@@ -211,7 +211,7 @@ def test_utterances_none_of_which_fits_are_an_error_and_not_an_endless_search(
             return counted(3)
 
     dataset = BatchDataset(Short(), make, BLOCK, REUSE, 2.0, 1, [DatasetPosition(0, 0)])
-    with pytest.raises(ValueError, match=r"none of 6 utterances .* too short for its own text"):
+    with pytest.raises(ValueError, match=r"none of the 6 utterances .* too short for its own text"):
         next(iter(dataset))
 
 
