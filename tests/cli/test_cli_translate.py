@@ -107,7 +107,7 @@ def test_the_source_words_are_printed_once_if_they_are_the_output(
     """With --task asr each word came twice, once in brackets."""
     for flags in [], ["--transcript"]:
         assert main(["translate", str(model), str(good), "--task", "asr", *flags]) == 0
-        assert_shown(capsys.readouterr().out, {good: spoken(model, good, task="asr")})
+        assert_shown(capsys.readouterr().out, {good: expected_lines(model, good, task="asr")})
 
 
 # Where audio comes from.

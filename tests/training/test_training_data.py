@@ -97,16 +97,12 @@ def test_a_recording_that_cannot_be_read_is_left_out_and_counted(
         train(with_data(config, block_size=6))
     finally:
         logging.getLogger("echostream").removeHandler(handler)
-    captured = capfd.readouterr().err
-    assert (
-        "train.tsv: 1 of 6 utterances have a recording that cannot be read, the first" in captured
-    )
-    assert (
-        "block 0 of utterances: 2 of 6 utterances have a recording that cannot be read" in captured
-    )
-    assert f"{tmp_path / 'train.tsv'}, line " in captured
+    out = capfd.readouterr().err
+    assert "train.tsv: 1 of 6 utterances have a recording that cannot be read, the first" in out
+    assert "block 0 of utterances: 2 of 6 utterances have a recording that cannot be read" in out
+    assert f"{tmp_path / 'train.tsv'}, line " in out
     one = "dev set: 1 of 2 utterances have a recording that cannot be read and are left out"
-    assert f"{one}, the first: {tmp_path}" in captured
+    assert f"{one}, the first: {tmp_path}" in out
     assert finite(tmp_path / "run")
 
 
