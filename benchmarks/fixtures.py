@@ -58,30 +58,18 @@ class Scale:
     processes: int  # for start-up
 
 
+TINY_ENCODER = EncoderConfig(
+    embed_dim=16, num_heads=2, ffn_dim=32, num_layers_per_stack=1,
+    memory_size=2, conv_kernel=5, left_context=16,
+)  # fmt: skip
 FULL = Scale(ModelConfig(1000, 1000), 20, 3, (5, 20, 60), 16, 300, 3600, 60, 600, 5)
 QUICK = Scale(
     ModelConfig(
-        60,
-        60,
-        EncoderConfig(
-            embed_dim=16,
-            num_heads=2,
-            ffn_dim=32,
-            num_layers_per_stack=1,
-            memory_size=2,
-            conv_kernel=5,
-            left_context=16,
-        ),
-        st_layers=1,
-        st_ffn_dim=32,
-        st_left_context=16,
-        decoder_layers=1,
-        decoder_ffn_dim=32,
-        decoder_left_tokens=4,
-        decoder_window=16,
+        60, 60, TINY_ENCODER, st_layers=1, st_ffn_dim=32, st_left_context=16,
+        decoder_layers=1, decoder_ffn_dim=32, decoder_left_tokens=4, decoder_window=16,
     ),
     *(2, 2, (1, 2), 3, 2, 4, 1, 4, 1),
-)
+)  # fmt: skip
 
 
 class Bench:
@@ -207,7 +195,7 @@ def export(folder: Path, backend: str) -> None:
 def _quantise(fp32: Path, int8: Path) -> None:
     """The quantisation of an export to int8, without tracing again, which takes half a minute."""
     from echostream.backends.export.int8 import quantised
-    from echostream.backends.onnx.digest import sealed
+    from echostream.backends.onnx.seal import sealed
 
     with replacing(int8) as temporary:
         temporary.write_bytes(sealed(quantised(fp32).SerializeToString()))

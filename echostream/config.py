@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from echostream.ranges import check_whole, shown
+from echostream.ranges import check_whole, make_plain, plain, shown
 from echostream.safe_yaml import YamlError, read_yaml
 
 Config = TypeVar("Config")
@@ -63,6 +63,7 @@ class EncoderConfig:
     left_context: int = 64  # past frames, at its own rate, that each layer attends to
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check_ranges(self, _ENCODER_RANGES)
         if self.embed_dim % self.num_heads:
             raise ConfigError(
@@ -101,6 +102,7 @@ class ModelConfig:
     target_emission_unit: str = "word"
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check_ranges(self, _NETWORK_RANGES)
         if not isinstance(self.encoder, EncoderConfig):
             raise ConfigError(f"`encoder` must be an EncoderConfig, but is {shown(self.encoder)}.")
@@ -244,6 +246,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def _convert(hint: Any, value: Any, where: str, default: Any = None) -> Any:
+    value = plain(value)
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         for option in get_args(hint):

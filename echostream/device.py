@@ -31,6 +31,16 @@ def resolve_device(name: str | torch.device) -> torch.device:
     return device
 
 
+def memory_nbytes(device: torch.device) -> int | None:
+    """Bytes of the memory of a device, in use or not; None where the system does not report it."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return None
+
+
 def adapt_to_fork() -> None:
     """Sets one thread, with a warning, in a process forked after a model was loaded or run.
 

@@ -173,7 +173,7 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
         raise ValueError(f"`device` must be cpu for the back end {backend}, but is {device}.")
     try:
         from echostream.backends.onnx import INT8, STEP, OnnxNetwork
-        from echostream.backends.onnx.digest import read_seal
+        from echostream.backends.onnx.seal import read_seal
     except ImportError as error:
         raise ModelFolderError(
             f"the back end {backend} needs ONNX Runtime: pip install onnxruntime ({error})"

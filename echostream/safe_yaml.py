@@ -127,7 +127,7 @@ def parse_yaml(text: str, every_scalar_is_text: bool = False) -> Any:
         position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         why = (error.problem or error.context or "it cannot be read")[:200]
         if not isinstance(error, _BoundError):
-            tab = " (a tab; YAML wants spaces)" if "\\t" in why else ""
+            tab = " (a tab; YAML requires spaces)" if "\\t" in why else ""
             why = f"this is not YAML: {why}{tab}"
         raise YamlError(f"{position}{why}") from error
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from echostream.config import EMISSION_UNITS, ConfigError
+from echostream.ranges import make_plain
 
 DECODING_METHODS = ("ctc", "decoder")
 
@@ -70,6 +71,7 @@ class SessionConfig:
     )
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for field in dataclasses.fields(SessionConfig):
             value = getattr(self, field.name)
             choices, least = field.metadata["choices"], field.metadata["least"]

@@ -2,9 +2,9 @@
 
     python examples/make_examples.py
 
-Half are in voices that the demo model was trained on and half in voices that it never heard; no
-sentence of theirs is ever in training (`echostream.data.synthetic.speech.sentence_split`). Paths in
-the lists count from the top of the repository, where `simuleval` is run. Needs espeak-ng.
+Half are in voices of the demo model's training data and half in other voices; none of the sentences
+is in the training data (`echostream.data.synthetic.speech.sentence_split`). Paths in the lists are
+relative to the root of the repository, where `simuleval` is run. Needs espeak-ng.
 """
 
 from __future__ import annotations

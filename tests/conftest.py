@@ -1,4 +1,4 @@
-"""What every test starts from: the same random numbers and few threads."""
+"""Fixtures of all tests, fixed random seeds and one thread."""
 
 from __future__ import annotations
 
@@ -76,19 +76,19 @@ def exported_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_once(
     tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
 ) -> Path:
-    """A folder that `make` fills; one process does it for all: to trace takes a while."""
-    place = tmp_path_factory.getbasetemp()
+    """A folder that `make` fills; one test process does it for all, because tracing is slow."""
+    base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        place = place.parent
-    folder = place / name
-    with (place / f"{name}.lock").open("w") as lock:
+        base = base.parent
+    folder = base / name
+    with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            unfinished = place / f"{name}.unfinished"
+            unfinished = base / f"{name}.unfinished"
             unfinished.mkdir()
             make(unfinished)
             unfinished.rename(folder)
-            # The tracer leaves millions of objects behind, which every collection would look at.
+            # The tracer leaves millions of objects, which every garbage collection would visit.
             gc.collect()
             gc.freeze()
     return folder
@@ -99,15 +99,15 @@ def unspaced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained model folder of `toy_char`, for reading only; its recordings lie two folders up."""
     from toy_char import train_unspaced
 
-    place = tmp_path_factory.getbasetemp()
+    base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        place = place.parent  # one process trains it for all
-    model = place / "unspaced" / "run" / "model"
-    with (place / "unspaced.lock").open("w") as lock:
+        base = base.parent  # one process trains it for all
+    model = base / "unspaced" / "run" / "model"
+    with (base / "unspaced.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return model if model.exists() else train_unspaced(place / "unspaced")
+        return model if model.exists() else train_unspaced(base / "unspaced")
 
 
-# A shell makes what it starts in the background deaf to SIGINT, which some tests send.
+# A shell lets background processes ignore SIGINT, which some tests send.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""The one function that holds a streaming module to the five laws (`check_contract`).
+"""The one function that checks the five laws of a streaming module (`check_contract`).
 
 1. step == forward, however the groups are cut into chunks;
 2. (the cut of samples: `test_chain.py`, from samples to token ids;)
@@ -59,7 +59,7 @@ def check_contract(case: Streaming, chunks: Sequence[int], seed: int = 0) -> Non
 
 
 def run(case: Streaming, x: Tensor, chunks: Sequence[int]) -> Streamed:
-    """Feeds whole groups chunk by chunk, then silence for what the look-ahead owes."""
+    """Feeds whole groups chunk by chunk, then silence for the frames that the look-ahead delays."""
     state = case.init_state(x.shape[0])
     flush = x.new_zeros(x.shape[0], case.look_ahead * case.group_in, case.width)
     fed = torch.cat([x, flush], dim=1)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from echostream.cli import corpus, doctor, export, score, train, translate, units
-from echostream.cli.messages import print_error, silence_broken_outputs
+from echostream.cli.messages import OutputError, checked_output, print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
 
 COMMANDS = {  # in the order of `--help`
@@ -38,22 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     args = argparse.Namespace(command="")
     try:
-        try:
+        with checked_output():
             words = list(sys.argv[1:] if argv is None else argv)
             if words and words[0] in PROGRAMS:
                 args.command = words[0]
                 return run_program(words[0], words[1:])
             args = _parser().parse_args(words)
             return int(args.run(args))
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, so that its errors are caught below
-    except (ValueError, OSError) as error:
+    except (OutputError, ValueError, OSError) as error:
         broken = silence_broken_outputs()
-        if broken and isinstance(error, BrokenPipeError):
+        cause = error.__cause__ if isinstance(error, OutputError) else error
+        if isinstance(cause, BrokenPipeError) and (broken or cause is not error):
             return 0
-        where = f"{' and '.join(broken)} cannot be written: " if broken else ""
-        print_error(args, f"{where}{error}")
+        print_error(args, str(error))
         return 2
     except KeyboardInterrupt:
         silence_broken_outputs()

@@ -23,8 +23,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the checks in a subprocess and prints their output."""
-    # In a subprocess, whose path is that of the command `simuleval`: without the working directory,
-    # and with EchoStream's own folder last.
+    # A new interpreter, because SimulEval must be imported as by the command `simuleval`. This
+    # process may search the working directory first, or have imported modules from there already.
+    # EchoStream's folder comes last: in a clone it is on the path only as the working directory.
     root = str(Path(__file__).resolve().parents[2])
     script = (
         "import sys\n"

@@ -41,14 +41,12 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print_error(
             args,
-            f"stopped. What was trained up to the last checkpoint is in {config.output}; "
-            "the same command goes on from there.",
+            f"stopped. The last checkpoint is in {config.output}; "
+            "the same command resumes from it.",
         )
         return 130
     except (FloatingPointError, MemoryError, WorkerError) as error:
-        print_error(
-            args, f"{error} What was trained up to the last checkpoint is in {config.output}."
-        )
+        print_error(args, f"{error} The last checkpoint is in {config.output}.")
         return 1
     except EspeakError as error:
         print_error(args, str(error))

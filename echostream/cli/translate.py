@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import stat
 import sys
@@ -49,7 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
-    session = StreamingTranslator.load(args.model, args.device, args.backend, session_config(args))
+    config = session_config(args)
+    if config.task == "asr":  # the output is the source words already
+        config = dataclasses.replace(config, transcript=False)
+    session = StreamingTranslator.load(args.model, args.device, args.backend, config)
     failed = 0
     for path in args.audio:
         name = "standard input" if path == STANDARD_INPUT else show_path(path)

@@ -35,7 +35,7 @@ OF_CHUNKS = ("NumChunks",)  # the same with and without compute
 OF_SPEECH = ("DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum")
 QUALITY = "BLEU"
 CHARACTERS = ("AL", "LAAL", "AP", "DAL")  # metrics that are counted in characters
-STOPS = "scoring stops with "  # begins the fault of a column that no run can have
+STOPS = "scoring stops with "  # begins the fault of a column that no run can compute
 
 
 class Column(NamedTuple):
@@ -75,7 +75,7 @@ def log_faults() -> list[str]:
     if text is None or text.delays != tuple(ms for ms, words in WORDS.items() for _ in words):
         faults.append("the delays of text are not the times at which it was written")
     if text is not None and not all(map(operator.lt, text.delays, text.elapsed)):
-        faults.append("the times of text with compute hold no compute")
+        faults.append("the times of text with compute do not include compute")
     speech = evaluate(SpeechProbe, [TIMED[0]], False).utterance
     writes = None if speech is None else (speech.delays, speech.durations)
     if writes != (tuple(SPEECH_MS), tuple(SPEECH_MS.values())):
@@ -96,9 +96,9 @@ def character_faults() -> list[str]:
         written = " ".join(word for words in WORDS.values() for word in words)
         right = quality([written], [REFERENCE]).BLEU
         faults.append(
-            "spaces are taken out of the output and left in the reference: BLEU "
+            "spaces are removed from the output and not from the reference: BLEU "
             f"{spaced.scores[QUALITY]:.1f} where {right:.1f} is right, unless "
-            "`--sacrebleu-tokenizer char` is given, too"
+            "`--sacrebleu-tokenizer char` is also given"
         )
     expected = measure([_timeline(spaced, len(characters(REFERENCE)))], None)
     wrong = [name for name in CHARACTERS if not _equal(spaced.scores.get(name), expected[name])]
@@ -111,9 +111,9 @@ def character_faults() -> list[str]:
     unspaced = evaluate(CharacterProbe, CHARACTERS, False, unit, text)
     if unspaced.error is None and not _equal(unspaced.scores.get(QUALITY), 100.0):
         faults.append(
-            "the tokenizer that is the default, 13a, takes a sentence without spaces for one word: "
-            f"BLEU {unspaced.scores[QUALITY]:.1f} for an output that is the reference. Give "
-            "`--sacrebleu-tokenizer char`, zh or ja-mecab, too; `echostream score` and "
+            "the default tokenizer, 13a, takes a sentence without spaces as one word: "
+            f"BLEU {unspaced.scores[QUALITY]:.1f} for an output that is the reference. Add "
+            "`--sacrebleu-tokenizer char`, zh or ja-mecab; `echostream score` and "
             "`echostream curve` choose char by default"
         )
     missing = evaluate(CharacterProbe, CHARACTERS, False, (*unit, *_missing_tokenizer()), text)
@@ -159,7 +159,7 @@ def _fault(outcome: Outcome, metric: str, column: str) -> str | None:
         return None
     if column == metric and _equal(value, expected.get(metric + COMPUTATION_AWARE)):
         return (
-            f"each holds the value with compute, that of its {COMPUTATION_AWARE} column; "
+            f"each has the value with compute, that of its {COMPUTATION_AWARE} column; "
             "leave the flag off, `echostream score` has both"
         )
     if metric == "NumChunks" and not is_speech:
@@ -167,7 +167,7 @@ def _fault(outcome: Outcome, metric: str, column: str) -> str | None:
     if metric == "ATD" and is_speech and _equal(value, text_token_delay(outcome.logged.delays)):
         return "speech is scored as if it were text"
     if metric == "RTF" and is_speech:
-        return "the sound of the last write is not counted"
+        return "the duration of the last write is not counted"
     return f"it is {value:.3f} where the log gives {expected[column]:.3f}"
 
 

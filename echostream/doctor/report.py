@@ -1,6 +1,6 @@
 """`echostream doctor`: what is installed, and which columns of SimulEval can be trusted.
 
-The command line runs it in a process of its own, whose `sys.path` is that of `simuleval`.
+The command line runs it in a new process, whose `sys.path` is that of the command `simuleval`.
 
 Exit status: 0 if every column of a text run can be trusted or EchoStream works around it; 1 if one
 is unavailable, if EchoStream's text does not arrive as words, or if the `simuleval` on the PATH is
@@ -46,10 +46,10 @@ OPTIONAL = (
     ("tensorboard", "tensorboard", "the curves of a training"),
 )
 RTF = (
-    "RTF is the end of the output over the length of the source, not the speed of computing, "
-    "which `echostream score` calls compute RTF."
+    "RTF is the end of the output over the length of the source, not the computing time; "
+    "that ratio is the compute RTF of `echostream score`."
 )
-SCORE = "`echostream score RUN_DIR` works out latency with and without compute from instances.log"
+SCORE = "`echostream score RUN_DIR` computes latency with and without compute from instances.log"
 
 
 def main() -> int:
@@ -62,8 +62,8 @@ def main() -> int:
         ("Columns of text runs", [*_verdicts(text), _joiner()]),
         ("Text runs with --eval-latency-unit char", _by_character()),
         ("Columns of speech runs", [*_verdicts(speech), *recognizer_lines()]),
-        ("Around the columns", [*_log(), RTF, where, _remote()]),
-        ("In short", _summary(text, speech, lost, is_own)),
+        ("Other checks", [*_log(), RTF, where, _remote()]),
+        ("Summary", _summary(text, speech, lost, is_own)),
     )
     print(
         "\n\n".join(
@@ -87,18 +87,18 @@ def _summary(
     lines = []
     if lost:
         names = ", ".join(dict.fromkeys(column.name for column in lost))
-        lines.append(f"text runs: this SimulEval cannot be used, {names} cannot be had.")
+        lines.append(f"text runs: this SimulEval cannot be used; not available: {names}.")
     elif any(column.fault for column in text):
         lines.append(f"text runs: all but the columns named can be trusted; {SCORE}.")
     else:
         lines.append("text runs: all columns can be trusted.")
     if any(column.fault and column.fault.startswith(STOPS) for column in speech):
         lines.append(
-            "speech runs: ask for nothing that stops the scoring. Where it has stopped, "
-            "instances.log is whole, and `echostream score RUN_DIR` reads it."
+            "speech runs: do not request a metric that stops the scoring. Where it has stopped, "
+            "instances.log is complete, and `echostream score RUN_DIR` reads it."
         )
     if not is_own:
-        lines.append("another SimulEval is first on the PATH: these results do not apply to it.")
+        lines.append("another SimulEval comes first on the PATH: these results do not apply to it.")
     return lines
 
 
@@ -148,7 +148,7 @@ def _joiner() -> str:
 def _remote() -> str:
     error = remote_error()
     if error is None:
-        return "the client of a remote evaluation (`simuleval --remote-eval`) comes up."
+        return "the client of a remote evaluation (`simuleval --remote-eval`) starts."
     return f"the client of a remote evaluation does not work ({error}): use `echostream remote`."
 
 
@@ -177,7 +177,7 @@ def _installed() -> list[str]:
             lines.append(f"{distribution} {_version(distribution)}")
     try:
         Espeak()
-        lines.append("espeak-ng speaks")
+        lines.append("espeak-ng works")
     except EspeakError as error:
         lines.append(f"no espeak-ng, for synthetic speech: {error}")
     return lines
@@ -195,13 +195,13 @@ def _simuleval() -> list[str]:
     try:
         distribution = importlib.metadata.distribution("simuleval")
     except importlib.metadata.PackageNotFoundError:
-        return [*lines, "SimulEval is not installed as a package: its version is not known"]
+        return [*lines, "SimulEval is not installed as a package: its version is unknown"]
     installed = Path(str(distribution.locate_file("simuleval"))).resolve()
     if installed == folder:
         return [f"SimulEval {distribution.version} in {folder}"]
     if installed.is_dir():
         lines.append(
-            f"the installed SimulEval {distribution.version} in {installed} is not what runs: "
+            f"the installed SimulEval {distribution.version} in {installed} is not used: "
             "PYTHONPATH comes first"
         )
     return lines
@@ -212,7 +212,3 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return "of an unknown version"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

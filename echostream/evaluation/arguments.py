@@ -69,17 +69,17 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
         metavar="NAME[:K]",
         help="ctc, decoder, or either K tokens behind, like decoder:2 (default: all of the model)",
     )
-    add("--backend", choices=BACKENDS, default="torch", help="what computes the network")
+    add("--backend", choices=BACKENDS, default="torch", help="back end of the network")
     add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
     add("--jobs", type=positive, default=1, help="simuleval processes at a time, one thread each")
-    add("--shards", type=positive, default=1, help="parts of each point that run, and go on, alone")
+    add("--shards", type=positive, default=1, help="parts of each point, each run by itself")
     add("--resamples", type=positive, default=bootstrap.NUM_RESAMPLES, help="of the bootstrap")
     call = parser.add_mutually_exclusive_group()
     call.add_argument("--rerun", action="store_true", help="run finished points again")
     call.add_argument(
         "--only-task", type=whole_from(0), metavar="K", help="run task K alone, no scores"
     )
-    call.add_argument("--merge-only", action="store_true", help="run nothing, score what is done")
+    call.add_argument("--merge-only", action="store_true", help="only score the finished tasks")
     call.add_argument("--slurm-script", type=Path, help="run nothing, write a script for sbatch")
     add(
         *("--slurm-options", "--slurm-option"),
@@ -109,18 +109,18 @@ def make_setup(args: argparse.Namespace) -> Setup:
         )
     for word in args.agent_args:
         if word.partition("=")[0] in _OURS:
-            raise InputError(
-                f"`{word}` must not stand after `--`: the sweep gives it to the agent."
-            )
+            raise InputError(f"`{word}` must not be given after `--`: the sweep sets it.")
     args.decoding_methods = _check_model(args)
     if any(":" in method for method in args.decoding_methods) and "--lagging-k1" in args.agent_args:
-        raise InputError("`--lagging-k1` must not stand after `--`: `--decoding-methods` sets it.")
+        raise InputError(
+            "`--lagging-k1` must not be given after `--`: `--decoding-methods` sets it."
+        )
     scoring = read_scoring_flags(args.agent_args)
     if "--extra-output-dir" in [word.partition("=")[0] for word in args.agent_args]:
         num_runs = len(make_points(args)) * args.shards
         if num_runs > 1:
             raise InputError(
-                "`--extra-output-dir` must not stand after `--` of more than one run, but there "
+                "`--extra-output-dir` must not be given after `--` of more than one run, but there "
                 f"are {num_runs}: all would write into the same files."
             )
     test_set = read_test_set(args.source, args.target)

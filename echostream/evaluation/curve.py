@@ -122,7 +122,7 @@ def _write_scripts(args: argparse.Namespace, num_tasks: int) -> int:
     lines = write_scripts(
         args.slurm_script, command, args.agent_args, args.slurm_options, num_tasks
     )
-    print(f"{num_tasks} tasks in {args.slurm_script}; submit them, and what follows, with")
+    print(f"{num_tasks} tasks in {args.slurm_script}; submit them and the merging with")
     print("\n".join(f"    {line}" for line in lines))
     return 0
 
@@ -179,7 +179,7 @@ def _write(
         _print(
             f"{num_recomposed} predictions or references of a point are not in Unicode's composed "
             "form (NFC). All texts are compared in it; SimulEval's BLEU, in the scores.tsv of a "
-            "point, is that of the texts as they are written."
+            "point, is that of the texts as written."
         )
     if counting != WORDS:
         print(f"BLEU: {about['signatures']['BLEU']}")

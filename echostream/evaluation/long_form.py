@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs that the flags of `add_input_flags` name."""
+    """The inputs that the flags of `input_parser` name."""
 
     model: Model
     methods: list[str]  # as configured, or all of the model
@@ -138,8 +138,13 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     return Inputs(model, methods, recordings, test_set.references)
 
 
-def add_input_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares the model and the test set, by default the demo's, and the decoding methods."""
+def input_parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser of the model and the test set, by default the demo's, and the decoding methods."""
+    parser = argparse.ArgumentParser(
+        prog=f"echostream {command}",
+        description=description,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     add = parser.add_argument
     add("--model-path", type=Path, default=Path("models/fr-en-demo"))
     add("--backend", choices=BACKENDS, default="torch")
@@ -154,15 +159,11 @@ def add_input_flags(parser: argparse.ArgumentParser) -> None:
     )
     tokenizer = "of BLEU; with char, zh ... lengths count in characters"
     add("--sacrebleu-tokenizer", default=DEFAULT_TOKENIZER, help=tokenizer)
+    return parser
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="echostream long-form",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    add_input_flags(parser)
+    parser = input_parser("long-form", __doc__)
     add = parser.add_argument
     add("--joined", type=whole_from(1), nargs="+", default=[1, 4, 16], help="sentences in a stream")
     add("--max-future-frames", type=whole_from(0), default=0)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from echostream.evaluation.arguments import print_error, whole_from
 from echostream.evaluation.long_form import (
     Inputs,
-    add_input_flags,
+    input_parser,
     open_session,
     read_inputs,
     translate,
@@ -93,12 +93,7 @@ def _gain(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="echostream robustness",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    add_input_flags(parser)
+    parser = input_parser("robustness", __doc__)
     add = parser.add_argument
     add("--gains", type=_gain, nargs="+", metavar="DB", default=[0, -10, -20, -30, -40, 12])
     add("--seconds", type=whole_from(1), default=10, help="length of a sound")

@@ -44,13 +44,13 @@ def read_scoring_flags(agent_args: Sequence[str]) -> ScoringFlags:
         name = word.partition("=")[0]
         if name in _REFUSED:
             raise InputError(
-                f"`{name}` must not stand after `--`: every point is evaluated and scored whole."
+                f"`{name}` must not be given after `--`: every point is evaluated and scored whole."
             )
         full = [flag for flag in _FLAGS if name != flag and flag.startswith(name)]
         if full and len(name) > len("--no-use"):  # shorter ones may be the agent's
             raise InputError(f"`{name}` must be written in full after `--`: {' or '.join(full)}.")
     found, _ = _parser().parse_known_args(list(agent_args))
-    # SimulEval's default takes a sentence without spaces for one word.
+    # SimulEval's default takes a sentence without spaces as one word.
     fallback = UNSPACED_TOKENIZER if found.unit == "char" else DEFAULT_TOKENIZER
     tokenizer = found.tokenizer or fallback
     added = (TOKENIZER, tokenizer) if found.tokenizer is None and found.unit == "char" else ()

@@ -87,13 +87,14 @@ def check_lists(
     """Checks the lists of a SimulEval run and its recordings from `start_index` to `end_index`.
 
     A path may hold spaces and a line may end as on Windows, as in SimulEval. The log warns of
-    recordings that are shorter than their headers declare.
+    recordings that are shorter than their headers declare, and of blank references.
 
     Raises InputError for lists in another encoding than the locale's, lists of different lengths,
     indices beyond them, blank lines, and recordings that SimulEval cannot read as a whole.
     """
     encoding = locale.getpreferredencoding(False)  # as SimulEval does
     sources = _read(source, encoding)
+    references: list[str] | ListError = []
     if target is None:
         faults = _faults_of_lists(source, sources)
         faults.append("`--target` must name the list of references, but is not given.")
@@ -101,7 +102,8 @@ def check_lists(
         faults = _faults_of_lists(source, sources)
         faults.append(f"{target} (`--target`) does not exist.")
     else:
-        faults = _faults_of_lists(source, sources, target, _read(target, encoding))
+        references = _read(target, encoding)
+        faults = _faults_of_lists(source, sources, target, references)
     if isinstance(sources, list):
         if wrong_indices := _faults_of_indices(start_index, end_index, len(sources)):
             faults += wrong_indices
@@ -110,6 +112,8 @@ def check_lists(
             headers, faults_of_recordings = _headers(source, {i + 1: sources[i] for i in indices})
             faults += faults_of_recordings
             _warn_of_short_recordings(source, sources, headers)
+            if target is not None and isinstance(references, list) and not faults:
+                _warn_of_blank_references(target, [i + 1 for i in indices if not references[i]])
     if faults:
         raise InputError(
             _message(
@@ -198,9 +202,19 @@ def _warn_of_short_recordings(
     short = [line for line, header in headers.items() if header.fault]
     if short:
         logger.warning(
-            "%s: %d recordings are shorter than their headers say and are evaluated as they are; "
+            "%s: %d recordings are shorter than in their headers and are evaluated as they are; "
             "the first is %s: %s.",
             *(source, len(short), sources[short[0] - 1], headers[short[0]].fault),
+        )
+
+
+def _warn_of_blank_references(target: Path, lines: Sequence[int]) -> None:
+    if lines:
+        logger.warning(
+            "%s: %d references are blank, in lines %s: right for a sound without words, but each "
+            "word written for it lowers BLEU. SimulEval takes a blank reference for one word, and "
+            "divides by zero if --eval-latency-unit is char or spm.",
+            *(target, len(lines), ", ".join(map(str, lines[:10])) + ", ..." * (len(lines) > 10)),
         )
 
 
@@ -217,8 +231,8 @@ def check_single_references(test_set: TestSet) -> None:
     several = [str(n) for n, line in enumerate(test_set.references, start=1) if "\t" in line]
     if several:
         raise InputError(
-            f"{test_set.target}: must have one reference a line, but line "
-            f"{', '.join(several[:_MOST_NAMED])} holds a tab: SimulEval takes the line for one "
+            f"{test_set.target}: must have one reference per line, but line "
+            f"{', '.join(several[:_MOST_NAMED])} holds a tab: SimulEval takes the line as one "
             "sentence. `echostream score` scores a log with several references."
         )
 

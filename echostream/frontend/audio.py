@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000  # Hz; other values are taken for errors
 MAX_STREAM_BYTES = 2 << 30
+_PIECE_BYTES = 1 << 20  # of a pipe, read at a time; far more than libsndfile needs to find a format
 MAX_CHANNELS = 64  # of the largest microphone arrays; more are samples in the place of channels
+_UNKNOWN_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 # Far above any recording, far below what overflows float32 when fbank takes the power.
 _LOUDEST = 1e6
 
@@ -81,17 +83,38 @@ def read_audio_stream(stream: BinaryIO, name: str) -> tuple[NDArray[np.float32],
     """The samples of a pipe, read to its end, and their sample rate in Hz; see `read_audio`.
 
     libsndfile seeks, so the bytes are copied to a temporary file first. `name` is the name of the
-    pipe in messages. Raises AudioError also for more than 2 GiB.
+    pipe in messages. Raises AudioError also for more than 2 GiB, and after the first MiB if that is
+    no beginning of a recording: the pipe may have no end.
     """
     with tempfile.NamedTemporaryFile(prefix="echostream-") as file:
         left = MAX_STREAM_BYTES
-        while piece := stream.read(1 << 20):
+        while piece := stream.read(_PIECE_BYTES):
+            is_first = left == MAX_STREAM_BYTES
             left -= len(piece)
             if left < 0:
                 raise AudioError(f"{name} cannot be read as audio: it holds more than 2 GiB.")
             file.write(piece)
+            if is_first and len(piece) == _PIECE_BYTES:  # else it has ended already
+                file.flush()
+                _check_beginning(file.name, name, piece[:HEAD_BYTES])
         file.flush()
         return _read(file.name, name, None)
+
+
+def _check_beginning(path: str, name: str, head: bytes) -> None:
+    """Raises AudioError if the first MiB of a pipe has no format of libsndfile."""
+    if head.startswith(b"ID3") or head[8:12] == b"\0\2\0\0":
+        return  # an MP3 whose tag may be longer; HTK, which is known by the size of the whole file
+    try:
+        sf.SoundFile(path).close()
+    except sf.LibsndfileError as error:
+        if error.code != _UNKNOWN_FORMAT:  # a header that goes on, perhaps
+            return
+        raise AudioError(
+            f"{name} cannot be read as audio: it must begin with the header of a recording (WAV, "
+            "FLAC, Ogg, MP3 or another format of libsndfile), but does not. "
+            f"{perhaps_not_audio(head)}".rstrip()
+        ) from error
 
 
 def show_path(path: AudioPath) -> str:

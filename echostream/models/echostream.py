@@ -14,7 +14,7 @@ from echostream.models.text_decoder import TextDecoder
 from echostream.models.zipformer import EncoderState, ZipformerEncoder
 from echostream.modules.attention import AttentionState
 from echostream.modules.masks import length_mask
-from echostream.ranges import shown
+from echostream.ranges import plain, shown
 from echostream.streaming.clock import GROUP_FRAMES, GROUP_OUTPUTS
 
 
@@ -123,9 +123,10 @@ def resolve_max_future_frames(max_future_frames: int | None, trained: tuple[int,
     """
     if max_future_frames is None:
         return min(trained)
-    if type(max_future_frames) is not int or max_future_frames not in trained:
+    value = plain(max_future_frames)
+    if type(value) is not int or value not in trained:
         raise ValueError(
             f"`max_future_frames` must be one of {', '.join(map(str, sorted(trained)))}, which the "
             f"model was trained for, but is {shown(max_future_frames)} instead."
         )
-    return max_future_frames
+    return value

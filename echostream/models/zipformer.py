@@ -16,7 +16,7 @@ from echostream.modules.conv import ConvEmbed, ConvState
 from echostream.modules.frame_rate import Downsample, all_of_pairs, any_of_pairs, upsample
 from echostream.modules.masks import length_mask
 from echostream.modules.memory_bank import MemoryBank, MemoryBankState
-from echostream.ranges import check_size, shown
+from echostream.ranges import check_size, plain, shown
 from echostream.streaming.clock import (
     GROUP_FRAMES,
     GROUP_OUTPUTS,
@@ -98,11 +98,12 @@ class ZipformerEncoder(nn.Module):
         layers = num_layers_per_stack
         each = tuple(layers) if isinstance(layers, Sequence) else layers
         # Checks the sizes by the rules of the configuration file.
-        EncoderConfig(
+        sizes = EncoderConfig(
             input_dim, embed_dim, num_heads, ffn_dim, each, memory_size, conv_kernel, left_context
         )
-        self.input_dim = input_dim
-        self.embed_dim = embed_dim
+        self.input_dim = sizes.input_dim
+        self.embed_dim = sizes.embed_dim
+        each = sizes.num_layers_per_stack
         self.max_future_frames = _checked(max_future_frames)
         self.embed = ConvEmbed(input_dim, embed_dim)
         self.stacks = nn.ModuleList(
@@ -318,8 +319,9 @@ def _pyramid(valid: Tensor) -> list[Tensor]:
 
 
 def _checked(max_future_frames: int) -> int:
-    if type(max_future_frames) is not int or not 0 <= max_future_frames <= MAX_FUTURE_FRAMES:
+    value = plain(max_future_frames)
+    if type(value) is not int or not 0 <= value <= MAX_FUTURE_FRAMES:
         raise ValueError(
             f"`max_future_frames` must be 0, 1 or 2, but is {shown(max_future_frames)} instead."
         )
-    return max_future_frames
+    return value

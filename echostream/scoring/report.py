@@ -20,7 +20,7 @@ UNITS = {
     "char": CHARACTERS,
     "write": "writes of speech",
 }
-AS_SIMULEVAL = "as the build counts"
+AS_SIMULEVAL = "as SimulEval counts"
 ERROR_RATES = {"WER": False, "CER": True}  # True: of characters
 _SAME = 1e-9
 
@@ -49,7 +49,7 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
     if aware:
         parts.append("With compute (computation-aware):")
         parts.append(_table(aware, has_yaal, COMPUTATION_AWARE))
-    parts.append("Latencies in ms, AP as a share; means over the utterances with a word.")
+    parts.append("Latencies in ms, AP as a ratio; means over the utterances with output.")
     parts += speech_tables({name: (run.discontinuity, run.speech) for name, run in runs.items()})
     signatures = _signatures(runs)
     if signatures:

@@ -39,20 +39,23 @@ def _of_text(run: RunScores) -> Iterator[str]:
             f"{num_empty} of {num} predictions are empty; "
             "they count in the quality and not in the latency."
         )
-    if num_blank := sum(
-        one.reference is not None and not one.reference.strip() for one in run.log.utterances
-    ):
+    if blank := [
+        str(one.index + 1)
+        for one in run.log.utterances
+        if one.reference is not None and not one.reference.strip()
+    ]:
+        lines = f"line{'s' if len(blank) > 1 else ''} {', '.join(blank[:10])}"
         yield (
-            f"{num_blank} of {num} references are empty: each word written for them lowers the "
-            "quality, and AL, LAAL and AP mean nothing for them. The list of references may have "
-            "blank lines."
+            f"{len(blank)} of {num} references are empty, in {lines}"
+            f"{', ...' if len(blank) > 10 else ''} of the list of references: each word written "
+            "for them lowers the quality, and AL, LAAL and AP have no meaning for them."
         )
     if run.quality is None and run.unit != "write":
         missing = sum(one.reference is None for one in run.log.utterances)
         yield f"{missing} of {num} lines have no reference, so there is no quality."
     if run.unit == "joined":
         yield (
-            "the words of a prediction run together: this build joins what an agent writes "
+            "the words of a prediction run together: this SimulEval joins the output of an agent "
             "without spaces, and the agent does not mark the beginning of words. "
             "The quality is not that of the system; the latency is."
         )
@@ -66,25 +69,25 @@ def _of_comparison(run: RunScores) -> Iterator[str]:
     gives = "" if logged is None else f"BLEU {logged.BLEU:.2f}"
     if any(text_of(one) != one.prediction for one in run.log.utterances):
         yield (
-            "this build wrote the agent's pieces with spaces between them, which gives "
-            f"{gives}; here they are put together to words."
+            "this SimulEval wrote the agent's pieces with spaces between them, which gives "
+            f"{gives}; here they are joined to words."
         )
     if run.num_recomposed:
         yield (
             f"{run.num_recomposed} predictions or references are not in Unicode's composed form "
-            f"(NFC). All texts are compared in it; as they are written they give {gives}."
+            f"(NFC). All texts are compared in it; as written they give {gives}."
         )
     if run.num_several:
         yield (
             f"{run.num_several} of {len(run.log.utterances)} utterances have several references, "
             "with a tab between them: BLEU and chrF take all, an error rate the nearest and "
-            f"latency the first. SimulEval takes them for one sentence, which gives {gives}."
+            f"latency the first. SimulEval takes them as one sentence, which gives {gives}."
         )
     if run.unit == "char" and _num_spaced(run):
         yield (
-            "the run was counted in characters, so its log has no spaces, where the references "
-            "have: the latency per word is not known, and only a tokenizer that takes each "
-            "character for itself, char, gives a BLEU."
+            "the run was counted in characters, so its log has no spaces, but the references "
+            "do: the latency per word is unknown, and only the tokenizer char, which splits "
+            "into characters, gives a BLEU."
         )
     if run.characters is not None and run.tokenizer == UNSPACED_TOKENIZER:
         yield (
@@ -94,8 +97,8 @@ def _of_comparison(run: RunScores) -> Iterator[str]:
     elif run.tokenizer == DEFAULT_TOKENIZER and _is_unspaced(run):
         yield (
             f"the references have no spaces, and sacrebleu's tokenizer {DEFAULT_TOKENIZER} takes "
-            "such a sentence for one word: this BLEU has no meaning. --sacrebleu-tokenizer char, "
-            "zh or ja-mecab, and --eval-latency-unit char, count what can be counted."
+            "such a sentence as one word: this BLEU has no meaning. Use --sacrebleu-tokenizer "
+            "char, zh or ja-mecab, and --eval-latency-unit char."
         )
 
 
@@ -119,23 +122,23 @@ def _of_words(run: RunScores) -> Iterator[str]:
     if run.characters is not None:
         return
     if run.unit == "char":
-        yield "the run was counted in characters, so the latency per word is not known."
+        yield "the run was counted in characters, so the latency per word is unknown."
     elif unknown and not run.segmentation.has_model:
         first = unknown[0]
         num_words = len(first.prediction.split())
         yield (
-            f"line {first.line} has {len(first.delays)} delays for {num_words} words: the build "
-            "counted SentencePiece pieces and did not log them. The latency per word is not "
-            "known from this log; --target-spm with the model of the pieces gives it."
+            f"line {first.line} has {len(first.delays)} delays for {num_words} words: SimulEval "
+            "counted SentencePiece pieces and did not log them. The latency per word is "
+            "unknown; --target-spm with the model of the pieces gives it."
         )
     elif unknown and run.words is None:
         yield (
             f"only {known} of {known + len(unknown)} predictions are cut into as many pieces as "
-            "they have delays by the model of --target-spm: it is not the one that wrote them, "
-            "so the latency per word is not known."
+            "they have delays by the model of --target-spm: it is not the model that wrote them, "
+            "so the latency per word is unknown."
         )
     elif known:
-        rest = f", {len(unknown)} are not and are left out of it" if unknown else ""
+        rest = f", {len(unknown)} are not and are left out" if unknown else ""
         yield (
             "the latency per word follows from --target-spm: "
             f"{known} predictions are cut into as many pieces as they have delays{rest}."
@@ -146,7 +149,7 @@ def _of_words(run: RunScores) -> Iterator[str]:
         and run.simuleval_units.num_utterances
     ):
         yield (
-            "AL, LAAL and AP as the build counts need the pieces of the reference; "
+            "AL, LAAL and AP in pieces need the pieces of the reference; "
             "--target-spm with the model of the pieces gives them."
         )
 
@@ -155,8 +158,8 @@ def _of_compute(run: RunScores) -> Iterator[str]:
     without = sum(not one.elapsed for one in run.log.utterances if one.delays)
     if run.unit == "write":
         yield (
-            "a log of speech has no times with compute (`elapsed` is empty in every build of "
-            "SimulEval), so computation-aware values cannot be had from it."
+            "a log of speech has no times with compute (`elapsed` is empty in every version of "
+            "SimulEval), so there are no computation-aware values."
         )
     elif without:
         yield (
@@ -172,12 +175,12 @@ def _of_speech(run: RunScores) -> Iterator[str]:
     as_text = mean(text_token_delay(one.delays) for one in nonempty)
     yield (
         "ATD cuts the speech into tokens of 300 ms. SimulEval 1.1.4 and its head print "
-        f"{as_text:.1f} for this log, because they score it as if it were text."
+        f"{as_text:.1f} for this log, because they score it as text."
     )
     need = "" if run.speech else " Quality and latency per word need a recogniser: --asr-judge."
     yield (
-        "each write of speech counts as one unit and references count in words, in every build: "
-        f"AL, LAAL and AP of speech depend on how often a system writes.{need}"
+        "each write of speech counts as one unit and references count in words, in every version "
+        f"of SimulEval: AL, LAAL and AP of speech depend on how often a system writes.{need}"
     )
 
 
@@ -185,7 +188,7 @@ def _of_al(run: RunScores) -> Iterator[str]:
     for table, units in (
         (run.characters, "characters"),
         (run.words, "words"),
-        (run.simuleval_units, "what the build counts"),
+        (run.simuleval_units, "the units of SimulEval"),
     ):
         al = None if table is None else table.values["AL"]
         if al is not None and al < 0:
@@ -196,10 +199,11 @@ def _of_al(run: RunScores) -> Iterator[str]:
 def _negative_al(table: MetricTable | None, al: float, units: str) -> str:
     laal = None if table is None else table.values["LAAL"]
     text = (
-        f"AL is negative, {al:.1f} ms in {units}: no listener was ahead of the speaker. AL takes "
-        "the reference for the pace of the output and rewards more units than the reference has"
+        f"AL is negative, {al:.1f} ms in {units}: this does not mean that the output was ahead of "
+        "the source. AL takes the pace of the output from the reference, so that an output longer "
+        "than the reference lowers it"
     )
-    return text + ("." if laal is None else f"; LAAL, which does not, is {laal:.1f} ms.")
+    return text + ("." if laal is None else f"; LAAL, which avoids this, is {laal:.1f} ms.")
 
 
 def _of_policy(run: RunScores) -> Iterator[str]:
@@ -217,7 +221,7 @@ def _of_policy(run: RunScores) -> Iterator[str]:
     elif test.is_degenerate:
         yield (
             f"likely a degenerate policy: {test.simultaneous:.0f} % of the {units} came before the "
-            f"end of the source, where its lag would leave {test.expected:.0f} % (more than "
-            f"{LIMIT:.0f} points apart). Its mean lag describes neither the early ones nor the "
-            "late ones."
+            f"end of the source, where its lag would allow {test.expected:.0f} % (more than "
+            f"{LIMIT:.0f} points apart). Its mean lag describes neither the early "
+            "nor the late {units}."
         )

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from echostream.device import memory_nbytes
 from echostream.model_folder import Model
+from echostream.ranges import plain
 from echostream.session.settings import SessionSettings, StreamState
 from echostream.session.stream import (
     Output,
@@ -47,7 +49,8 @@ class StreamBatch:
         config: the options; or each of them by its name, as for `StreamingTranslator`.
 
     Raises:
-        ValueError: as `StreamingTranslator`, and if `capacity` is less than 1.
+        ValueError: as `StreamingTranslator`, and if `capacity` is less than 1, or so large that the
+            states need more memory than the device has.
     """
 
     def __init__(
@@ -57,7 +60,8 @@ class StreamBatch:
         config: SessionConfig | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+        capacity = plain(capacity)
+        if type(capacity) is not int or capacity < 1:
             raise ValueError(f"`capacity` must be an integer >= 1, but is {capacity!r} instead.")
         self._settings = SessionSettings(model, SessionConfig.of(config, options))
         self.model = model
@@ -69,6 +73,14 @@ class StreamBatch:
         self._rows: dict[int, int] = {}  # of the streams in `_state`
         self._names = count()
         with torch.inference_mode():
+            one = state_nbytes(self._settings.init_state(1))
+            memory = memory_nbytes(self._settings.network.device)
+            if memory is not None and capacity * one > memory:
+                raise ValueError(
+                    f"`capacity` must be at most {memory // one}, but is {capacity} instead: the "
+                    f"state of a stream has {one} bytes, all together {capacity * one}, and the "
+                    f"memory of its device {memory}."
+                )
             # Cloned, because `put_rows` writes in place and `init_state` may share tensors.
             self._state = map_state(torch.clone, self._settings.init_state(capacity))
 

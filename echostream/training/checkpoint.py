@@ -80,7 +80,7 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError
             raise OSError(
                 f"{path} cannot be written: {reason_of(error, self.folder)}. The checkpoints "
-                "before it stay, and the run goes on from the last one."
+                "before it stay, and the run resumes from the last one."
             ) from error
         for old in self.paths()[: -self.keep]:
             old.unlink()
@@ -107,7 +107,7 @@ class Checkpoints:
         except CheckpointError as error:
             before = f"from {paths[-2].name}" if len(paths) > 1 else "from the beginning"
             raise CheckpointError(
-                f"{paths[-1]} cannot be used: {error}. Remove it, and the run goes on {before}."
+                f"{paths[-1]} cannot be used: {error}. Remove it, and the run resumes {before}."
             ) from error
         model.load_state_dict(content.weights)
         optimizer.load_state_dict(state)

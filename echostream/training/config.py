@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from echostream.config import ConfigError, ModelConfig
+from echostream.ranges import make_plain
 from echostream.text.tokenizer import MODEL_TYPES, NORMALIZATIONS, NUM_SPECIAL_IDS
 
 
@@ -29,6 +30,7 @@ class DataConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check(self, "data.", 1, "block_size", "reuse", "dev_utterances", most=_MANY)
         _check(self, "data.", 0, "num_workers", most=256)
         _check(self, "data.", 0, "seed", most=10**12)
@@ -45,6 +47,7 @@ class TokenizerConfig:
     sentences: int = 20_000
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check_choice("tokenizer.type", self.type, MODEL_TYPES)
         _check(self, "tokenizer.", 1, "sentences")
 
@@ -62,6 +65,7 @@ class LossConfig:
     decoder_label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check(self, "loss.", 0, "asr", "st", "decoder", "align_blank_weight", most=_MANY)
         _check(self, "loss.", 0, "align_steps")
         _check(self, "loss.", 0, "decoder_max_lag", most=1000)
@@ -79,6 +83,7 @@ class OptimConfig:
     clip_norm: float = 2.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check(self, "optim.", 0, "warmup_steps")
         _check(self, "optim.", 0, "lr", "final_lr", "weight_decay", most=math.inf)
         _check_positive(self, "optim.", "clip_norm", most=math.inf)
@@ -93,6 +98,7 @@ class TextPretrainingConfig:
     lr: float = 2e-3
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check(self, "text_pretraining.", 0, "steps")
         _check(self, "text_pretraining.", 1, "batch_sentences", most=_MANY)
         _check(self, "text_pretraining.", 0, "lr", most=math.inf)
@@ -112,6 +118,7 @@ class AugmentConfig:
     time_frames: int = 10
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check(self, "augment.", 0, "frequency_masks", "time_masks", most=1000)
         _check(self, "augment.", 0, "frequency_bins", "time_frames")
         if len(self.gain_db) != 2 or not -96 <= self.gain_db[0] <= self.gain_db[1] <= 48:
@@ -153,6 +160,7 @@ class TrainConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
         _check(self, "", 0, "threads", most=1024)
         sizes = ("source_vocab_size", "target_vocab_size")

@@ -121,12 +121,12 @@ class BatchDataset(IterableDataset[Batch]):
         """The utterance at `index` at a random volume, and sometimes a sound without words."""
         rng = np.random.default_rng([self.seed, index, 2])
         gain_db = rng.uniform(*self.gain_db)
-        tally.num_utterances += 1
         try:
             utterance = self.speech.utterance(index)
         except AudioError as error:
             tally.add_unreadable(str(error))
         else:
+            tally.add(utterance.id)
             yield change_volume(utterance, gain_db)
         if rng.random() < self.nonspeech_probability:
             yield change_volume(nonspeech(rng), rng.uniform(*self.gain_db))
@@ -147,9 +147,9 @@ class BatchDataset(IterableDataset[Batch]):
         """Batches of examples of similar length, as indices, in random order."""
         if not examples:
             raise ValueError(
-                f"none of {self.block_size} utterances can be trained on: each is too short for "
-                "its own text (there must be two encoder frames, 80 ms, for every piece), or its "
-                "recording cannot be read (see the warnings above)."
+                f"none of the {self.block_size} utterances of a block can be trained on: each is "
+                "too short for its own text (there must be two encoder frames, 80 ms, for every "
+                "piece), or its recording cannot be read (see the warnings above)."
             )
         rng = np.random.default_rng([self.seed, number])
         lengths = np.array([len(example.frames) for example in examples])

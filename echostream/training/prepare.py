@@ -139,12 +139,12 @@ def _dev_set(dev: Speech, count: int, make: ExampleMaker) -> list[Example]:
     tally = Tally("dev set")
     examples = []
     for index in range(limit(dev, count)):
-        tally.num_utterances += 1
         try:
             utterance = dev.utterance(index)
         except AudioError as error:
             tally.add_unreadable(str(error))
             continue
+        tally.add(utterance.id)
         example = make(utterance)
         if example is None:
             tally.add_short(utterance.id)
@@ -164,13 +164,15 @@ def _statistics(path: Path, speech: Speech) -> GlobalCmvn:
         with suppress(AudioError):  # counted by the dataset
             frames.append(fbank(speech.utterance(index).samples))
     if not sum(map(len, frames)):
-        raise ConfigError(f"none of the first {CMVN_UTTERANCES} recordings has 10 ms of audio.")
+        raise ConfigError(
+            f"none of the first {limit(speech, CMVN_UTTERANCES)} utterances has 10 ms of audio."
+        )
     every = np.concatenate(frames)
     try:
         cmvn = GlobalCmvn(every.mean(0), every.std(0))
     except ValueError as error:
         raise ConfigError(
-            f"the first {len(frames)} recordings are silent, or as good as empty: {error}"
+            f"the first {len(frames)} utterances are silent, or as good as empty: {error}"
         ) from error
     cmvn.save(path)
     return GlobalCmvn.load(path)

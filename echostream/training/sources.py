@@ -33,8 +33,8 @@ class TableSpeech:
         self._bad: set[int] = set()
         if missing := self._table.missing():
             text = (
-                f"{path}: {len(missing)} of {len(self._table)} recordings cannot be read, "
-                f"the first: {missing[0]}"
+                f"{path}: {len(missing)} of {len(self._table)} utterances have a recording that "
+                f"cannot be read, the first: {missing[0]}"
             )
             if 2 * len(missing) > len(self._table):
                 raise ConfigError(text)
@@ -60,8 +60,8 @@ class TableSpeech:
             self._bad.add(row)
             if 2 * len(self._bad) > len(self._tried) >= min(_MIN_TRIED, len(self._table)):
                 raise ConfigError(
-                    f"{self._table.path}: {len(self._bad)} of {len(self._tried)} recordings cannot "
-                    f"be read, the last: {error}"
+                    f"{self._table.path}: {len(self._bad)} of {len(self._tried)} utterances have a "
+                    f"recording that cannot be read, the last: {error}"
                 ) from error
             raise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -48,6 +49,7 @@ class _Sentence(NamedTuple):
     length: int
 
 
+@dataclass(frozen=True)
 class PseudoPosteriors:
     """Makes pseudo CTC posteriors of sentence pairs, without audio.
 
@@ -56,21 +58,12 @@ class PseudoPosteriors:
     frame after the end of its source word and of those of all target words before it.
     """
 
-    def __init__(
-        self,
-        source_tokenizer: Tokenizer,
-        target_tokenizer: Tokenizer,
-        aligner: WordAligner,
-        tail_ms: int,
-        source_unit: str = "word",
-        target_unit: str = "word",
-    ) -> None:
-        self.source_tokenizer = source_tokenizer
-        self.target_tokenizer = target_tokenizer
-        self.aligner = aligner
-        self.tail_ms = tail_ms
-        self.source_unit = source_unit
-        self.target_unit = target_unit
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    aligner: WordAligner
+    tail_ms: int
+    source_unit: str = "word"
+    target_unit: str = "word"
 
     def __call__(self, pairs: Sequence[tuple[str, str]], rng: random.Random) -> PseudoBatch:
         """A batch of `(source, target)` sentences."""

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files |= _data_bin(Path(args.model), pair / "fbank2unit")
         _write(files, args.overwrite)
     except (InputError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"make_data.py: {error}", file=sys.stderr)
         return 2
     print(f"DATA_ROOT={root}")
     return 0
@@ -108,7 +108,7 @@ def _write(files: Mapping[Path, bytes], overwrite: bool) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Lays out data as StreamSpeech's scripts want it.")
+    parser = argparse.ArgumentParser(description="Lays out data for StreamSpeech's scripts.")
     parser.add_argument("out_dir", help="DATA_ROOT of the scripts")
     parser.add_argument("--lang", default="fr", help="LANG of the scripts (default: fr)")
     parser.add_argument("--wav-list", help="recordings, a path a line (default: examples/fr-en)")

@@ -1,4 +1,4 @@
-"""What a drop-in agent must keep to, lines T21 to T29 as far as they concern text."""
+"""Outputs of the agents that callers rely on: a line for each utterance, files, messages."""
 
 from __future__ import annotations
 
@@ -32,22 +32,27 @@ from echostream.models import EchoStreamModel
 from echostream.models.echostream import ModelState
 from echostream.scoring.score import Options, score_run
 
-# The nine that StreamSpeech's scripts ask for.
+# The nine that StreamSpeech's scripts use.
 METRICS = ("AL", "AP", "DAL", "StartOffset", "EndOffset", "LAAL", "ATD", "NumChunks", "RTF")
 
 
-def test_an_utterance_of_which_nothing_was_said_counts_in_bleu_alone(
+def test_an_utterance_without_output_counts_in_bleu_alone(
     folder: Path, recordings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = tmp_path / "empty.wav"
     soundfile.write(empty, babble(0, 0), SAMPLE_RATE)
     names = [recordings[0], empty, recordings[1]]
     agent = (*S2TT, "--model-path", str(folder))
-    # What is said is the reference, so that only the empty line can cost BLEU.
-    said = [entry["prediction"] for entry in run_here(monkeypatch, tmp_path / "try", names, *agent)]
-    assert said[1] == ""
+    # The predictions are the references, so that only the empty line can cost BLEU.
+    predictions = [
+        entry["prediction"] for entry in run_here(monkeypatch, tmp_path / "try", names, *agent)
+    ]
+    assert predictions[1] == ""
     runs = {}
-    for name, texts in (("with", [said[0], "it was silent", said[2]]), ("without", said[::2])):
+    for name, texts in (
+        ("with", [predictions[0], "it was silent", predictions[2]]),
+        ("without", predictions[::2]),
+    ):
         chosen = names if name == "with" else names[::2]
         log = run_here(monkeypatch, tmp_path / name, chosen, *agent, references=texts)
         assert len(log) == len(chosen)
@@ -69,12 +74,12 @@ def test_each_utterance_has_exactly_one_line_in_the_order_of_the_indices(
     lines = (extra / "st.txt").read_text().splitlines()
     assert lines == [entry["prediction"] for entry in log]
     assert lines[1] == ""
-    heard = (extra / "asr.txt").read_text().splitlines()
-    assert [bool(line) for line in heard] == [True, False, True, True, True]
+    transcripts = (extra / "asr.txt").read_text().splitlines()
+    assert [bool(line) for line in transcripts] == [True, False, True, True, True]
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_what_is_slow_the_first_time_is_done_before_the_first_utterance(
+def test_the_agent_is_warmed_up_before_the_first_utterance(
     moved: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     num_groups = []
@@ -94,7 +99,7 @@ def test_what_is_slow_the_first_time_is_done_before_the_first_utterance(
     assert agent.states.session.delay_ms == 0  # of the warm-up nothing is left
 
 
-def test_nothing_is_printed_unless_it_is_asked_for(
+def test_nothing_is_printed_without_the_flag(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     agent = SpeechToTextTranslationAgent.from_args(
@@ -115,32 +120,32 @@ def test_the_utterance_so_far_is_printed_whenever_a_word_is_new(
     silent = 0
     for _ in range(2):
         agent.reset()
-        heard, written = "", ""
+        source, written = "", ""
         for segment in sent:
-            before = heard, written
+            before = source, written
             answer = agent.pushpop(segment)
             written = " ".join([written, answer.content] if answer.content else [written]).strip()
-            heard = agent.states.source_text if task == "st" else written
-            expected = [f"Streaming ASR: {heard}"] if heard != before[0] else []
+            source = agent.states.source_text if task == "st" else written
+            expected = [f"Streaming ASR: {source}"] if source != before[0] else []
             if task == "st" and written != before[1]:
                 expected.append(f"Simultaneous translation: {written}")
             assert capsys.readouterr().out.splitlines() == expected
             silent += not expected
-        assert heard and written
+        assert source and written
     assert silent > len(sent) // 2
 
 
-def test_a_pop_without_new_input_says_nothing_new(folder: Path, tmp_path: Path) -> None:
+def test_a_pop_without_new_input_writes_nothing(folder: Path, tmp_path: Path) -> None:
     flags = ("--extra-output-dir", str(tmp_path / "extra"))
     agent = SpeechToTextTranslationAgent.from_args(arguments(folder, *flags))
-    said = []
+    outputs = []
     for segment in segments(babble(3, 42)):
-        said.append(agent.pushpop(segment))
+        outputs.append(agent.pushpop(segment))
         again = agent.pop()
         assert not again.content
         assert again.finished is segment.finished
         assert agent.policy(agent.states).is_read() is not segment.finished
-    assert text_of(said)
+    assert text_of(outputs)
     assert len((tmp_path / "extra" / "st.txt").read_text().splitlines()) == 1
     assert len((tmp_path / "extra" / "asr.txt").read_text().splitlines()) == 1
 

@@ -1,4 +1,4 @@
-"""What a drop-in agent must keep to, lines T10 to T18: devices, streams and sample rates."""
+"""What callers of an agent rely on: devices, independent streams and sample rates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def warnings_about(caplog: pytest.LogCaptureFixture, word: str) -> list[str]:
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu", "cuda", "cuda:0"])
-def test_every_name_of_a_device_works_and_says_once_that_the_cpu_is_used(
+def test_every_name_of_a_device_works_and_the_cpu_is_logged_once(
     device: str,
     folder: Path,
     caplog: pytest.LogCaptureFixture,
@@ -139,12 +139,12 @@ def test_a_reset_leaves_no_residue(agent: SpeechToTextTranslationAgent) -> None:
     assert text_of([agent.pushpop(segment) for segment in other])
     agent.reset()
     for segment in other:
-        agent.push(segment)  # its words are never asked for
+        agent.push(segment)  # its words are never popped
     agent.reset()
     assert [agent.pushpop(segment).content for segment in sent] == expected
 
 
-def test_what_was_said_before_does_not_matter(agent: SpeechToTextTranslationAgent) -> None:
+def test_the_utterance_before_does_not_matter(agent: SpeechToTextTranslationAgent) -> None:
     sources = [babble(2.1, 60), babble(0.005, 61), babble(1.7, 62, 44_100), babble(1, 63)]
     rates = [SAMPLE_RATE, SAMPLE_RATE, 44_100, SAMPLE_RATE]
 
@@ -159,7 +159,7 @@ def test_what_was_said_before_does_not_matter(agent: SpeechToTextTranslationAgen
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1])
-def test_one_segment_of_the_whole_says_what_offline_translation_says(
+def test_one_segment_of_the_whole_gives_the_offline_translation(
     look_ahead: int, folder: Path
 ) -> None:
     flags = ("--max-future-frames", str(look_ahead))
@@ -170,10 +170,10 @@ def test_one_segment_of_the_whole_says_what_offline_translation_says(
     whole = SpeechSegment(
         content=samples.tolist(), sample_rate=SAMPLE_RATE, finished=True, tgt_lang=None
     )
-    said = agent.pushpop(whole).content
-    assert said == " ".join(output.text for output in offline) != ""
+    text = agent.pushpop(whole).content
+    assert text == " ".join(output.text for output in offline) != ""
     agent.reset()
-    assert text_of([agent.pushpop(segment) for segment in segments(samples)]) == said
+    assert text_of([agent.pushpop(segment) for segment in segments(samples)]) == text
 
 
 def test_no_sample_is_kept(agent: SpeechToTextTranslationAgent) -> None:
@@ -202,20 +202,20 @@ def test_the_rate_of_the_segments_is_the_rate_of_the_audio(rate: int) -> None:
     # A --sample-rate that would be wrong for each of them: it does not count here.
     args = arguments(ROOT / "models" / "fr-en-demo", "--sample-rate", "11025")
     agent = SpeechToTextTranslationAgent.from_args(args)
-    said: dict[int, list[str]] = {SAMPLE_RATE: [], rate: []}
+    by_rate: dict[int, list[str]] = {SAMPLE_RATE: [], rate: []}
     for index in range(4):
         samples, own_rate = read_audio(EXAMPLES / f"test-seen-2026-000000{index}.flac")
-        for wanted, texts in said.items():
+        for wanted, texts in by_rate.items():
             agent.reset()
             sent = segments(soxr.resample(samples, own_rate, wanted).astype(np.float32), wanted)
             texts.append(text_of([agent.pushpop(segment) for segment in sent]))
             assert agent.states.source_sample_rate == wanted
-    assert word_error_rate(said[SAMPLE_RATE], said[rate]) <= 5  # percent
-    assert all(said[SAMPLE_RATE])
+    assert word_error_rate(by_rate[SAMPLE_RATE], by_rate[rate]) <= 5  # percent
+    assert all(by_rate[SAMPLE_RATE])
 
 
 @pytest.mark.parametrize("no_rate", [0, -1])
-def test_audio_without_a_rate_has_that_of_the_flag_and_says_so_once(
+def test_audio_without_a_rate_has_that_of_the_flag_which_is_logged_once(
     no_rate: int, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = StreamingASRAgent.from_args(arguments(folder, "--sample-rate", "8000"))

@@ -1,4 +1,4 @@
-"""What a drop-in agent must keep to, line T1: the text fits the SimulEval that runs."""
+"""The text of an agent fits the version of SimulEval that runs it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ UNFIT = {
 }
 
 
-def test_the_joiner_is_known_by_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_joiner_is_found_by_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [joins_pieces(unit) for unit in ("word", "char", "spm")] == [False, False, True]
     join_like_streamspeech(monkeypatch)
     assert [joins_pieces(unit) for unit in ("word", "char")] == [True, False]
@@ -94,7 +94,7 @@ def test_every_build_makes_the_same_sentences_of_it(
     unit = ("--eval-latency-unit", "spm", "--eval-latency-spm-model", str(spm_of))
     words = [by_session(folder, path, task=task) for path in recordings]
     # Every seventh word is left out: a BLEU that is neither 0 nor 100.
-    references = [" ".join(w for i, w in enumerate(said) if i % 7 != 6) for said, _ in words]
+    references = [" ".join(w for i, w in enumerate(written) if i % 7 != 6) for written, _ in words]
     runs = {}
 
     def run(name: str, *flags: str) -> None:
@@ -111,7 +111,7 @@ def test_every_build_makes_the_same_sentences_of_it(
         run("streamspeech-spm", "--text-output", "spm")
         run("streamspeech-word", "--text-output", "word")
 
-    sentences = [" ".join(said) for said, _ in words]
+    sentences = [" ".join(written) for written, _ in words]
     fitting = ("pypi", "pypi-spm", "streamspeech", "streamspeech-spm")
     for name in fitting:
         assert [entry["prediction"].strip() for entry in runs[name]] == sentences
@@ -119,15 +119,15 @@ def test_every_build_makes_the_same_sentences_of_it(
     assert len({bleu[name] for name in fitting}) == 1
     assert 100 > float(bleu["pypi"]) > 20 > float(bleu["streamspeech-word"])
 
-    # Latency is counted per token: one a word, unless pieces were asked for.
+    # Latency is counted per token: one a word, unless pieces are configured.
     for name in ("pypi", "streamspeech"):
         for entry, (_, delays) in zip(runs[name], words, strict=True):
             assert entry["delays"] == pytest.approx(delays)
     tokenizer = Tokenizer.load(spm_of)
     for name in ("pypi-spm", "streamspeech-spm"):
-        for entry, (said, delays) in zip(runs[name], words, strict=True):
+        for entry, (written, delays) in zip(runs[name], words, strict=True):
             # The sign of an unknown piece has no piece of its own: such a word stays whole.
-            counts = [1 if UNK_SURFACE in word else len(tokenizer.encode(word)) for word in said]
+            counts = [1 if UNK_SURFACE in word else len(tokenizer.encode(word)) for word in written]
             spread = [d for d, n in zip(delays, counts, strict=True) for _ in range(n)]
             assert entry["delays"] == pytest.approx(spread)
         assert sum(len(entry["delays"]) for entry in runs[name]) > 1.5 * sum(

@@ -38,24 +38,24 @@ def test_the_command_line_translates_a_list_of_recordings(
         *("--extra-output-dir", "deep/extra", "--quality-metrics", "BLEU"),
     )
     assert [instance["index"] for instance in instances] == [0, 1, 2, 3]
-    spoken = 0
+    num_words = 0
     for instance, path in zip(instances, recordings, strict=True):
         words, delays = by_session(folder, path, max_future_frames=1, stride_n=2)
         assert instance["prediction"] == " ".join(words)
         assert instance["delays"] == pytest.approx(delays)
-        spoken += len(words)
-    assert spoken > 10
+        num_words += len(words)
+    assert num_words > 10
     # Whole words that came in time, not everything at the end.
     assert min(instances[0]["delays"]) < instances[0]["source_length"]
     # Only SimulEval's table of results goes to standard output.
     assert set(process.stdout.split()[:3]) == {"BLEU", "AL", "LAAL"}
     assert len(process.stdout.strip().splitlines()) == 2
 
-    heard = [
+    transcripts = [
         " ".join(by_session(folder, path, max_future_frames=1, task="asr")[0])
         for path in recordings
     ]
-    assert (tmp_path / "deep" / "extra" / "asr.txt").read_text().splitlines() == heard
+    assert (tmp_path / "deep" / "extra" / "asr.txt").read_text().splitlines() == transcripts
 
 
 def test_the_recognition_agent_writes_source_words(
@@ -115,7 +115,7 @@ def test_flags_are_passed_to_the_session(folder: Path) -> None:
         SpeechToTextTranslationAgent.from_args(arguments(folder, "--lagging-k2", "-1"))
 
 
-def test_the_decoder_is_asked_of_the_model_when_translating_alone(folder: Path) -> None:
+def test_a_decoder_is_required_only_for_translation(folder: Path) -> None:
     decoder = ("--decoding-method", "decoder")
     with pytest.raises(ValueError, match="method"):  # this model has none
         SpeechToTextTranslationAgent.from_args(arguments(folder, *decoder))
@@ -137,7 +137,7 @@ def test_the_default_look_ahead_is_the_smallest_of_the_model(folder: Path) -> No
 # Callers that drive an agent without SimulEval's evaluator
 
 
-def test_a_caller_need_not_know_any_flag_but_the_model(folder: Path) -> None:
+def test_all_flags_but_the_model_are_optional(folder: Path) -> None:
     sent = segments(babble(2, 52))
     agent = SpeechToTextTranslationAgent.from_args(arguments(folder))
     expected = [agent.pushpop(segment).content for segment in sent]
@@ -151,7 +151,7 @@ def test_a_caller_need_not_know_any_flag_but_the_model(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [SpeechToTextTranslationAgent, StreamingASRAgent])
-def test_simulstreams_wrapper_says_what_simuleval_says(
+def test_simulstreams_wrapper_gives_the_text_of_simuleval(
     kind: type[SpeechToTextTranslationAgent], folder: Path
 ) -> None:
     agent = kind(arguments(folder))
@@ -168,14 +168,14 @@ def test_simulstreams_wrapper_says_what_simuleval_says(
     for seed in (53, 54):
         samples = babble(2.5, seed)
         agent.reset()
-        said = text_of([agent.pushpop(segment) for segment in segments(samples)])
+        text = text_of([agent.pushpop(segment) for segment in segments(samples)])
         size = SAMPLE_RATE * SEGMENT_MS // 1000
         outputs = [
             wrapper.process_chunk(samples[start : start + size])
             for start in range(0, len(samples), size)
         ]
         outputs.append(wrapper.end_of_stream())
-        assert [token for output in outputs for token in output.new_tokens] == said.split() != []
+        assert [token for output in outputs for token in output.new_tokens] == text.split() != []
         wrapper.clear()
 
 
@@ -202,7 +202,7 @@ def test_a_caller_may_write_the_source_itself_and_each_sample_is_read_once(
     expected = text_of([agent.pushpop(segment) for segment in sent])
     agent.reset()
     source = agent.states.source = WatchedSource()
-    said, policy_calls = [], 0
+    written, policy_calls = [], 0
     while not agent.states.target_finished:
         policy_calls += 1
         if how == "longer and longer lists":
@@ -215,14 +215,14 @@ def test_a_caller_may_write_the_source_itself_and_each_sample_is_read_once(
         agent.states.source_sample_rate = rate
         agent.states.source_finished = policy_calls * size >= len(samples)
         action = agent.policy()
-        said += [] if action.is_read() else [action.content]
+        written += [] if action.is_read() else [action.content]
         assert agent.states.source == before
         if how == "emptied":
             agent.states.source = []
             assert agent.policy().is_read() is not agent.states.source_finished
         elif how == "one list that grows":
             assert source.num_read == len(source)
-    assert " ".join(filter(None, said)) == expected != ""
+    assert " ".join(filter(None, written)) == expected != ""
     assert policy_calls == len(sent)
 
 

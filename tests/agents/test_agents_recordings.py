@@ -1,4 +1,4 @@
-"""The lists of a run are looked at before SimulEval empties what an earlier run has left."""
+"""The lists of a run are checked before SimulEval empties the output of an earlier run."""
 
 from __future__ import annotations
 
@@ -83,6 +83,19 @@ def test_a_fault_of_a_list_is_named(
         check(given, target)
 
 
+def test_blank_references_are_warned_of_by_their_lines(
+    recordings: list[Path], check: Check, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sound without words has no reference; a reference that was lost looks the same."""
+    a = recordings[0]
+    check(f"{a}\n" * 5, "x\n\ny\n \nz\n")
+    (message,) = caplog.messages
+    assert "target.txt: 2 references are blank, in lines 2, 4: " in message
+    caplog.clear()
+    check(f"{a}\n" * 5, "x\n\ny\n \nz\n", start_index=2, end_index=3)
+    assert not caplog.messages
+
+
 def test_all_faults_come_in_one_message(recordings: list[Path], check: Check) -> None:
     with pytest.raises(InputError) as error:
         check(f"none.wav\n\n{recordings[0]}\nneither.wav\n", "x\n")
@@ -139,12 +152,12 @@ def test_nothing_is_checked_where_simuleval_has_no_list(tmp_path: Path) -> None:
 def test_line_ends_of_windows_and_paths_with_spaces_are_evaluated(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "two words"
-    place.mkdir()
-    paths = [place / "first talk.wav", place / "second  talk.wav"]
+    cwd = tmp_path / "two words"
+    cwd.mkdir()
+    paths = [cwd / "first talk.wav", cwd / "second  talk.wav"]
     for seed, path in enumerate(paths):
         soundfile.write(path, babble(2, 70 + seed), SAMPLE_RATE)
-    plain = run_here(monkeypatch, place, paths, *S2TT, "--model-path", str(folder))
+    plain = run_here(monkeypatch, cwd, paths, *S2TT, "--model-path", str(folder))
     for entry, path in zip(plain, paths, strict=True):
         assert entry["prediction"] == " ".join(by_session(folder, path)[0]) != ""
         assert entry["source"][0] == str(path)
@@ -230,7 +243,7 @@ def page(path: Path) -> None:
         (page, "It looks like an HTML page"),
     ],
 )
-def test_what_simuleval_would_stumble_over_is_named_with_its_line(
+def test_lines_that_would_stop_simuleval_are_named(
     make: Callable[[Path], None],
     fault: str,
     recordings: list[Path],
@@ -263,7 +276,7 @@ def test_a_wav_whose_header_is_wrong_but_harmless_is_evaluated(
         assert not warnings
     else:
         (warning,) = warnings
-        assert "3 recordings are shorter than their headers say" in warning
+        assert "3 recordings are shorter than in their headers" in warning
         assert f"the first is {tmp_path / '0.wav'}: the header declares 100000" in warning
 
 
@@ -308,7 +321,7 @@ def test_a_recording_given_for_a_list_is_named(recordings: list[Path], check: Ch
         check(recordings[0].read_bytes(), "x\n")
 
 
-def test_a_blank_last_line_is_told_where_it_makes_a_list_longer(
+def test_a_blank_last_line_is_named_where_it_makes_a_list_longer(
     recordings: list[Path], check: Check
 ) -> None:
     with pytest.raises(InputError, match=r"shorter by 1 than .*target.txt, whose last line is"):

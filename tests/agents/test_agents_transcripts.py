@@ -23,9 +23,9 @@ def test_a_run_that_went_on_has_one_line_for_each_utterance_in_order(
 ) -> None:
     """A run is killed when it has written transcripts that are not in its buffered log yet."""
     folder = make_model_folder(tmp_path / "model")
-    names = [tmp_path / f"{place}.wav" for place in range(3)]
-    for place, name in enumerate(names):
-        soundfile.write(name, babble(2.5, seed=place), SAMPLE_RATE)
+    names = [tmp_path / f"{index}.wav" for index in range(3)]
+    for index, name in enumerate(names):
+        soundfile.write(name, babble(2.5, seed=index), SAMPLE_RATE)
     flags = (*S2TT, "--model-path", str(folder), "--extra-output-dir", "extra")
     whole = run_here(monkeypatch, tmp_path / "run", names, *flags)
     extra, log = tmp_path / "run" / "extra", tmp_path / "run" / "out" / "instances.log"
@@ -40,22 +40,22 @@ def test_a_run_that_went_on_has_one_line_for_each_utterance_in_order(
     assert {name: (extra / name).read_text() for name in before} == before
 
 
-def asked(output: Path, continued: bool = True) -> Namespace:
+def run_arguments(output: Path, continued: bool = True) -> Namespace:
     return Namespace(output=str(output), continue_unfinished=continued)
 
 
 def test_the_log_tells_how_many_utterances_are_finished(tmp_path: Path) -> None:
     assert finished_utterances(Namespace()) is None  # no SimulEval
-    assert finished_utterances(asked(tmp_path)) is None  # nothing to go on after
+    assert finished_utterances(run_arguments(tmp_path)) is None  # nothing to go on after
     log = write_run(tmp_path, [text_line(i, "a cat", [1.0, 2.0]) for i in (5, 6, 7)])
-    assert finished_utterances(asked(tmp_path)) == 3  # of --start-index 5
-    assert finished_utterances(asked(tmp_path, continued=False)) is None
+    assert finished_utterances(run_arguments(tmp_path)) == 3  # of --start-index 5
+    assert finished_utterances(run_arguments(tmp_path, continued=False)) is None
     log.write_text("")
-    assert finished_utterances(asked(tmp_path)) == 0
+    assert finished_utterances(run_arguments(tmp_path)) == 0
     write_run(tmp_path, [text_line(0, "a cat", [1.0, 2.0])])
     log.write_bytes(log.read_bytes() + b'{"index": 1, "pred')
     with pytest.raises(ValueError, match=r"instances.log: .* cannot continue after .* line, 2"):
-        finished_utterances(asked(tmp_path))
+        finished_utterances(run_arguments(tmp_path))
     assert log.read_bytes().endswith(b'"pred')  # nothing was changed
 
 

@@ -32,12 +32,12 @@ CHUNK_MS = 320
 @pytest.fixture(scope="module")
 def wavs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three of the examples as simulstream reads them: WAV, 16 bit."""
-    place = tmp_path_factory.mktemp("wavs")
+    cwd = tmp_path_factory.mktemp("wavs")
     paths = []
     for name in (EXAMPLES / "wav_list.txt").read_text().splitlines()[:3]:
         samples, rate = soundfile.read(ROOT / name, dtype="int16")
         assert rate == SAMPLE_RATE
-        paths.append(place / f"{Path(name).stem}.wav")
+        paths.append(cwd / f"{Path(name).stem}.wav")
         soundfile.write(paths[-1], samples, rate, subtype="PCM_16")
     return paths
 
@@ -92,14 +92,14 @@ def test_the_inference_command_logs_what_the_session_writes(
         seconds = soundfile.info(wav).duration
         assert steps[-1]["total_audio_processed"] == pytest.approx(seconds)
         expected = by_session(folder, wav)
-        heard = [
+        written = [
             (word, 1000 * step["total_audio_processed"])
             for step in steps
             for word in step["generated_tokens"]
         ]
-        assert [word for word, _ in heard] == [w for o in expected for w in o.text.split()] != []
+        assert [word for word, _ in written] == [w for o in expected for w in o.text.split()] != []
         delays = [output.delay_ms for output in expected for _ in output.text.split()]
-        assert [delay for _, delay in heard] == pytest.approx(delays)
+        assert [delay for _, delay in written] == pytest.approx(delays)
     # simulstream's own reader of the log, on which its scorers stand
     reader = LogReader(SimpleNamespace(**yaml.safe_load(config.read_text())), str(log))
     assert reader.final_outputs() == {wav.stem: text_of(folder, wav) for wav in wavs}
@@ -112,28 +112,28 @@ def assert_schema(steps: list[dict[str, Any]]) -> None:
         assert list(step) == keys
         assert step["deleted_tokens"] == []
         assert step["computation_time"] > 0
-    heard = [step["total_audio_processed"] for step in steps]
-    assert heard == sorted(heard)
+    seconds = [step["total_audio_processed"] for step in steps]
+    assert seconds == sorted(seconds)
 
 
 @contextmanager
-def websocket_server(folder: Path, place: Path, pool_size: int) -> Iterator[str]:
+def websocket_server(folder: Path, cwd: Path, pool_size: int) -> Iterator[str]:
     """simulstream's server in a process of its own; its address."""
     port = free_port()
     server = yaml.safe_load((ROOT / "configs/simulstream/server.yaml").read_text())
     server |= {"port": port, "pool_size": pool_size, "acquire_timeout": 60}
-    server["metrics"] = {"enabled": True, "filename": str(place / "server.jsonl")}
-    (place / "server.yaml").write_text(yaml.safe_dump(server))
-    config = write_config(place / "config.yaml", folder)
+    server["metrics"] = {"enabled": True, "filename": str(cwd / "server.jsonl")}
+    (cwd / "server.yaml").write_text(yaml.safe_dump(server))
+    config = write_config(cwd / "config.yaml", folder)
     command = [sys.executable, "-m", "simulstream.server.websocket_server"]
-    command += ["--server-config", str(place / "server.yaml")]
+    command += ["--server-config", str(cwd / "server.yaml")]
     command += ["--speech-processor-config", str(config)]
-    with running(command, port, place / "server.log"):
+    with running(command, port, cwd / "server.log"):
         yield f"ws://localhost:{port}"
 
 
 class Client:
-    """One speaker: chunks out, pieces of text in."""
+    """One client: chunks out, pieces of text in."""
 
     def __init__(self, connection: ClientConnection, wav: Path) -> None:
         self.connection = connection
@@ -144,25 +144,25 @@ class Client:
         about = {"sample_rate": rate, "target_lang": "en", "source_lang": "fr"}
         self.connection.send(json.dumps({**about, "metrics_metadata": {"wav_name": str(wav)}}))
 
-    def say(self, chunk: np.ndarray[Any, Any]) -> None:
-        """One chunk; the server answers those that are full."""
+    def send_chunk(self, chunk: np.ndarray[Any, Any]) -> None:
+        """Sends a chunk; the server answers those that are full."""
         self.connection.send(chunk.tobytes())
         if len(chunk) == len(self.chunks[0]):
-            self.hear()
+            self.receive()
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         answer = json.loads(self.connection.recv(timeout=60))
         assert answer["deleted"] == ""
         self.text += answer["new"]
 
     def end(self) -> str:
         self.connection.send(json.dumps({"end_of_stream": True}))
-        self.hear()
+        self.receive()
         assert json.loads(self.connection.recv(timeout=60)) == {"end_of_processing": True}
         return self.text.strip()
 
 
-def test_clients_of_the_server_at_once_and_in_turn_do_not_hear_each_other(
+def test_clients_of_the_server_at_once_and_in_turn_are_independent(
     folder: Path, wavs: list[Path], tmp_path: Path
 ) -> None:
     with websocket_server(folder, tmp_path, pool_size=2) as address:
@@ -171,18 +171,18 @@ def test_clients_of_the_server_at_once_and_in_turn_do_not_hear_each_other(
             for step in range(max(len(client.chunks) for client in clients)):
                 for client in clients:
                     if step < len(client.chunks):
-                        client.say(client.chunks[step])
+                        client.send_chunk(client.chunks[step])
             for client, wav in zip(clients, wavs, strict=False):
                 assert client.end() == text_of(folder, wav) != ""
         for _ in range(2):  # both processors of the pool, each left in the middle of a stream
             with connect(address) as gone:
                 client = Client(gone, wavs[0])
-                client.say(client.chunks[0])
+                client.send_chunk(client.chunks[0])
         for _ in range(2):
             with connect(address) as later:
                 client = Client(later, wavs[2])
                 for chunk in client.chunks:
-                    client.say(chunk)
+                    client.send_chunk(chunk)
                 assert client.end() == text_of(folder, wavs[2])
 
 
@@ -209,9 +209,13 @@ def test_the_page_server_hands_out_the_page_and_where_the_websocket_is(tmp_path:
             with urllib.request.urlopen(f"http://localhost:{port}{path}", timeout=60) as answer:
                 found[path] = answer.read().decode()
     assert found["/"] == "the page\n"
-    # What the page reads of it: the websocket's address and the languages to choose from.
-    known = yaml.safe_load(found["/config.yaml"])
-    assert (known["hostname"], known["port"], known["secure"]) == ("localhost", 8080, False)
+    # The keys that the page reads: the websocket's address and the languages to choose from.
+    config_of_page = yaml.safe_load(found["/config.yaml"])
+    assert (config_of_page["hostname"], config_of_page["port"], config_of_page["secure"]) == (
+        "localhost",
+        8080,
+        False,
+    )
     processor = yaml.safe_load((ROOT / "configs/simulstream/fr-en-demo.yaml").read_text())
-    assert list(known["webui"]["src_supported_langs"][0]) == [processor["source_lang"]]
-    assert list(known["webui"]["tgt_supported_langs"][0]) == [processor["target_lang"]]
+    assert list(config_of_page["webui"]["src_supported_langs"][0]) == [processor["source_lang"]]
+    assert list(config_of_page["webui"]["tgt_supported_langs"][0]) == [processor["target_lang"]]

@@ -109,7 +109,7 @@ def test_a_language_that_would_lead_out_of_the_folder_is_refused(
 
 
 @pytest.mark.parametrize("flags", [ALL[:2], ALL[2:4], ALL[2:]])
-def test_lists_that_need_each_other_are_asked_for(
+def test_lists_that_need_each_other_are_named(
     flags: tuple[str, ...], lists: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert make(*flags) == 2

@@ -1,4 +1,4 @@
-"""A `--data-bin` of StreamSpeech is read as it is, and used when that is asked for."""
+"""A `--data-bin` of StreamSpeech is read as it is, and used only with `--cmvn data-bin`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ YAML = "config_gcmvn.yaml"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(make_model_folder(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture
+def own_statistics(model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Path:
+    """A `--data-bin` with the statistics of the model, of which nothing is to be logged."""
+    caplog.set_level(logging.INFO)
+    folder = data_bin(tmp_path / "bin", "gcmvn.npz")
+    model.cmvn.save(folder / "gcmvn.npz")
+    return folder
 
 
 def statistics(level: float) -> GlobalCmvn:
@@ -123,18 +132,15 @@ def test_statistics_replace_those_of_the_model_only_on_request(
     assert frames(applied) != frames(model)
 
 
-def test_nothing_is_said_where_nothing_differs(
-    model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_nothing_is_logged_where_nothing_differs(
+    model: Model, own_statistics: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
-    folder = data_bin(tmp_path / "bin", "gcmvn.npz")
-    model.cmvn.save(folder / "gcmvn.npz")
-    assert streamspeech_data_bin(model, arguments(folder)) is model
+    assert streamspeech_data_bin(model, arguments(own_statistics)) is model
     assert streamspeech_data_bin(model, arguments(None)) is model
     assert not caplog.records
 
 
-def test_statistics_that_are_asked_for_must_be_there(model: Model, tmp_path: Path) -> None:
+def test_configured_statistics_must_exist(model: Model, tmp_path: Path) -> None:
     with pytest.raises(ForeignFolderError, match="`--cmvn data-bin` needs `--data-bin`, which"):
         streamspeech_data_bin(model, arguments(None, "data-bin"))
     with pytest.raises(ForeignFolderError, match=r"must be a folder, but .*none is not"):
@@ -164,7 +170,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_file_is_named_and_stops_only_who_asked_for_the_folder(
+def test_a_damaged_file_is_named_and_is_an_error_only_with_the_flag(
     name: str, model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     content, reason = DAMAGED[name]
@@ -246,11 +252,9 @@ def test_a_model_with_other_special_pieces_is_not_streamspeechs(tmp_path: Path) 
 
 
 def test_a_vocabulary_is_reported_unless_it_is_the_models(
-    model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    model: Model, own_statistics: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
-    folder = data_bin(tmp_path / "bin", "gcmvn.npz")
-    model.cmvn.save(folder / "gcmvn.npz")
+    folder = own_statistics
     fairseq_vocabulary(folder / "spm_unigram_en", TARGET_TEXT)  # what the model was trained on
     assert streamspeech_data_bin(model, arguments(folder)) is model
     assert not caplog.records

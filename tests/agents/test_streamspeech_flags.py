@@ -188,7 +188,7 @@ def test_no_flag_of_simuleval_is_taken_for_short_for_one_of_ours(
         assert args.output_asr_translation is False
 
 
-def test_a_flag_that_says_it_has_no_effect_has_none(tmp_path: Path) -> None:
+def test_a_flag_without_effect_by_its_help_has_none(tmp_path: Path) -> None:
     folder = make_model_folder(tmp_path / "model")
     parser = ArgumentParser()
     add_args(parser)
@@ -202,7 +202,7 @@ def test_a_flag_that_says_it_has_no_effect_has_none(tmp_path: Path) -> None:
             idle += [*action.option_strings, *([] if value is None else [value])]
     assert "--multitask-config-yaml" in idle and "--stride-n" not in idle
 
-    def said(*flags: str) -> list[object]:
+    def written(*flags: str) -> list[object]:
         agent = SpeechToTextTranslationAgent.from_args(
             parser.parse_args(["--model-path", str(folder), *flags])
         )
@@ -215,5 +215,5 @@ def test_a_flag_that_says_it_has_no_effect_has_none(tmp_path: Path) -> None:
         segments[-1].finished = True
         return [agent.pushpop(segment).content for segment in segments]
 
-    assert any(said())
-    assert said(*idle) == said()
+    assert any(written())
+    assert written(*idle) == written()

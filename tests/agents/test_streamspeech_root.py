@@ -121,20 +121,20 @@ def data_root(
     model: Path, recordings: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Made by the command that the README shows for own lists, with the paths in it replaced."""
-    place = tmp_path_factory.mktemp("lists")
+    lists = tmp_path_factory.mktemp("lists")
     own = {"--wav-list": "wav_list.txt", "--target": "target.txt", "--src": "src.txt"}
-    (place / "wav_list.txt").write_text("".join(f"{path}\n" for path in recordings))
-    (place / "target.txt").write_text("the black cat sleeps\na dog eats\n")
-    (place / "src.txt").write_text("le chat noir dort\nun chien mange\n")
+    (lists / "wav_list.txt").write_text("".join(f"{path}\n" for path in recordings))
+    (lists / "target.txt").write_text("the black cat sleeps\na dog eats\n")
+    (lists / "src.txt").write_text("le chat noir dort\nun chien mange\n")
     command = readme_commands("python")[1]
     assert command[:2] == ["python", "eval/streamspeech/make_data.py"]
-    command[2] = str(place / "out")
+    command[2] = str(lists / "out")
     command[command.index("--lang") + 1] = "fr"
     command[command.index("--model") + 1] = str(model)
     assert {flag: command[command.index(flag) + 1] for flag in own} == own
-    done = make_data(*command[2:], cwd=place)
-    assert done.stdout == f"DATA_ROOT={place / 'out'}\n"
-    return place / "out"
+    done = make_data(*command[2:], cwd=lists)
+    assert done.stdout == f"DATA_ROOT={lists / 'out'}\n"
+    return lists / "out"
 
 
 def edited(name: str, **variables: object) -> str:
@@ -160,7 +160,7 @@ def test_a_script_runs_to_the_end_with_only_its_variables_edited(
     name: str, model: Path, recordings: list[Path], data_root: Path, tmp_path: Path
 ) -> None:
     """From another folder, without fairseq, without the YAML of tasks, in a copy of the root."""
-    root = tmp_path / "root"  # T9: nothing in it depends on where it lies
+    root = tmp_path / "root"  # nothing in it depends on where it lies
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__", "res"))
     (tmp_path / "run.sh").write_text(edited(name, ROOT=root, DATA_ROOT=data_root, file=model))
     (tmp_path / "cwd").mkdir()
@@ -170,13 +170,13 @@ def test_a_script_runs_to_the_end_with_only_its_variables_edited(
     output = root / "res" / "model.fr-en" / name / f"chunk_size={SEGMENT_MS}"
     instances = [json.loads(line) for line in (output / "instances.log").read_text().splitlines()]
     task = "asr" if name == "asr" else "st"
-    said = [words_by_session(model, recording, task) for recording in recordings]
-    assert all(said)
-    assert [instance["prediction"] for instance in instances] == said
+    texts = [words_by_session(model, recording, task) for recording in recordings]
+    assert all(texts)
+    assert [instance["prediction"] for instance in instances] == texts
     references = (data_root / "fr-en/simuleval/test" / SCRIPTS[name]["TARGET"]).read_text()
     assert [instance["reference"] for instance in instances] == references.splitlines()
 
-    # The table that the script asks for, and nothing else, goes to standard output.
+    # The table of the script, and nothing else, goes to standard output.
     header, *rows = done.stdout.strip().splitlines()
     assert header.split() == ["BLEU", *(f"{m}{ca}" for m in METRICS for ca in ("", "_CA"))]
     assert len(rows) == 1 and np.isfinite([float(value) for value in rows[0].split()]).all()
@@ -227,9 +227,7 @@ tail -n 1 $output_dir/asr_bleu.log >> $output_dir/res.txt
 
 
 @pytest.mark.parametrize("name", SPEECH_SCRIPTS)
-def test_a_script_for_speech_says_that_there_is_none_and_fails(
-    name: str, model: Path, tmp_path: Path
-) -> None:
+def test_a_script_for_speech_fails_with_the_reason(name: str, model: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__", "res"))
     output = f"res/{name}" if name.startswith("pred.") else f"$ROOT/res/{name}"
@@ -248,8 +246,8 @@ mkdir -p $output_dir
 """
     (tmp_path / "run.sh").write_text(variables + SPEECH_SCRIPTS[name])
     done = run(["bash", str(tmp_path / "run.sh")], root, ok=False)
-    (said,) = [line for line in done.stderr.splitlines() if line.startswith("EchoStream ")]
-    assert said.startswith("EchoStream has no speech output yet") and f"{name}.sh" in said
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("EchoStream ")]
+    assert message.startswith("EchoStream has no speech output yet") and f"{name}.sh" in message
     assert "Traceback" not in done.stderr
 
 

@@ -1,17 +1,15 @@
-"""A model folder is a system of SimulEval: `--system-dir` says what `--agent` says, anywhere."""
+"""A model folder is a system of SimulEval: `--system-dir` gives the output of `--agent`."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 import yaml
+from agent_calls import run_simuleval
 from tiny_model import SAMPLE_RATE, babble
 
 from echostream.model_folder import SYSTEMS
@@ -23,28 +21,19 @@ DEMO = ROOT / "models" / "fr-en-demo"
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two recordings, source.txt and target.txt."""
-    place = tmp_path_factory.mktemp("lists")
+    lists = tmp_path_factory.mktemp("lists")
     for index in (0, 1):
-        soundfile.write(place / f"{index}.wav", babble(2.3, 80 + index), SAMPLE_RATE)
-    (place / "source.txt").write_text("".join(f"{place / name}.wav\n" for name in "01"))
-    (place / "target.txt").write_text("the black cat sleeps in the house\n" * 2)
-    return place
+        soundfile.write(lists / f"{index}.wav", babble(2.3, 80 + index), SAMPLE_RATE)
+    (lists / "source.txt").write_text("".join(f"{lists / name}.wav\n" for name in "01"))
+    (lists / "target.txt").write_text("the black cat sleeps in the house\n" * 2)
+    return lists
 
 
 def simuleval(cwd: Path, lists: Path, output: Path, *flags: str) -> list[dict[str, Any]]:
     """The lines of instances.log without the times of this machine."""
-    command = [sys.executable, "-m", "simuleval.cli", "--source-segment-size", "320"]
-    command += ["--source", str(lists / "source.txt"), "--target", str(lists / "target.txt")]
-    command += ["--output", str(output), "--latency-metrics", "AL", "--no-progress-bar", *flags]
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    test_set = ("--source", str(lists / "source.txt"), "--target", str(lists / "target.txt"))
+    common = ("--source-segment-size", "320", "--latency-metrics", "AL", "--no-progress-bar")
+    done = run_simuleval(cwd, *test_set, *common, "--output", str(output), *flags)
     assert done.returncode == 0, done.stderr
     # Only the table: no flag of SimulEval was taken for one of the agent's that prints.
     assert done.stdout.split()[:2] == ["BLEU", "AL"], done.stdout
@@ -58,7 +47,7 @@ def simuleval(cwd: Path, lists: Path, output: Path, *flags: str) -> list[dict[st
     [("s2tt.py", ()), ("asr.py", ("--system-config", "asr.yaml"))],
     ids=["translation", "recognition"],
 )
-def test_the_system_of_a_folder_says_what_the_agent_says(
+def test_the_system_of_a_folder_gives_the_output_of_the_agent(
     folder: Path, lists: Path, tmp_path: Path, agent: str, config: tuple[str, ...]
 ) -> None:
     """The folder is named by its whole path in one case, and from where it lies in the other."""
@@ -70,7 +59,7 @@ def test_the_system_of_a_folder_says_what_the_agent_says(
     assert all(instance["prediction"] for instance in expected)
 
 
-def test_a_flag_that_was_added_to_the_system_is_obeyed(
+def test_a_flag_that_was_added_to_the_system_has_its_effect(
     folder: Path, lists: Path, tmp_path: Path
 ) -> None:
     flags = ("--agent", str(ROOT / "agents" / "s2tt.py"), "--model-path", str(folder))
@@ -82,31 +71,18 @@ def test_a_flag_that_was_added_to_the_system_is_obeyed(
     assert simuleval(tmp_path, lists, tmp_path / "other", "--system-dir", str(folder)) != expected
 
 
-def test_a_flag_on_the_command_line_is_refused_by_simuleval_and_the_help_says_what_to_do(
+def test_a_flag_on_the_command_line_is_refused_by_simuleval_and_the_help_has_the_alternative(
     folder: Path, lists: Path, tmp_path: Path
 ) -> None:
     """If SimulEval takes it one day, the help is to be changed."""
-    command = [sys.executable, "-m", "simuleval.cli", "--system-dir", str(folder)]
-    command += ["--source", str(lists / "source.txt"), "--target", str(lists / "target.txt")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "1000"}
-
-    def run(*flags: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *flags],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    done = run("--lagging-k1", "2")
+    test_set = ("--source", str(lists / "source.txt"), "--target", str(lists / "target.txt"))
+    system = ("--system-dir", str(folder))
+    done = run_simuleval(tmp_path, *system, *test_set, "--lagging-k1", "2")
     assert done.returncode == 2
     assert "unrecognized arguments: --lagging-k1 2" in done.stderr
-    del command[3:5]
     agent = ("--agent", str(ROOT / "agents" / "s2tt.py"), "--model-path", str(folder), "--help")
-    assert "takes none of them from the command line" in " ".join(run(*agent).stdout.split())
+    done = run_simuleval(tmp_path, *agent, *test_set, COLUMNS="1000")
+    assert "takes none of them from the command line" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", sorted(SYSTEMS))

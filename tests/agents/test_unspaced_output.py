@@ -49,7 +49,7 @@ def test_each_text_of_an_output_has_the_unit_of_its_language(
         assert len(joined_source_text(outputs).split()) >= len(source.split()) - 1
 
 
-def test_the_readme_of_the_model_says_what_was_counted(unspaced: Path) -> None:
+def test_the_readme_of_the_model_names_the_unit_of_its_scores(unspaced: Path) -> None:
     assert "| BLEU of characters | WER |" in (unspaced / "README.md").read_text(encoding="utf-8")
 
 
@@ -101,7 +101,7 @@ def test_characters_that_simuleval_would_count_as_words_are_refused(
     assert last.startswith("ValueError: `--eval-latency-unit` must be char (or spm) if the")
 
 
-def test_a_system_folder_is_told_the_unit_on_the_command_line(
+def test_a_system_folder_takes_the_unit_from_the_command_line(
     unspaced: Path, recordings: list[Path], tmp_path: Path
 ) -> None:
     system = ("--system-dir", str(unspaced))
@@ -130,12 +130,12 @@ def test_another_caller_of_the_agent_gets_the_text_as_it_comes(
     agent = SpeechToTextTranslationAgent(SimpleNamespace(model_path=str(unspaced)))  # type: ignore[arg-type]
     samples = read(recordings[0])
     agent.states.source_sample_rate = SAMPLE_RATE
-    said = ""
+    written = ""
     for stop in range(SEGMENT, len(samples) + SEGMENT, SEGMENT):
         agent.states.source = samples[:stop].tolist()
         agent.states.source_finished = stop >= len(samples)
-        said += getattr(agent.policy(), "content", "")
-    assert said == TARGETS[0]
+        written += getattr(agent.policy(), "content", "")
+    assert written == TARGETS[0]
 
 
 def test_a_config_without_the_keys_means_words_and_another_unit_is_refused(

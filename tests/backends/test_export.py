@@ -74,7 +74,7 @@ def test_inputs_and_outputs_have_the_names_of_the_state(
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_a_graph_says_what_it_is_and_of_which_weights(exported: Path, name: str) -> None:
+def test_a_graph_holds_its_kind_and_the_digest_of_its_weights(exported: Path, name: str) -> None:
     proto = onnx.load(exported / name, load_external_data=False)
     about = json.loads({entry.key: entry.value for entry in proto.metadata_props}[METADATA])
     assert about["kind"] == "network"
@@ -144,7 +144,7 @@ def test_a_graph_that_computes_something_else_is_refused(
         check_network(graph, network)
 
 
-def test_an_export_writes_the_same_again_and_says_where(exported: Path, unexported: Path) -> None:
+def test_an_export_is_repeatable_and_prints_the_path(exported: Path, unexported: Path) -> None:
     assert export_model(unexported) == [unexported / "step.onnx"]
     assert not (unexported / "step.int8.onnx").exists()
     assert export_model(unexported, int8=True) == [unexported / name for name in GRAPHS]
@@ -190,7 +190,7 @@ def test_an_export_that_fails_keeps_the_graph_of_before(
 
 
 @pytest.mark.parametrize(("limit", "name"), [(10_000, "step.onnx"), (200_000, "step.int8.onnx")])
-def test_a_disk_that_is_full_is_said_with_the_file_and_keeps_the_graph_of_before(
+def test_a_full_disk_is_reported_with_the_file_and_keeps_the_old_graph(
     unexported: Path, limit: int, name: str
 ) -> None:
     """A limit on the size of a file stands for the disk."""
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_long_part(
         export_model(unexported)
 
 
-def test_each_stage_is_told_when_it_begins_goes_on_and_ends(
+def test_each_stage_is_reported_at_its_start_during_it_and_at_its_end(
     unexported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
@@ -242,7 +242,7 @@ def test_what_is_no_model_folder_is_refused_as_it_is_when_loaded(exported: Path,
 
 
 def test_what_is_no_model_folder_is_named_before_the_exporter_is_loaded(tmp_path: Path) -> None:
-    """The exporter takes seconds to load, on a busy machine ten, and nothing was said meanwhile."""
+    """Loading the exporter takes seconds, on a busy machine ten; it came before the error."""
     script = "import sys; from echostream.cli import main; print(main(sys.argv[1:]))"
     script += "; print('onnx' in sys.modules)"
     command = [sys.executable, "-c", script, "export", str(tmp_path / "none"), "--onnx"]

@@ -1,4 +1,4 @@
-"""What a back end lacks is said by name, with what to do about it."""
+"""Missing or damaged files of a back end are named, with advice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onnx import ModelProto, StringStringEntryProto, numpy_helper
 from safetensors.torch import load_file, save_file
 
 from echostream.backends.onnx import METADATA, OnnxEncoder, OnnxError, OnnxNetwork
-from echostream.backends.onnx.digest import sealed
+from echostream.backends.onnx.seal import sealed
 from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.files import sha256_of
 from echostream.model_folder import ModelFolderError, load_model
@@ -63,7 +63,7 @@ def test_a_damaged_graph_is_refused_by_name(copied: Path, content: bytes | None)
 
 
 def reseal(step: Path, change: Callable[[ModelProto], object]) -> None:
-    """Changes a graph as a hostile hand would, with the seal that fits."""
+    """Changes a graph as an attacker would, with a matching seal."""
     proto = onnx.load(step, load_external_data=False)
     change(proto)
     step.write_bytes(sealed(proto.SerializeToString()))
@@ -228,7 +228,7 @@ def test_a_look_ahead_that_was_not_trained_is_refused(exported: Path) -> None:
         StreamingTranslator(model, max_future_frames=3)
 
 
-def test_without_onnx_runtime_the_message_says_what_to_install(
+def test_without_onnx_runtime_the_message_names_the_package_to_install(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("echostream.backends.onnx")]:

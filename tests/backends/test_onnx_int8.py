@@ -1,4 +1,4 @@
-"""In int8, too, a stream hears itself alone: its neighbours and the cut into chunks are nothing."""
+"""In int8, too, neither its neighbours nor the cut into chunks change a stream."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_cut_into_chunks_changes_no_more_than_a_rounding(graph: Network) -> 
         assert off.max() < 0.3
 
 
-def test_int8_says_nearly_what_float32_says(exported: Path, graph: Network) -> None:
+def test_int8_is_close_to_float32(exported: Path, graph: Network) -> None:
     x = noise(2, 40)
     wanted = logits_of(load_model(exported, backend="onnx").network, x, (2,))
     found = logits_of(graph, x, (2,))

@@ -1,4 +1,4 @@
-"""The step in ONNX Runtime is the step in PyTorch, and obeys the laws by itself."""
+"""The step in ONNX Runtime is the step in PyTorch, and passes the laws by itself."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def test_the_graph_obeys_the_laws(graph: Network, look_ahead: int) -> None:
         return torch.cat([output.asr_logits, output.st_logits], dim=2), state
 
     def forward(x: Tensor, valid: Tensor) -> Tensor:
-        """The recording as one chunk, and what the look-ahead owes as another."""
+        """The recording as one chunk, and the frames delayed by the look-ahead as another."""
         y, state = step(x, valid, graph.init_state(len(x), look_ahead))
         if not look_ahead:
             return y
-        owed = x.new_zeros(len(x), GROUP_FRAMES * look_ahead, x.shape[2])
-        rest, _ = step(owed, torch.zeros(owed.shape[:2], dtype=torch.bool), state)
+        closing = x.new_zeros(len(x), GROUP_FRAMES * look_ahead, x.shape[2])
+        rest, _ = step(closing, torch.zeros(closing.shape[:2], dtype=torch.bool), state)
         return torch.cat([y, rest], dim=1)[:, 4 * look_ahead :]
 
     case = Streaming(

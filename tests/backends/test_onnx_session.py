@@ -1,20 +1,17 @@
-"""A session says the same words whatever computes the step, and however the audio is cut."""
+"""A session gives the same words in every back end, however the audio is cut."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from tiny_model import SAMPLE_RATE, babble
+from tiny_model import SAMPLE_RATE, babble, pieces, prefer_short_words, random_pieces
 
 from echostream.frontend.audio import read_audio
 from echostream.model_folder import Model, load_model
-from echostream.models.text_decoder import TextDecoder
 from echostream.session.translator import StreamingTranslator
 
 METHODS = ("ctc", "decoder")
@@ -24,28 +21,11 @@ METHODS = ("ctc", "decoder")
 def models(exported: Path) -> dict[str, Model]:
     models = {name: load_model(exported, backend=name) for name in ("torch", "onnx", "onnx-int8")}
     for model in models.values():
-        assert isinstance(model.network.decoder, TextDecoder)
-        with torch.no_grad():  # short words, so that they come out in time
-            for index in range(model.target_tokenizer.vocab_size):
-                if model.target_tokenizer.starts_word(index):
-                    model.network.decoder.project.bias[index] += 4
+        prefer_short_words(model)
     return models
 
 
-def pieces(samples: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
-
-
-def random_pieces(samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    rng, start = np.random.default_rng(5), 0
-    while start < len(samples):
-        size = int(rng.choice([0, 1, 7, 160, 2559, 2560, 2561, 9000]))
-        yield samples[start : start + size]
-        start += size
-
-
-def said(
+def outputs_of(
     model: Model, cut: Iterable[NDArray[Any]], sample_rate: int = SAMPLE_RATE, **session: Any
 ) -> list[tuple[str, float]]:
     """Text and delay of each output."""
@@ -60,15 +40,15 @@ def words(outputs: list[tuple[str, float]]) -> list[str]:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
-def test_a_session_in_onnx_runtime_says_what_one_in_pytorch_says(
+def test_a_session_in_onnx_runtime_gives_the_words_of_one_in_pytorch(
     models: dict[str, Model], recordings: list[Path], method: str, look_ahead: int
 ) -> None:
     session = {"decoding_method": method, "max_future_frames": look_ahead}
     total = 0
     for path in recordings:
         samples, rate = read_audio(path)
-        wanted = said(models["torch"], pieces(samples, rate * 320 // 1000), rate, **session)
-        found = said(models["onnx"], pieces(samples, rate * 320 // 1000), rate, **session)
+        wanted = outputs_of(models["torch"], pieces(samples, rate * 320 // 1000), rate, **session)
+        found = outputs_of(models["onnx"], pieces(samples, rate * 320 // 1000), rate, **session)
         assert found == wanted
         total += len(words(wanted))
     assert total > 10
@@ -79,32 +59,32 @@ def test_how_the_audio_is_cut_does_not_change_the_text(
     models: dict[str, Model], method: str
 ) -> None:
     model, samples = models["onnx"], babble(3, seed=2)
-    whole = words(said(model, [samples], decoding_method=method))
+    whole = words(outputs_of(model, [samples], decoding_method=method))
     assert len(whole) > 4
     for cut in (pieces(samples, 160), pieces(samples, 5120), random_pieces(samples)):
-        assert words(said(model, cut, decoding_method=method)) == whole
+        assert words(outputs_of(model, cut, decoding_method=method)) == whole
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_in_int8_too_how_a_group_is_cut_does_not_change_the_text(
     models: dict[str, Model], method: str
 ) -> None:
-    """More than a group at once may round otherwise, which `test_onnx_int8.py` bounds."""
+    """More than a group at once may round differently, which `test_onnx_int8.py` bounds."""
     model, samples = models["onnx-int8"], babble(3, seed=2)
-    whole = words(said(model, pieces(samples, 2560), decoding_method=method))
+    whole = words(outputs_of(model, pieces(samples, 2560), decoding_method=method))
     assert len(whole) > 4
     for size in (160, 1111):
-        assert words(said(model, pieces(samples, size), decoding_method=method)) == whole
+        assert words(outputs_of(model, pieces(samples, size), decoding_method=method)) == whole
 
 
 @pytest.mark.parametrize("backend", ["onnx", "onnx-int8"])
 def test_one_sample_at_a_time_gives_the_same_text(models: dict[str, Model], backend: str) -> None:
     samples = babble(0.7, seed=3)
-    whole = words(said(models[backend], pieces(samples, 2560)))
-    assert words(said(models[backend], pieces(samples, 1))) == whole != []
+    whole = words(outputs_of(models[backend], pieces(samples, 2560)))
+    assert words(outputs_of(models[backend], pieces(samples, 1))) == whole != []
 
 
 def test_a_recording_pushed_at_once_may_be_long(models: dict[str, Model]) -> None:
     samples = babble(15, seed=6)  # more groups than one step takes
-    whole = words(said(models["onnx"], [samples]))
-    assert words(said(models["onnx"], pieces(samples, 5120))) == whole
+    whole = words(outputs_of(models["onnx"], [samples]))
+    assert words(outputs_of(models["onnx"], pieces(samples, 5120))) == whole

@@ -114,7 +114,7 @@ def test_a_batch_that_does_not_fit_or_cannot_be_captured_is_named() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_one_line_says_so() -> None:
+def test_without_a_gpu_one_line_is_printed() -> None:
     with opened(QUICK) as bench:
         (figure,) = measure(bench)
     assert figure.value is None

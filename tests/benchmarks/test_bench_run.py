@@ -48,7 +48,7 @@ def ready(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ready")
-def test_every_figure_is_measured_or_says_why_not(
+def test_every_figure_is_measured_or_has_a_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run.main(["--quick", "--output", str(tmp_path / "out")]) == 0

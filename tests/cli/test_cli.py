@@ -44,7 +44,7 @@ def test_an_evaluation_is_a_command_with_its_name_in_the_help(name: str, capsys:
     assert capsys.readouterr().out.startswith(f"usage: echostream {name} ")
 
 
-def spoken(
+def expected_lines(
     model: Path,
     audio: Path,
     segment_ms: int = 320,
@@ -52,7 +52,7 @@ def spoken(
     task: str = "st",
     decoding_method: str = "ctc",
 ) -> list[tuple[float, str]]:
-    """What a session says to a file: seconds heard and words, without the command line."""
+    """The seconds and words of a session on a file, without the command line."""
     session = StreamingTranslator.load(
         model, max_future_frames=look_ahead, task=task, decoding_method=decoding_method
     )
@@ -88,7 +88,7 @@ def test_each_line_has_the_words_and_the_audio_heard_when_they_came(
     model: Path, good: Path, capsys: Capture
 ) -> None:
     assert main(["translate", str(model), str(good)]) == 0
-    expected = spoken(model, good)
+    expected = expected_lines(model, good)
     assert len(expected) > 3
     assert_shown(capsys.readouterr().out, {good: expected})
 
@@ -96,15 +96,15 @@ def test_each_line_has_the_words_and_the_audio_heard_when_they_came(
 def test_the_flags_reach_the_session(model: Path, good: Path, capsys: Capture) -> None:
     flags = ["--task", "asr", "--max-future-frames", "2", "--segment-ms", "1000"]
     assert main(["translate", str(model), str(good), *flags]) == 0
-    expected = spoken(model, good, segment_ms=1000, look_ahead=2, task="asr")
-    assert expected != spoken(model, good)
+    expected = expected_lines(model, good, segment_ms=1000, look_ahead=2, task="asr")
+    assert expected != expected_lines(model, good)
     assert_shown(capsys.readouterr().out, {good: expected})
 
 
-def test_the_decoder_writes_if_it_is_asked_to(model: Path, good: Path, capsys: Capture) -> None:
+def test_the_decoder_writes_with_the_flag(model: Path, good: Path, capsys: Capture) -> None:
     assert main(["translate", str(model), str(good), "--decoding-method", "decoder"]) == 0
-    expected = spoken(model, good, decoding_method="decoder")
-    assert expected != spoken(model, good)
+    expected = expected_lines(model, good, decoding_method="decoder")
+    assert expected != expected_lines(model, good)
     assert_shown(capsys.readouterr().out, {good: expected})
 
 
@@ -114,7 +114,7 @@ def test_recordings_do_not_disturb_each_other(
     other = tmp_path / "other.wav"
     sf.write(other, babble(2, seed=2, sample_rate=8000), 8000)
     assert main(["translate", str(model), str(other), str(good)]) == 0
-    expected = {other: spoken(model, other), good: spoken(model, good)}
+    expected = {other: expected_lines(model, other), good: expected_lines(model, good)}
     assert_shown(capsys.readouterr().out, expected)
 
 
@@ -153,7 +153,7 @@ def test_a_bad_file_is_named_and_the_others_are_translated(
     shutil.copy(good, second)
     assert main(["translate", str(model), str(good), str(bad), str(second)]) == 1
     captured = capsys.readouterr()
-    lines = spoken(model, good)
+    lines = expected_lines(model, good)
     found = shown(captured.out)
     assert found.pop(str(bad), []) == []
     assert_shown(captured.out.replace(f"{bad}\n", ""), {good: lines, second: lines})
@@ -208,7 +208,7 @@ def test_unusual_audio_is_translated_as_a_session_does(
     path = tmp_path / "unusual.wav"
     make(path)
     assert main(["translate", str(model), str(path)]) == 0
-    expected = spoken(model, path)
+    expected = expected_lines(model, path)
     assert_shown(capsys.readouterr().out, {path: expected})
     assert not says_something or expected
 
@@ -290,7 +290,7 @@ def test_a_training_prints_its_model_folder_and_writes_where_it_is_told(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_training_that_is_stopped_says_how_to_go_on_and_then_does(
+def test_a_stopped_training_names_the_way_to_resume_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, number: signal.Signals
 ) -> None:
     if signal.getsignal(number) == signal.SIG_IGN:
@@ -311,7 +311,7 @@ def test_a_training_that_is_stopped_says_how_to_go_on_and_then_does(
     assert captured.out == "" and "Traceback" not in captured.err
     last = captured.err.splitlines()[-1]
     assert last.startswith("echostream train: stopped.")
-    assert str(tmp_path / "run") in last and "the same command goes on" in last
+    assert str(tmp_path / "run") in last and "the same command resumes" in last
     assert signal.getsignal(signal.SIGTERM) is before
     assert main(["train", str(config)]) == 0
     assert len(done) == 4 + 4  # the checkpoint of step 3, and four more steps

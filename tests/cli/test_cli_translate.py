@@ -1,4 +1,4 @@
-"""`echostream translate`: where audio may come from, where words may go, and what may be asked."""
+"""`echostream translate`: sources of audio, destinations of words, and options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
-from test_cli import Capture, assert_shown, shown, spoken
+from piped_file import piped
+from test_cli import Capture, assert_shown, expected_lines, shown
 from tiny_model import SAMPLE_RATE, babble
 
 from echostream.cli import main, translate
@@ -82,18 +83,31 @@ def test_the_policy_can_be_chosen(model: Path, good: Path, capsys: Capture) -> N
         expected += session.push(samples[start : start + 320 * rate // 1000], rate)
     expected += session.finish()
     lines = [(output.delay_ms / 1000, output.text) for output in expected]
-    assert lines != spoken(model, good)
+    assert lines != expected_lines(model, good)
     assert_shown(capsys.readouterr().out, {good: lines})
 
 
 def test_the_source_words_are_printed_on_request(model: Path, good: Path, capsys: Capture) -> None:
     assert main(["translate", str(model), str(good), "--transcript"]) == 0
     (lines,) = shown(capsys.readouterr().out).values()
-    heard = [text[1:-1] for _, text in lines if text.startswith("[")]
-    assert " ".join(heard) == " ".join(text for _, text in spoken(model, good, task="asr")) != ""
+    transcript = [text[1:-1] for _, text in lines if text.startswith("[")]
+    assert (
+        " ".join(transcript)
+        == " ".join(text for _, text in expected_lines(model, good, task="asr"))
+        != ""
+    )
     assert [text for _, text in lines if not text.startswith("[")] == [
-        text for _, text in spoken(model, good)
+        text for _, text in expected_lines(model, good)
     ]
+
+
+def test_the_source_words_are_printed_once_if_they_are_the_output(
+    model: Path, good: Path, capsys: Capture
+) -> None:
+    """With --task asr each word came twice, once in brackets."""
+    for flags in [], ["--transcript"]:
+        assert main(["translate", str(model), str(good), "--task", "asr", *flags]) == 0
+        assert_shown(capsys.readouterr().out, {good: expected_lines(model, good, task="asr")})
 
 
 # Where audio comes from.
@@ -101,16 +115,8 @@ def test_the_source_words_are_printed_on_request(model: Path, good: Path, capsys
 
 def fed(path: Path) -> Iterator[str]:
     """The name of a pipe through which the bytes of the file come."""
-    reading, writing = os.pipe()
-
-    def feed() -> None:
-        with open(writing, "wb") as pipe:
-            pipe.write(path.read_bytes())
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    yield f"/dev/fd/{reading}"
-    feeder.join()
+    with piped(path) as reading:
+        yield f"/dev/fd/{reading}"
     os.close(reading)
 
 
@@ -132,12 +138,12 @@ def test_audio_comes_through_a_pipe(
     suffix: str,
     capsys: Capture,
 ) -> None:
-    """As with <(...) of a shell; the file was said to be empty."""
+    """As with <(...) of a shell; the file was reported as empty."""
     path = tmp_path / f"a.{suffix}"
     sf.write(path, babble(3, seed=1), SAMPLE_RATE)
     for name in source(path):
         assert main(["translate", str(model), name]) == 0
-        assert_shown(capsys.readouterr().out, {Path(name): spoken(model, path)})
+        assert_shown(capsys.readouterr().out, {Path(name): expected_lines(model, path)})
 
 
 def test_audio_comes_through_the_standard_input(
@@ -146,7 +152,7 @@ def test_audio_comes_through_the_standard_input(
     with good.open() as file:
         monkeypatch.setattr(sys, "stdin", file)
         assert main(["translate", str(model), "-"]) == 0
-    assert_shown(capsys.readouterr().out, {Path("standard input"): spoken(model, good)})
+    assert_shown(capsys.readouterr().out, {Path("standard input"): expected_lines(model, good)})
 
 
 def test_a_standard_input_without_audio_is_named(
@@ -160,13 +166,28 @@ def test_a_standard_input_without_audio_is_named(
     assert captured.err == (
         "echostream translate: standard input cannot be read as audio: the file is empty.\n"
     )
-    assert_shown(captured.out, {good: spoken(model, good)})
+    assert_shown(captured.out, {good: expected_lines(model, good)})
+
+
+@pytest.mark.parametrize("command", ["cat /dev/zero", "yes", "yes '<html>'"])
+def test_a_standard_input_without_end_that_is_no_audio_ends_the_command_at_once(
+    model: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """It was copied to the disk for as long as there was room, without a word."""
+    with subprocess.Popen(command, shell=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(process.stdout))
+        assert main(["translate", str(model), "-"]) == 1
+        process.kill()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("echostream translate: standard input cannot be read as audio: ")
+    assert "must begin with the header of a recording" in line and "WAV, FLAC" in line
 
 
 def test_a_standard_input_that_is_closed_is_named(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """A service without standard input was told that it was a terminal."""
+    """For a service without standard input the message named a terminal."""
     monkeypatch.setattr(sys, "stdin", None)  # as Python sets it
     assert main(["translate", str(model), "-"]) == 1
     assert capsys.readouterr().err == (
@@ -187,11 +208,11 @@ def test_a_header_that_claims_days_does_not_end_the_command(
     """soundfile allocated them: a traceback with a MemoryError, and nothing of the others."""
     data = bytearray(good.read_bytes())
     data[21:26] = bytes([data[21] | 0xF]) + b"\xff" * 4
-    claims = tmp_path / "claims.flac"
-    claims.write_bytes(data)
-    assert main(["translate", str(model), str(claims), str(good)]) == 0
-    lines = spoken(model, good)
-    assert_shown(capsys.readouterr().out, {claims: lines, good: lines})
+    overlong = tmp_path / "overlong.flac"
+    overlong.write_bytes(data)
+    assert main(["translate", str(model), str(overlong), str(good)]) == 0
+    lines = expected_lines(model, good)
+    assert_shown(capsys.readouterr().out, {overlong: lines, good: lines})
 
 
 def test_a_warning_names_its_recording(
@@ -253,7 +274,7 @@ def test_an_output_that_is_full_is_named(
 def test_letters_that_the_output_has_not_are_escaped_and_nothing_is_lost(
     model: Path, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """The rest of a recording was lost, and the recording said to be at fault."""
+    """The rest of a recording was lost, and the message blamed the recording."""
     path = tmp_path / "\u00e9t\u00e9.flac"
     good.rename(path)
     buffer = io.BytesIO()
@@ -263,7 +284,7 @@ def test_letters_that_the_output_has_not_are_escaped_and_nothing_is_lost(
     lines = buffer.getvalue().decode("ascii").splitlines()
     assert lines[0] == str(tmp_path / "\\xe9t\\xe9.flac")
     expected = [
-        text.encode("ascii", "backslashreplace").decode() for _, text in spoken(model, path)
+        text.encode("ascii", "backslashreplace").decode() for _, text in expected_lines(model, path)
     ]
     assert [line.split(" s  ")[1] for line in lines[1:]] == expected
     assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""A corpus on disk: complete, resumable, readable; its report counts what it says it counts."""
+"""A corpus on disk: complete, resumable, readable; its report has the right counts."""
 
 from __future__ import annotations
 
@@ -70,25 +70,25 @@ def test_the_table_gives_back_the_utterances(corpus: Path) -> None:
 def test_a_killed_run_is_continued_and_ends_in_the_same_files(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoken: list[int] = []
-    speak = SyntheticSpeech.utterance
+    made: list[int] = []
+    utterance_of = SyntheticSpeech.utterance
 
     def speak_until_killed(self: SyntheticSpeech, index: int) -> object:
-        if len(spoken) == 7:
+        if len(made) == 7:
             raise KeyboardInterrupt
-        spoken.append(index)
-        return speak(self, index)
+        made.append(index)
+        return utterance_of(self, index)
 
     monkeypatch.setattr(SyntheticSpeech, "utterance", speak_until_killed)
     with pytest.raises(KeyboardInterrupt):
         write_corpus(tmp_path, COUNTS, train_texts=200)
     assert (tmp_path / "train.tsv").exists() and not (tmp_path / "dev.tsv").exists()
-    spoken.clear()
+    made.clear()
     monkeypatch.setattr(
-        SyntheticSpeech, "utterance", lambda self, i: (spoken.append(i), speak(self, i))[1]
+        SyntheticSpeech, "utterance", lambda self, i: (made.append(i), utterance_of(self, i))[1]
     )
     write_corpus(tmp_path, COUNTS, train_texts=200)
-    assert len(spoken) == sum(COUNTS.values()) - 7
+    assert len(made) == sum(COUNTS.values()) - 7
     ours, theirs = snapshot(tmp_path), snapshot(corpus)
     assert ours.keys() == theirs.keys()
     for name, data in ours.items():
@@ -150,7 +150,7 @@ def test_more_utterances_than_the_disk_holds_are_refused_at_once(tmp_path: Path)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a place without a free byte")
-def test_a_small_disk_and_a_small_corpus_are_told_in_small_units() -> None:
+def test_a_small_disk_and_a_small_corpus_are_reported_in_small_units() -> None:
     """They were "about 0 GB, but 0 GB are free"."""
     with pytest.raises(CorpusError, match=r"about 20\.0 kB, but 0\.0 kB are free"):
         write_corpus(Path("/proc/corpus"), {"train": 1}, grammar=SMALL)
@@ -238,14 +238,14 @@ HEADER = "\t".join(COLUMNS) + "\n"
         (HEADER + "a\tb.flac\t1\tun\tone\t\t0\n" * 2, "line 3: the id `a` comes twice"),
     ],
 )
-def test_a_table_that_cannot_be_used_says_where(text: str, message: str, tmp_path: Path) -> None:
+def test_the_error_of_a_table_names_the_line(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(TableError, match=rf"x\.tsv.*{message}"):
         read_tsv(path)
 
 
-def test_a_missing_recording_is_an_error_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_recording_is_an_error_when_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     path.write_text(HEADER + "a\tb.flac\t1\tun\tone\t\t0\n", encoding="utf-8")
     table = read_tsv(path)
@@ -268,7 +268,7 @@ def test_recordings_are_brought_to_16_khz_mono_and_columns_may_be_in_any_order(
     np.testing.assert_allclose(item.samples[500:-500], expected[500:-500], atol=1e-3)
 
 
-def test_recordings_with_the_same_fault_are_told_once_in_a_run(
+def test_recordings_with_the_same_fault_are_logged_once_in_a_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """78 files of a public corpus have a wrong header: each pass warned of each of them."""

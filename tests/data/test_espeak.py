@@ -1,4 +1,4 @@
-"""espeak-ng: the same request gives the same samples, and words are where they are said to be."""
+"""espeak-ng: the same request gives the same samples, and the word times are right."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = "je voudrais une chambre pour deux nuits"
 
 
 @needs_espeak
-def test_the_same_request_gives_the_same_samples_whatever_was_said_before() -> None:
+def test_the_same_request_gives_the_same_samples_whatever_came_before() -> None:
     grammar, rng, engine = Grammar.load(), random.Random(2), Espeak()
     requests = [
         (grammar.sample(rng).source, voice, rng.randint(120, 220), rng.randint(20, 80))
@@ -102,7 +102,7 @@ def test_word_ends_go_up_to_the_end_of_the_audio_for_every_sentence() -> None:
 
 @needs_espeak
 def test_word_ends_are_where_the_prefix_ends() -> None:
-    # Said alone, the first words take about as long as they do in the sentence.
+    # Synthesised alone, the first words take about as long as they do in the sentence.
     text = "je voudrais un billet pour paris demain matin"
     speech = Espeak().speak(text)
     for count in (2, 4, 6):
@@ -174,16 +174,16 @@ def test_threads_get_their_own_answers() -> None:
     alone = {text: Espeak().speak(text).samples for text in texts}
     answers: dict[int, np.ndarray] = {}
 
-    def speak(place: int) -> None:
-        answers[place] = Espeak().speak(texts[place]).samples
+    def synthesise(index: int) -> None:
+        answers[index] = Espeak().speak(texts[index]).samples
 
-    threads = [threading.Thread(target=speak, args=(place,)) for place in range(len(texts))]
+    threads = [threading.Thread(target=synthesise, args=(index,)) for index in range(len(texts))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for place, text in enumerate(texts):
-        np.testing.assert_array_equal(answers[place], alone[text])
+    for index, text in enumerate(texts):
+        np.testing.assert_array_equal(answers[index], alone[text])
 
 
 @needs_espeak
@@ -198,7 +198,7 @@ def test_a_forked_process_has_an_engine_of_its_own() -> None:
     np.testing.assert_array_equal(Espeak().speak(TEXT).samples, expected)
 
 
-def test_without_the_library_the_error_says_what_to_install() -> None:
+def test_without_the_library_the_error_names_the_package_to_install() -> None:
     # The real server, made to look for a library that is not there.
     script = Path(espeak_server.__file__).read_text(encoding="utf-8")
     script = script.replace("libespeak-ng", "libnot-there")

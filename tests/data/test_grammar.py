@@ -1,4 +1,4 @@
-"""The demo grammar: what its sentences must be like, and that its notation means what it says."""
+"""The demo grammar: what its sentences must be like, and the meaning of its notation."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def test_a_french_sentence_has_one_translation(draws: list[Pair]) -> None:
 def test_sentences_that_sound_alike_mean_the_same(draws: list[Pair]) -> None:
     pairs = sorted(set(draws))[::2]
     assert len(pairs) > 20_000
-    spoken = phonemes([pair.source for pair in pairs])
+    pronunciations = phonemes([pair.source for pair in pairs])
     meanings = defaultdict(set)
-    for pair, pronunciation in zip(pairs, spoken, strict=True):
+    for pair, pronunciation in zip(pairs, pronunciations, strict=True):
         meanings[sound_of(pronunciation)].add(pair.target)
     assert [texts for texts in meanings.values() if len(texts) > 1] == []
 
@@ -103,48 +103,39 @@ def test_the_same_seed_gives_the_same_sentences() -> None:
     ]
 
 
-def test_linked_slots_may_stand_in_another_order() -> None:
-    grammar = grammar_of(
+RULES = {
+    "linked slots may stand in another order": (
         "sentence: |\n  un <noun> <colour@noun> => a <colour> <noun>\n"
         "noun: |\n  sac => bag #m\n  robe => dress #f\n"
-        "colour: |\n  {m:vert|f:verte} => green\n"
-    )
-    assert all_pairs(grammar) == {
-        ("un sac vert", "a green bag"),
-        ("un robe verte", "a green dress"),
-    }
-
-
-def test_tags_travel_up_from_the_head_and_down_to_the_verb() -> None:
-    grammar = grammar_of(
+        "colour: |\n  {m:vert|f:verte} => green\n",
+        {("un sac vert", "a green bag"), ("un robe verte", "a green dress")},
+    ),
+    "tags are passed up from the head and down to the verb": (
         "sentence: |\n  <who> <verb@who> => <who> <verb>\n"
         "who: |\n  je => i #s1\n  <kin!> => <kin> #s3\n"
         "kin: |\n  ma sœur => my sister #f\n"
-        "verb: |\n  {s1:pars|s3+m:faux|s3+f:part} => {s3:leaves|*:leave}\n"
-    )
-    assert all_pairs(grammar) == {("je pars", "i leave"), ("ma sœur part", "my sister leaves")}
-
-
-def test_numbered_copies_differ() -> None:
-    grammar = grammar_of(
+        "verb: |\n  {s1:pars|s3+m:faux|s3+f:part} => {s3:leaves|*:leave}\n",
+        {("je pars", "i leave"), ("ma sœur part", "my sister leaves")},
+    ),
+    "numbered copies differ": (
         "sentence: |\n  de <city1> à <city2> => from <city1> to <city2>\n"
-        "city: |\n  paris => paris\n  lyon => lyon\n"
-    )
-    assert all_pairs(grammar) == {
-        ("de paris à lyon", "from paris to lyon"),
-        ("de lyon à paris", "from lyon to paris"),
-    }
-
-
-def test_a_rule_with_one_empty_side_may_be_left_out_there() -> None:
-    grammar = grammar_of(
+        "city: |\n  paris => paris\n  lyon => lyon\n",
+        {("de paris à lyon", "from paris to lyon"), ("de lyon à paris", "from lyon to paris")},
+    ),
+    "a rule with one empty side may be left out there": (
         "sentence: |\n  <who> <have@who> faim => <who> <am@who> hungry\n"
         "who: |\n  je => i #s1\n  il => he #s3\n"
         "have: |\n  {s1:ai|s3:a} => -\n"
         "am: |\n  - => {s1:am|s3:is}\n",
-        more="french_spelling: [['je ai', \"j'ai\"]]",
-    )
-    assert all_pairs(grammar) == {("j'ai faim", "i am hungry"), ("il a faim", "he is hungry")}
+        {("j'ai faim", "i am hungry"), ("il a faim", "he is hungry")},
+    ),
+}
+
+
+@pytest.mark.parametrize(("rules", "pairs"), RULES.values(), ids=RULES)
+def test_rules_give_exactly_these_pairs(rules: str, pairs: set[tuple[str, str]]) -> None:
+    grammar = grammar_of(rules, more="french_spelling: [['je ai', \"j'ai\"]]")
+    assert all_pairs(grammar) == pairs
 
 
 def test_weights_are_proportions() -> None:

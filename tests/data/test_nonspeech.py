@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
+from words import word_example_maker
 
 from echostream.config import ConfigError, from_dict
 from echostream.data.synthetic.nonspeech import nonspeech
 from echostream.data.utterance import Utterance
-from echostream.frontend.cmvn import GlobalCmvn
-from echostream.text.tokenizer import Tokenizer
 from echostream.training.augment import change_volume
 from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.config import AugmentConfig, DataConfig
@@ -99,11 +97,7 @@ class Numbered:
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> ExampleMaker:
-    path: Path = tmp_path_factory.mktemp("spm") / "words.model"
-    words = [f"w{number}" for number in range(400)]
-    tokenizer = Tokenizer.train([" ".join(words)] * 2, 402, path, model_type="word")
-    cmvn = GlobalCmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
-    return ExampleMaker(tokenizer, tokenizer, cmvn, None, tail_ms=0)
+    return word_example_maker([f"w{n}" for n in range(400)], tmp_path_factory.mktemp("spm"))
 
 
 def dataset_of(
@@ -118,12 +112,12 @@ def dataset_of(
     return BatchDataset(
         Numbered(),
         make,
-        block_size,
-        2,
-        6.0,
-        1,
-        positions or [DatasetPosition(0, 0)],
-        worker_offset,
+        block_size=block_size,
+        reuse=2,
+        batch_seconds=6.0,
+        seed=1,
+        positions=positions or [DatasetPosition(0, 0)],
+        worker_offset=worker_offset,
         concat_probability=concat,
         concat_utterances=3,
         nonspeech_probability=probability,
@@ -175,7 +169,7 @@ def test_without_other_sounds_and_gains_the_batches_are_those_without_either_set
 
 
 @pytest.mark.parametrize("probability", [0.2, 1.0])
-def test_other_sounds_are_as_frequent_as_asked_and_speech_keeps_its_order(
+def test_other_sounds_are_as_frequent_as_configured_and_speech_keeps_its_order(
     make: ExampleMaker, probability: float
 ) -> None:
     size = 120 if probability < 1 else 30

@@ -28,7 +28,7 @@ def test_a_table_is_given_out_anew_in_each_pass(speech: TableSpeech) -> None:
     passes = [[speech.utterance(6 * n + i).id for i in range(6)] for n in range(4)]
     assert all(sorted(ids) == [f"u{i}" for i in range(6)] for ids in passes)
     assert len({tuple(ids) for ids in passes}) > 1
-    for index in (23, 0, 11, 5):  # asked for in another order, each has the same utterance
+    for index in (23, 0, 11, 5):  # in another order each has the same utterance
         assert speech.utterance(index).id == passes[index // 6][index % 6]
 
 

@@ -113,14 +113,14 @@ def test_utterances_are_16_khz_speech_with_word_ends_inside(grammar: Grammar, sp
 
 @needs_espeak
 def test_word_ends_follow_speed_and_silence(grammar: Grammar) -> None:
-    # Speech is where the words are said to be: loud before the last end, faint after it.
+    # The word times are right: loud before the last end, faint after it.
     speech = SyntheticSpeech(grammar, seed=3)
     for index in range(25):
         item = speech.utterance(index)
         end = round(item.word_ends[-1] * RATE)
-        spoken = np.sqrt(np.mean(np.square(item.samples[:end])))
+        speech_level = np.sqrt(np.mean(np.square(item.samples[:end])))
         after = np.sqrt(np.mean(np.square(item.samples[end + 160 :])))
-        assert after < 0.3 * spoken
+        assert after < 0.3 * speech_level
         last_word = item.samples[round(item.word_ends[-2] * RATE) : end]
         assert np.sqrt(np.mean(np.square(last_word))) > 2 * after
 

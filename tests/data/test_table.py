@@ -1,4 +1,4 @@
-"""Tables of recordings: what is read is what is meant, and what cannot be read says where."""
+"""Tables of recordings: every field is read as it is, and errors name the line."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def test_a_recording_that_is_missing_is_named_with_its_line(tmp_path: Path) -> N
             table[index]
 
 
-def test_a_pipe_is_neither_a_table_nor_a_recording_and_nobody_waits_for_it(tmp_path: Path) -> None:
+def test_a_pipe_as_table_or_recording_is_refused_without_waiting(
+    tmp_path: Path,
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(TableError, match="pipe must be a file, but is a folder, a pipe"):
         read_tsv(tmp_path / "pipe")
@@ -196,18 +198,18 @@ def test_any_damage_to_a_table_is_named_or_read(
     for _ in range(800):
         data = bytearray(whole)
         for _ in range(rng.choice((1, 1, 4, 50))):
-            place, size = rng.randrange(len(data)), rng.choice((1, 2, 40))
+            offset, size = rng.randrange(len(data)), rng.choice((1, 2, 40))
             match rng.randrange(4):
                 case 0:
-                    del data[place : place + size]
+                    del data[offset : offset + size]
                 case 1:
-                    data[place:place] = rng.choice(
+                    data[offset:offset] = rng.choice(
                         (b"\t", b"\n", b"\r", b"\0", b'"', b"\xff", b"\\")
                     )
                 case 2:
-                    data[place:place] = data[place : place + size]
+                    data[offset:offset] = data[offset : offset + size]
                 case _:
-                    data[place : place + 1] = rng.randbytes(1)
+                    data[offset : offset + 1] = rng.randbytes(1)
             data = data or bytearray(b"x")
         path.write_bytes(data)
         try:

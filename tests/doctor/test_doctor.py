@@ -68,13 +68,13 @@ def test_the_computation_aware_fault_of_the_installed_build_is_named() -> None:
     assert faults(text=True, flag=False) == {"NumChunks": "it counts words, not writes"}
     wrong = faults(text=True, flag=True)
     assert set(wrong) == {*TIMED, "NumChunks"}
-    assert all("each holds the value with compute" in wrong[name] for name in TIMED)
+    assert all("each has the value with compute" in wrong[name] for name in TIMED)
 
 
 def test_the_faults_of_speech_of_the_installed_build_are_named() -> None:
     plain, flagged = faults(text=False, flag=False), faults(text=False, flag=True)
     assert plain["ATD"] == "speech is scored as if it were text"
-    assert plain["RTF"] == "the sound of the last write is not counted"
+    assert plain["RTF"] == "the duration of the last write is not counted"
     stops = {name for name, fault in plain.items() if "scoring stops with AssertionError" in fault}
     assert stops == {"DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum"}
     assert set(plain) == {"ATD", "RTF", *stops}
@@ -118,18 +118,18 @@ def test_the_client_of_the_installed_build_is_named() -> None:
 def test_the_faults_of_counting_by_character_in_the_installed_build_are_named() -> None:
     """`--eval-latency-unit char` under 1.1.4: spaces are lost, and 13a makes a sentence a word."""
     spaces, lengths, unspaced, *missing = character_faults()
-    assert "left in the reference: BLEU 0.0 where 66.9 is right" in spaces
+    assert "not from the reference: BLEU 0.0 where 66.9 is right" in spaces
     assert lengths.startswith("spaces of the reference count as characters") and "AL, AP" in lengths
     assert "BLEU 0.0 for an output that is the reference" in unspaced
     assert "`--sacrebleu-tokenizer char`" in spaces and "`--sacrebleu-tokenizer char`" in unspaced
     assert all("library of a tokenizer is not installed" in fault for fault in missing)
 
 
-# SimulEval altered as its other builds are: what the probes say must follow what it does.
+# SimulEval altered as its other builds are: the results of the probes must follow its behaviour.
 
 
 def repaired_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the head of SimulEval: plain scorers do not know of the flag."""
+    """As in the head of SimulEval: plain scorers ignore the flag."""
     scorer = get_scorer_class("latency", "AL").__mro__[1]
     assert scorer.__name__ == "LatencyScorer"
     monkeypatch.setattr(
@@ -177,7 +177,7 @@ def test_a_build_that_joins_pieces_gets_marked_words(monkeypatch: pytest.MonkeyP
     assert "BLEU" not in faults(text=True, flag=False)
 
 
-def test_a_client_that_comes_as_far_as_connecting_is_not_blamed(
+def test_a_client_that_comes_as_far_as_connecting_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = RemoteEvaluator.__init__
@@ -216,12 +216,12 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (nothing, 0, "text runs: all but the columns named can be trusted; `echostream score"),
         (wrong_metric, 0, "without --computation-aware, WRONG: AP: it is 7.000 where the log"),
-        (no_bleu, 1, "text runs: this SimulEval cannot be used, BLEU cannot be had"),
+        (no_bleu, 1, "text runs: this SimulEval cannot be used; not available: BLEU"),
         (no_run, 1, "MISSING: BLEU, AL, LAAL, AP, DAL, ATD, StartOffset, EndOffset, RTF, NumChu"),
     ],
     ids=["as installed", "a wrong metric", "no quality", "no run"],
 )
-def test_the_status_says_whether_every_figure_of_text_can_be_had(
+def test_the_status_shows_whether_every_figure_of_text_is_available(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
     alter: Callable[[pytest.MonkeyPatch], None],
@@ -269,7 +269,7 @@ def test_the_command_reports_what_its_own_python_imports(tmp_path: Path) -> None
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = run_doctor(tmp_path, PYTHONPATH=str(ROOT), PATH=path)
     assert done.returncode == 0, done.stderr
-    assert "## Columns of text runs" in done.stdout and "each holds the value" in done.stdout
+    assert "## Columns of text runs" in done.stdout and "each has the value" in done.stdout
     assert (
         f"SimulEval {version('simuleval')} in {Path(evaluator.__file__).parent.parent}"
         in done.stdout
@@ -277,7 +277,7 @@ def test_the_command_reports_what_its_own_python_imports(tmp_path: Path) -> None
     assert done.stderr == ""
 
 
-def test_a_simuleval_that_cannot_be_imported_is_said_with_the_reason(tmp_path: Path) -> None:
+def test_a_simuleval_that_cannot_be_imported_is_named_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "simuleval").mkdir()
     (tmp_path / "simuleval" / "__init__.py").write_text("raise ImportError('no audioop here')\n")
     done = run_doctor(ROOT, PYTHONPATH=str(tmp_path))

@@ -1,4 +1,4 @@
-"""The bootstrap: sacrebleu's scores and intervals, and p-values that are what they say."""
+"""The bootstrap: sacrebleu's scores and intervals, and p-values with their stated error rate."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_summed_statistics_give_the_score_of_sacrebleu(rate: float) -> None:
     assert bleu_of(bleu_statistics(system, refs).sum(0)) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_system_that_says_nothing_scores_zero() -> None:
+def test_a_system_without_output_scores_zero() -> None:
     assert bleu_of(bleu_statistics(["", ""], ["a cat", "a dog"]).sum(0)) == 0
 
 
@@ -93,7 +93,7 @@ def test_interval_of_equal_lines_is_a_point() -> None:
     assert low == high
 
 
-def test_systems_that_say_the_same_do_not_differ() -> None:
+def test_systems_with_the_same_output_do_not_differ() -> None:
     rng = random.Random(4)
     refs = references(30, rng)
     system = with_errors(refs, 0.3, rng)

@@ -67,7 +67,7 @@ def test_the_table_repeats_the_columns_of_simuleval(swept: Corpus) -> None:
             assert float(row[name]) == pytest.approx(float(theirs[name]), abs=1.1e-3)
 
 
-def test_the_scores_are_those_of_what_the_agent_did(swept: Corpus) -> None:
+def test_the_scores_are_those_of_the_output_of_the_agent(swept: Corpus) -> None:
     exact, offline, doubled, _ = swept.rows()
     # With L = 0 each number comes out with the half second it names: always one share behind.
     assert float(exact["BLEU"]) == float(exact["chrF"]) == 100
@@ -89,7 +89,7 @@ def test_p_values_compare_with_l0_at_the_same_segment_size(swept: Corpus) -> Non
     assert 0 < float(doubled_offline["p_vs_L0"]) < 0.5
 
 
-def test_the_json_says_where_the_numbers_come_from(swept: Corpus) -> None:
+def test_the_json_has_the_provenance_of_the_numbers(swept: Corpus) -> None:
     results = swept.results()
     assert results["num_utterances"] == 4
     assert results["audio_seconds"] == pytest.approx(sum(swept.half_seconds) / 2)
@@ -178,10 +178,13 @@ def test_a_point_that_fails_does_not_lose_the_others(
 ) -> None:
     words = ("--max-future-frames", 0, 2, "--segment-sizes", 500, "--", "--refused", 2)
     assert corpus.sweep(*words) == 1
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     log = corpus.output / "L2_seg500_n1" / "run.log"
-    assert "L2_seg500_n1 failed: simuleval ended with status 1: ValueError: not trained" in said.err
-    assert str(log) in said.err
+    assert (
+        "L2_seg500_n1 failed: simuleval ended with status 1: ValueError: not trained"
+        in captured.err
+    )
+    assert str(log) in captured.err
     assert "Traceback" in log.read_text()
     assert [row["L"] for row in corpus.rows()] == ["0"]
     assert corpus.results()["failures"][0]["log"] == str(log)
@@ -217,8 +220,8 @@ def test_the_shipped_agent_is_scored_with_a_model_folder(
 ) -> None:
     """From a model folder and audio to the curve, with random weights."""
     corpus = Corpus(tmp_path, half_seconds=(5, 7, 6))
-    for place, wav in enumerate(corpus.wavs):
-        soundfile.write(wav, babble(3.3 - 0.5 * place, seed=place), 16000)
+    for index, wav in enumerate(corpus.wavs):
+        soundfile.write(wav, babble(3.3 - 0.5 * index, seed=index), 16000)
     folder = make_model_folder(tmp_path / "model")
     monkeypatch.chdir(ROOT)  # where agents/s2tt.py, the default, is
     given = corpus.words("--model-path", folder)
@@ -230,10 +233,14 @@ def test_the_shipped_agent_is_scored_with_a_model_folder(
         name: (corpus.output / name / "instances.log").read_text().splitlines()
         for name in ("L0_seg320_n1", "L0_offline_n1", "L1_seg320_n1")
     }
-    said = {name: [json.loads(line)["prediction"] for line in log] for name, log in lines.items()}
-    assert all(said["L0_seg320_n1"])
+    predictions = {
+        name: [json.loads(line)["prediction"] for line in log] for name, log in lines.items()
+    }
+    assert all(predictions["L0_seg320_n1"])
     # Cutting does not matter, the look-ahead does.
-    assert said["L0_seg320_n1"] == said["L0_offline_n1"] != said["L1_seg320_n1"]
+    assert (
+        predictions["L0_seg320_n1"] == predictions["L0_offline_n1"] != predictions["L1_seg320_n1"]
+    )
     streamed, offline = corpus.rows()[:2]
     assert float(streamed["AL"]) < float(offline["AL"])
 
@@ -276,7 +283,7 @@ BAD_INPUTS = {
     ),
     "several references": (
         lambda c: c.target.write_text(c.target.read_text().replace("two three", "two\tthree", 2)),
-        "{target}: must have one reference a line, but line 1, 2 holds a tab",
+        "{target}: must have one reference per line, but line 1, 2 holds a tab",
     ),
     "no agent": (lambda c: c.agent.unlink(), "`--agent` must be a file, but {agent} is not one."),
     "no model": (lambda c: c.model.unlink(), "but {model} does not exist."),

@@ -107,7 +107,7 @@ def test_the_printed_table_names_the_methods_where_there_are_two(
 
 def table(output: str) -> list[str]:
     lines = output.splitlines()
-    start = next(place for place, line in enumerate(lines) if "segment" in line and "BLEU" in line)
+    start = next(index for index, line in enumerate(lines) if "segment" in line and "BLEU" in line)
     return lines[start:]
 
 
@@ -133,8 +133,8 @@ def test_a_model_with_a_decoder_is_swept_with_both_methods(
     corpus = Corpus(tmp_path)
     model = model_folder(tmp_path / "model", layers)
     words = corpus.words("--model-path", model, "--max-future-frames", 0, "--segment-sizes", 500)
-    asked = ["--decoding-methods", *given] if given else []
-    assert main([*words, *asked, "--slurm-script", str(tmp_path / "s.sbatch")]) == 0
+    flags = ["--decoding-methods", *given] if given else []
+    assert main([*words, *flags, "--slurm-script", str(tmp_path / "s.sbatch")]) == 0
     assert capsys.readouterr().out.startswith(f"{num_points} tasks")
 
 
@@ -164,12 +164,12 @@ def test_a_look_ahead_that_the_model_was_not_trained_for_is_refused_before_a_run
 @pytest.mark.parametrize(
     "word", ["--decoding-method", "--writer=decoder", "--stride-n", "--output"]
 )
-def test_what_the_sweep_gives_the_agent_cannot_be_given_again(
+def test_flags_of_the_sweep_cannot_be_given_to_the_agent_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
 ) -> None:
     corpus = Corpus(tmp_path)
     assert corpus.sweep("--", word, "2") == 2
-    assert f"`{word}` must not stand after `--`" in capsys.readouterr().err
+    assert f"`{word}` must not be given after `--`" in capsys.readouterr().err
     assert not corpus.output.exists()
 
 
@@ -177,24 +177,24 @@ def test_what_the_sweep_gives_the_agent_cannot_be_given_again(
 def test_the_shipped_agent_writes_with_both_whole_or_in_shards(tmp_path: Path) -> None:
     """From a model folder with a decoder and audio to the curve, with random weights."""
     corpus = Corpus(tmp_path, half_seconds=(5, 7, 6))
-    for place, wav in enumerate(corpus.wavs):
-        soundfile.write(wav, babble(3.3 - 0.5 * place, seed=place), 16000)
+    for index, wav in enumerate(corpus.wavs):
+        soundfile.write(wav, babble(3.3 - 0.5 * index, seed=index), 16000)
     corpus.model = make_model_folder(tmp_path / "model", decoder_layers=1)
     corpus.agent = ROOT / "agents" / "s2tt.py"
     words = ("--max-future-frames", 0, "--segment-sizes", 320)
     assert corpus.sweep(*words, "--offline") == 0
-    said = {
+    predictions = {
         point["name"]: [line["prediction"] for line in logged(corpus.output / point["name"])]
         for point in corpus.results()["points"]
     }
-    assert list(said) == [
+    assert list(predictions) == [
         *("L0_seg320_n1", "L0_offline_n1"),
         *("L0_seg320_n1_decoder", "L0_offline_n1_decoder"),
     ]
     # Cutting does not matter, the method does.
-    assert said["L0_seg320_n1"] == said["L0_offline_n1"]
-    assert said["L0_seg320_n1_decoder"] == said["L0_offline_n1_decoder"]
-    assert said["L0_seg320_n1_decoder"] != said["L0_seg320_n1"]
+    assert predictions["L0_seg320_n1"] == predictions["L0_offline_n1"]
+    assert predictions["L0_seg320_n1_decoder"] == predictions["L0_offline_n1_decoder"]
+    assert predictions["L0_seg320_n1_decoder"] != predictions["L0_seg320_n1"]
 
     sharded = corpus.elsewhere()
     assert sharded.sweep(*words, "--decoding-methods", "decoder", "--shards", 2) == 0

@@ -56,11 +56,11 @@ def test_the_tokenizer_of_simuleval_is_that_of_the_table(
 
 
 def test_a_language_without_spaces_is_counted_by_character(tmp_path: Path, capsys: Capture) -> None:
-    """L = 1 says the first number twice: by character a good run, by word one of BLEU 0."""
+    """L = 1 writes the first number twice: by character a good run, by word one of BLEU 0."""
     corpus = Unspaced(tmp_path)
     assert corpus.sweep(*POINT, "--", "--eval-latency-unit", "char") == 0
-    said = capsys.readouterr().out
-    assert "BLEU by char, latency by char" in said and "tok:char" in said
+    captured = capsys.readouterr().out
+    assert "BLEU by char, latency by char" in captured and "tok:char" in captured
     row = equal_to_simuleval(corpus)
     assert 50 < float(row["BLEU"]) < 100
     assert 0 < float(row["AL"]) < 2000
@@ -110,9 +110,9 @@ def test_a_decomposed_target_list_is_compared_in_its_composed_form(
 
 
 REFUSED = {
-    "a metric": (("--quality-metrics", "BLEU"), "`--quality-metrics` must not stand after `--`"),
-    "no scoring": (("--no-scoring",), "`--no-scoring` must not stand"),
-    "a part": (("--start-index=2",), "`--start-index` must not stand"),
+    "a metric": (("--quality-metrics", "BLEU"), "`--quality-metrics` must not be given after `--`"),
+    "no scoring": (("--no-scoring",), "`--no-scoring` must not be given"),
+    "a part": (("--start-index=2",), "`--start-index` must not be given"),
     "a short name": (
         ("--eval-latency-u", "char"),
         "`--eval-latency-u` must be written in full after `--`: --eval-latency-unit.",

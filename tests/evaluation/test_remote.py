@@ -37,13 +37,13 @@ RECORDINGS = (
 
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory: pytest.TempPathFactory) -> Lists:
-    place = tmp_path_factory.mktemp("audio")
+    audio = tmp_path_factory.mktemp("audio")
     paths = []
     for seed, (name, seconds, rate, channels) in enumerate(RECORDINGS):
         samples = babble(seconds, seed + 90, rate)
-        paths.append(place / name)
+        paths.append(audio / name)
         soundfile.write(paths[-1], np.stack([samples] * channels, axis=1), rate)
-    return write_lists(place, paths)
+    return write_lists(audio, paths)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_the_log_by_character_is_that_of_a_local_run_by_character(
     assert len(read_log(tmp_path / "remote")) == len(RECORDINGS)
 
 
-def test_elapsed_is_the_audio_heard_and_the_time_it_took(finished: Path) -> None:
+def test_elapsed_is_the_audio_so_far_and_the_time_it_took(finished: Path) -> None:
     for instance in read_log(finished):
         spent = np.subtract(instance["elapsed"], instance["delays"])
         assert len(spent) == instance["prediction_length"]
@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_line(
     assert "the last line was cut" in caplog.text
 
 
-def test_a_finished_run_is_not_run_again_unless_it_is_asked_for(
+def test_a_finished_run_is_not_run_again_without_the_flag(
     lists: Lists, url: str, tmp_path: Path
 ) -> None:
     flags = [*lists.flags, "--url", url, "--output", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""The client of a remote agent when something goes wrong: it says what, and loses nothing.
+"""Errors in a remote evaluation are named, and no finished utterance is lost.
 
 Every server here is SimulEval's own; the agents behind it misbehave.
 """
@@ -23,7 +23,7 @@ from tiny_model import SAMPLE_RATE, babble
 from echostream.evaluation.remote.client import main
 from echostream.evaluation.remote.utterance import MAX_CALLS_AFTER_END
 
-# An agent that writes how many segments it has heard, and misbehaves in the second utterance.
+# An agent that writes how many segments it has received, and misbehaves in the second utterance.
 AGENT = """
 import os
 import time
@@ -41,35 +41,35 @@ class Misbehaving(SpeechToTextAgent):
 
     def reset(self):
         super().reset()
-        self.heard = 0
+        self.received = 0
         self.utterance += 1
 
     def push(self, *segment):
         super().push(*segment)
-        self.heard += 1
-        if self.utterance >= 1 and self.heard == 3:
+        self.received += 1
+        if self.utterance >= 1 and self.received == 3:
             if self.args.how == "die":
                 os._exit(3)
             if self.args.how == "hang":
                 time.sleep(60)
             if self.args.how == "raise":
-                raise RuntimeError("the agent is at a loss")
+                raise RuntimeError("an error of the agent")
 
     def policy(self, states=None):
         finished = self.states.source_finished
         if self.args.how == "never finish":
             finished = False
         if self.args.how == "finish early":
-            finished = finished or self.heard == 2
+            finished = finished or self.received == 2
         if self.args.how == "finish late":
-            finished = self.heard >= 9
-        text = "\u2581he ard" if self.args.how == "write pieces" else f"{self.heard} heard"
+            finished = self.received >= 9
+        text = "\u2581rec eived" if self.args.how == "write pieces" else f"{self.received} received"
         return WriteAction(text, finished=finished)
 
     def pop(self, states=None):
         segment = super().pop(states)
         segment.tgt_lang = None
-        if self.args.how == "speak":
+        if self.args.how == "write speech":
             return SpeechSegment(content=[0.0], sample_rate=16000, finished=True, tgt_lang=None)
         return segment
 """
@@ -105,7 +105,7 @@ def misbehaved(lists: Lists, agent_file: str, output: Path, how: str) -> int:
         ("raise", "PUT http://localhost:{port}/input: the server answered 500 Internal Server"),
     ],
 )
-def test_a_server_that_fails_in_the_middle_leaves_what_was_done(
+def test_a_server_that_fails_in_the_middle_loses_no_finished_utterance(
     lists: Lists,
     agent_file: str,
     tmp_path: Path,
@@ -126,7 +126,7 @@ def test_a_server_that_fails_in_the_middle_leaves_what_was_done(
     assert [instance["index"] for instance in read_log(output)] == [0, 1, 2]
 
 
-def test_an_agent_that_never_finishes_is_not_asked_for_ever(
+def test_an_agent_that_never_finishes_is_stopped(
     lists: Lists, agent_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert misbehaved(lists, agent_file, tmp_path / "out", "never finish") == 1
@@ -135,7 +135,7 @@ def test_an_agent_that_never_finishes_is_not_asked_for_ever(
     assert read_log(tmp_path / "out") == []
 
 
-def test_an_agent_that_finishes_late_is_asked_until_it_does(
+def test_an_agent_that_finishes_late_is_called_until_it_does(
     lists: Lists, agent_file: str, tmp_path: Path
 ) -> None:
     assert misbehaved(lists, agent_file, tmp_path / "out", "finish late") == 0
@@ -147,32 +147,32 @@ def test_an_agent_that_finishes_late_is_asked_until_it_does(
 def test_an_agent_that_finishes_early_is_treated_as_simuleval_treats_it(
     lists: Lists, agent_file: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is reset in the middle, and what it writes next is dropped; here that is said aloud."""
+    """It is reset in the middle, and its next output is dropped; here a warning reports that."""
     flags = ("--agent", agent_file, "--how", "finish early")
     local = local_run(lists, tmp_path / "local", *flags)
     assert misbehaved(lists, agent_file, tmp_path / "out", "finish early") == 0
     assert without_times(read_log(tmp_path / "out")) == without_times(local)
-    assert "dropped '1 heard'" in caplog.text
+    assert "dropped '1 received'" in caplog.text
 
 
 def test_pieces_are_joined_to_words_and_each_has_its_delay(
     lists: Lists, agent_file: str, tmp_path: Path
 ) -> None:
-    """So an agent writes under the SimulEval that comes with StreamSpeech."""
+    """As an agent writes under the SimulEval that comes with StreamSpeech."""
     assert misbehaved(lists, agent_file, tmp_path / "out", "write pieces") == 0
     instance = read_log(tmp_path / "out")[0]
-    assert instance["prediction"] == " ".join(["heard"] * 5)
+    assert instance["prediction"] == " ".join(["received"] * 5)
     assert instance["delays"] == sorted([320.0, 640.0, 960.0, 1280.0, 1500.0] * 2)
 
 
-def test_an_agent_that_speaks_is_refused(
+def test_speech_output_is_refused(
     lists: Lists, agent_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert misbehaved(lists, agent_file, tmp_path / "out", "speak") == 1
+    assert misbehaved(lists, agent_file, tmp_path / "out", "write speech") == 1
     assert "/output: must answer text, but answered 'speech'" in capsys.readouterr().err
 
 
-def test_a_server_that_is_not_there_is_said_how_to_start(
+def test_without_a_server_the_error_names_the_command_that_starts_one(
     lists: Lists, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()

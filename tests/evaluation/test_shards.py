@@ -1,4 +1,4 @@
-"""Shards: a point in three processes, killed or not, says and scores what it does in one."""
+"""Shards: a point in three processes, killed or not, gives the scores of one process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +29,8 @@ from echostream.evaluation.shards import (
 from echostream.evaluation.test_set import read_test_set
 from echostream.scoring.log import INSTANCES_LOG
 
-# Enough that SimulEval, which writes by 8 KB, has written some of a shard when it is killed.
-LENGTHS = tuple(1 + 7 * place % 6 for place in range(75))
+# Enough that SimulEval, which writes 8 KB at a time, has written a part when it is killed.
+LENGTHS = tuple(1 + 7 * index % 6 for index in range(75))
 POINT = ("--max-future-frames", 1, "--segment-sizes", 500)
 
 
@@ -45,9 +47,19 @@ def wait_for(trap: Path, sweep: subprocess.Popen[bytes]) -> int:
     return int(sprung.read_text())
 
 
-def as_process(corpus: Corpus, *more: object) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "eval/latency_curve.py", *corpus.words(*more)]
-    return subprocess.Popen(words, cwd=ROOT)
+@contextmanager
+def trapped_sweep(
+    corpus: Corpus, trap: Path, index: int, *flags: object
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A sweep as a process, and the id of its process that is stopped at utterance `index`."""
+    trap.write_text(str(index))
+    words = [sys.executable, "eval/latency_curve.py", *corpus.words(*flags)]
+    sweep = subprocess.Popen(words, cwd=ROOT)
+    try:
+        yield sweep, wait_for(trap, sweep)
+    finally:
+        sweep.kill()
+        sweep.wait()
 
 
 @pytest.mark.slow
@@ -59,9 +71,9 @@ def test_three_shards_of_which_one_is_killed_and_resumed_score_as_one_run(
     trap.write_text("23")
     words = (*POINT, "--offline", "--jobs", 3, "--shards", 3, "--", "--trap", trap, "--deadly")
     assert corpus.sweep(*words) == 1
-    said = capsys.readouterr()
-    assert "utterances are finished; simuleval was killed by SIGKILL" in said.err
-    assert len(started(said.out)) == 6
+    captured = capsys.readouterr()
+    assert "utterances are finished; simuleval was killed by SIGKILL" in captured.err
+    assert len(started(captured.out)) == 6
 
     (killed,) = [part for part in corpus.output.glob("*/*/from-*") if not scored(part)]
     log = (killed / INSTANCES_LOG).read_bytes()
@@ -70,10 +82,10 @@ def test_three_shards_of_which_one_is_killed_and_resumed_score_as_one_run(
     assert 0 < finished < 22
 
     assert corpus.sweep(*words) == 0
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     name = killed.parent.relative_to(corpus.output)
-    assert started(said.out) == [f"{name}: started, goes on after {finished} utterances"]
-    assert f"{INSTANCES_LOG}: line {finished + 1} is cut or damaged" in said.out
+    assert started(captured.out) == [f"{name}: started, goes on after {finished} utterances"]
+    assert f"{INSTANCES_LOG}: line {finished + 1} is cut or damaged" in captured.out
     start = int(killed.name.removeprefix("from-"))
     rest = killed.with_name(f"from-{start + finished}")
     assert (rest / "target.txt").read_text() == "".join(
@@ -107,10 +119,10 @@ def test_shards_and_whole_points_count_for_each_other(
 
     # To run them again is to evaluate every utterance again, and to merge again.
     assert corpus.sweep(*POINT, "--shards", 2, "--rerun") == 0
-    said = capsys.readouterr().out
-    assert len(started(said)) == 2
-    assert "goes on" not in said
-    assert "merged from 2 shards" in said
+    captured = capsys.readouterr().out
+    assert len(started(captured)) == 2
+    assert "goes on" not in captured
+    assert "merged from 2 shards" in captured
     assert_same(corpus, whole)
 
 
@@ -122,7 +134,7 @@ def test_a_shard_without_a_word_counts_when_another_has_some(
     corpus.make_loud(range(2, 4))
     whole = corpus.elsewhere()
     for each, shards in ((corpus, 2), (whole, 1)):
-        assert each.sweep(*POINT, "--shards", shards, "--", "--deaf") == 0
+        assert each.sweep(*POINT, "--shards", shards, "--", "--skip-loud") == 0
     assert not (corpus.output / "L1_seg500_n1/shard-1-of-2/from-2/scores.tsv").exists()
     assert_same(corpus, whole)
 
@@ -135,15 +147,10 @@ def test_a_sweep_that_is_terminated_keeps_what_its_processes_have_finished(
 ) -> None:
     corpus = Corpus(tmp_path, (1, 2, 3, 4, 5, 6))
     trap = tmp_path / "trap"
-    trap.write_text("2")
     words = (*POINT, "--shards", 2, "--", "--trap", trap)
-    sweep = as_process(corpus, *words)
-    try:
-        process = wait_for(trap, sweep)
+    with trapped_sweep(corpus, trap, 2, *words) as (sweep, process):
         sweep.terminate()
         assert sweep.wait(timeout=30) == 143
-    finally:
-        sweep.kill()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
     assert corpus.sweep(*words) == 0
@@ -155,18 +162,13 @@ def test_no_second_process_works_in_the_folder_of_one_that_outlived_its_sweep(
 ) -> None:
     corpus = Corpus(tmp_path)
     trap = tmp_path / "trap"
-    trap.write_text("0")
     words = (*POINT, "--jobs", 1, "--", "--trap", trap)
-    sweep = as_process(corpus, *words)
-    try:
-        process = wait_for(trap, sweep)
-    finally:
-        sweep.kill()
-    sweep.wait()
+    with trapped_sweep(corpus, trap, 0, *words) as (_, process):
+        pass  # which kills the sweep
     try:
         assert corpus.sweep(*words) == 1
-        said = capsys.readouterr().err
-        assert f"another process is still at work in {corpus.output / 'L1_seg500_n1'}" in said
+        captured = capsys.readouterr().err
+        assert f"another process is still at work in {corpus.output / 'L1_seg500_n1'}" in captured
     finally:
         os.kill(process, signal.SIGKILL)
     deadline = time.monotonic() + 30
@@ -212,7 +214,7 @@ class OneLog:
         self.command = self.setup.command(self.point, self.part)
         write_part(self.part.output, {"command": self.command, "inputs": {"code": "1"}})
         entry = {"prediction": "né", "delays": [1.5], "elapsed": [2], "source_length": 3}
-        entries = [{"index": place, **entry, "reference": "né"} for place in range(3)]
+        entries = [{"index": index, **entry, "reference": "né"} for index in range(3)]
         self.whole = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
 
     def write(self, log: bytes) -> None:
@@ -249,5 +251,5 @@ def test_what_was_evaluated_with_other_inputs_or_options_does_not_count(tmp_path
     log.write(log.whole)
     assert log.finished() == ([1, 2, 3], 0)
     assert log.finished(code="2") == ([], 0)
-    log.setup = replace(log.setup, agent_args=("--deaf",))
+    log.setup = replace(log.setup, agent_args=("--skip-loud",))
     assert log.finished() == ([], 0)

@@ -201,7 +201,7 @@ def test_a_wav_with_its_header_only_is_named(tmp_path: Path) -> None:
         read_audio(path)
 
 
-# What can be read in part: the readable part is given, and the log says so.
+# What can be read in part: the readable part is returned, and a warning is logged.
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.aiff", "a.w64", "a.au"])

@@ -1,17 +1,17 @@
-"""What a header promises is not relied upon: what follows it is read, and no more than that."""
+"""The lengths in headers are not relied upon: the data that is there is read, and no more."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from piped_file import piped
 from test_audio import RATE, cut, tone, write
 
 from echostream.frontend.audio import (
@@ -36,7 +36,7 @@ def noise(seconds: float = SECONDS) -> np.ndarray:
 
 
 def flac_declaring(path: Path, count: int) -> Path:
-    """A FLAC file whose header claims this many samples; 0 leaves it open."""
+    """A FLAC file whose header declares this many samples; 0 means unknown."""
     data = bytearray(write(path, tone(SECONDS * RATE)).read_bytes())
     data[21] = data[21] & 0xF0 | count >> 32
     data[22:26] = (count & 0xFFFF_FFFF).to_bytes(4, "big")
@@ -63,7 +63,7 @@ def test_a_flac_that_leaves_its_length_open_is_read(
     assert not caplog.records
 
 
-def test_a_flac_that_claims_days_costs_only_what_it_holds(
+def test_a_flac_that_declares_days_costs_only_what_it_holds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     samples, _ = read_audio(flac_declaring(tmp_path / "a.flac", 2**36 - 1))
@@ -114,7 +114,7 @@ def test_what_a_killed_recorder_has_not_counted_is_read(
 
 @pytest.mark.parametrize("riff", [0, 0xFFFF_FFFF])
 @pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_FFFF, 0x7FFF_F000, 0x8000_0000])
-def test_a_wav_whose_writer_did_not_know_its_length_is_read_in_silence(
+def test_a_wav_with_an_unknown_length_is_read_without_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, riff: int, size: int
 ) -> None:
     samples, _ = read_audio(as_if_killed(tmp_path / "a.wav", {4: riff, 40: size}, "little"))
@@ -232,7 +232,7 @@ def test_a_sample_rate_beyond_reason_is_refused(tmp_path: Path, rate: int) -> No
     ],
 )
 @pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a"])
-def test_what_a_file_looks_like_is_told(
+def test_the_likely_kind_of_a_file_is_named(
     tmp_path: Path, begin: bytes, words: str, name: str
 ) -> None:
     path = tmp_path / name
@@ -271,17 +271,8 @@ def test_what_is_no_file_is_refused_without_waiting(
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff"])
 def test_audio_from_a_pipe_is_what_the_file_gives(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, tone())
-    reading, writing = os.pipe()
-
-    def feed() -> None:
-        with open(writing, "wb") as end:
-            end.write(path.read_bytes())
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    with open(reading, "rb") as end:
+    with piped(path) as reading, open(reading, "rb") as end:
         samples, rate = read_audio_stream(end, "standard input")
-    feeder.join()
     expected, expected_rate = read_audio(path)
     assert rate == expected_rate and np.array_equal(samples, expected)
 
@@ -304,7 +295,7 @@ def test_a_path_that_is_not_utf_8_is_read_and_named(tmp_path: Path) -> None:
         read_audio(path)
 
 
-def test_a_fault_of_many_files_is_told_once_and_then_counted(
+def test_a_fault_of_many_files_is_logged_once_and_then_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     faulty = FaultyFiles()

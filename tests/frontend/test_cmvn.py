@@ -101,13 +101,13 @@ def zipped(*members: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -
 
 
 def header(shape: str, dtype: str = "<f4") -> bytes:
-    """An npy that says what it holds and then holds nothing."""
+    """An npy with a header and no data."""
     text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n".encode()
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
 def encrypted(content: bytes) -> bytes:
-    """The flag of encryption set in each place of a zip that has it."""
+    """The flag of encryption set in each header of a zip that has it."""
     return content.replace(b"PK\x03\x04\x14\x00\x00", b"PK\x03\x04\x14\x00\x01").replace(
         b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"
     )
@@ -179,7 +179,7 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path: Path, compression: in
         GlobalCmvn.load(path)
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
-    # And one that does not say so: the size in the directory is made small.
+    # And one whose header is wrong: the size in the directory is made small.
     size = (len(npy(MEAN)) + 2**24).to_bytes(4, "little")
     path.write_bytes(bomb.replace(size, (448).to_bytes(4, "little")))
     with pytest.raises(ValueError, match=r"gcmvn\.npz is not a file of CMVN statistics: Bad CRC"):
@@ -210,8 +210,8 @@ def test_every_flipped_byte_and_every_cut_is_named_or_harmless(tmp_path: Path) -
     GlobalCmvn(MEAN, STD).save(path)
     content = path.read_bytes()
     broken = [content[:size] for size in range(0, len(content), 7)] + [
-        content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :]
-        for place in range(0, len(content), 3)
+        content[:offset] + bytes([content[offset] ^ flip]) + content[offset + 1 :]
+        for offset in range(0, len(content), 3)
         for flip in (1, 0xFF)
     ]
     refused = 0

@@ -121,12 +121,12 @@ def test_a_push_longer_than_a_block_gives_the_same_bits() -> None:
 
 def test_every_push_gives_the_frames_that_are_due() -> None:
     online = OnlineFbank()
-    heard = 0
+    num_samples = 0
     for size in (0, 1, 158, 1, 1, 159, 320, 5000, 0, 3):
-        heard += size
-        due = heard // 160 - online.num_frames
+        num_samples += size
+        due = num_samples // 160 - online.num_frames
         assert len(online.push(noise(size))) == due
-        assert online.num_frames == heard // 160
+        assert online.num_frames == num_samples // 160
 
 
 def test_streams_are_independent() -> None:
@@ -209,9 +209,9 @@ print(peak_bytes() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is asked for as on Unix")
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is read as on Unix")
 def test_ten_minutes_leave_nothing_behind() -> None:
-    """Kept frames would be 19 MB and kept samples 38 MB; both live in C++, so the process tells."""
+    """Kept frames would be 19 MB and kept samples 38 MB; C++ allocates both: measured by peak."""
     run = subprocess.run(
         [sys.executable, "-c", MEMORY_PROGRAM],
         cwd=Path(__file__).parents[2],

@@ -65,7 +65,7 @@ def test_length_is_the_exact_ratio_rounded(rate: int) -> None:
 @pytest.mark.parametrize("frequency", [100.0, 440.0, 3000.0])
 def test_a_tone_keeps_frequency_amplitude_and_phase(rate: int, frequency: float) -> None:
     result = resample(tone(frequency, rate), rate)
-    inside = slice(1000, 15_000)  # the edges hear the silence around the recording
+    inside = slice(1000, 15_000)  # the edges contain the silence around the recording
     expected = tone(frequency, 16_000)[inside]
     np.testing.assert_allclose(result[inside], expected, rtol=0, atol=1e-4)
 
@@ -82,13 +82,13 @@ def test_little_is_held_back_until_the_end(rate: int) -> None:
     stream = StreamingResampler(rate)
     samples = noise(3 * rate)
     size = rate // 100
-    heard = given_out = 0
+    received = given_out = 0
     for start in range(0, len(samples), size):
-        heard += len(samples[start : start + size])
+        received += len(samples[start : start + size])
         given_out += len(stream.push(samples[start : start + size]))
-        late_ms = 1000 * heard / rate - given_out / 16
+        late_ms = 1000 * received / rate - given_out / 16
         assert 0 <= late_ms < 160
-    assert len(stream.finish()) == round(heard * 16_000 / rate) - given_out
+    assert len(stream.finish()) == round(received * 16_000 / rate) - given_out
 
 
 def test_equal_rates_pass_samples_through_at_once() -> None:

@@ -40,12 +40,12 @@ RECORDINGS = (
 )
 
 
-def write_recordings(place: Path) -> list[Path]:
+def write_recordings(folder: Path) -> list[Path]:
     """The files of `RECORDINGS`."""
     paths = []
     for seed, (name, seconds, rate, channels) in enumerate(RECORDINGS):
         samples = babble(seconds, seed + 30, rate)
-        paths.append(place / name)
+        paths.append(folder / name)
         soundfile.write(paths[-1], np.stack([samples] * channels, axis=1), rate)
     return paths
 
@@ -87,18 +87,24 @@ def run_command(
     ok: bool = True,
 ) -> tuple[list[dict[str, Any]], subprocess.CompletedProcess[str]]:
     """Runs `simuleval`; the lines of its instances.log, and the process."""
-    arguments = command_line(cwd, recordings, flags, references)
-    process = subprocess.run(
+    process = run_simuleval(cwd, *command_line(cwd, recordings, flags, references))
+    assert (process.returncode == 0) is ok, process.stderr
+    return read_log(cwd), process
+
+
+def run_simuleval(
+    cwd: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command `simuleval`, which may import EchoStream, in `cwd`."""
+    return subprocess.run(
         [sys.executable, "-m", "simuleval.cli", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert (process.returncode == 0) is ok, process.stderr
-    return read_log(cwd), process
 
 
 def run_here(

@@ -1,4 +1,4 @@
-"""The mark of tests that speak: without espeak-ng they are skipped by name, not passed."""
+"""The mark of tests that synthesise speech: without espeak-ng they are skipped by name."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `python hostile_folder.py FOLDER COUNT SEED` prints a line for each load that ends in another way
 than allowed, and the most memory that it took. A line goes to FOLDER/last before each load, so
-that a crash can be told from its cause.
+that a crash can be traced to its cause.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ SECONDS = 5
 
 def damaged(content: bytes, rng: random.Random) -> tuple[str, bytes]:
     """One way in which a file may be broken, and what is left of it."""
-    place = rng.choice((rng.randrange(len(content)), rng.randrange(min(200, len(content)))))
+    offset = rng.choice((rng.randrange(len(content)), rng.randrange(min(200, len(content)))))
     kind = rng.choice(("flip", "flip", "cut", "zeros", "insert", "repeat", "noise"))
     size = rng.randrange(1, 64)
-    flipped = bytes([content[place] ^ (1 << rng.randrange(8))])
-    return f"{kind} at {place}", {
-        "flip": content[:place] + flipped + content[place + 1 :],
-        "cut": content[:place],
-        "zeros": content[:place] + bytes(size) + content[place + size :],
-        "insert": content[:place] + rng.randbytes(size) + content[place:],
-        "repeat": content[:place] + content,
-        "noise": content[:place] + rng.randbytes(size) + content[place + size :],
+    flipped = bytes([content[offset] ^ (1 << rng.randrange(8))])
+    return f"{kind} at {offset}", {
+        "flip": content[:offset] + flipped + content[offset + 1 :],
+        "cut": content[:offset],
+        "zeros": content[:offset] + bytes(size) + content[offset + size :],
+        "insert": content[:offset] + rng.randbytes(size) + content[offset:],
+        "repeat": content[:offset] + content,
+        "noise": content[:offset] + rng.randbytes(size) + content[offset + size :],
     }[kind]
 
 

@@ -18,7 +18,7 @@ def text_line(
         "index": index,
         "prediction": prediction,
         "delays": list(delays),
-        "elapsed": [delay + compute * (place + 1) for place, delay in enumerate(delays)],
+        "elapsed": [delay + compute * (index + 1) for index, delay in enumerate(delays)],
         "prediction_length": len(delays),
         "reference": REFERENCE,
         "source": ["a.wav", "samplerate: 16000 Hz"],

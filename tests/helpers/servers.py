@@ -35,13 +35,13 @@ def wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path)
             if probe.connect_ex(("localhost", port)) == 0:
                 return
         assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, f"no one listens: {log.read_text()}"
+        assert time.monotonic() < deadline, f"no server: {log.read_text()}"
         time.sleep(0.05)
 
 
 @contextmanager
 def running(command: list[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The process of a server from the moment it listens; it is ended afterwards."""
+    """The process of a server from the moment it accepts connections; it is ended afterwards."""
     with open(log, "wb") as output:
         process = subprocess.Popen(command, env=environment(), stdout=output, stderr=output)
     try:
@@ -53,12 +53,12 @@ def running(command: list[str], port: int, log: Path) -> Iterator[subprocess.Pop
 
 
 @contextmanager
-def standalone(place: Path, *agent: str) -> Iterator[str]:
+def standalone(folder: Path, *agent: str) -> Iterator[str]:
     """An agent behind SimulEval's server; its address."""
     port = free_port()
     command = [sys.executable, "-m", "simuleval.cli", "--standalone"]
     command += ["--remote-port", str(port), *agent]
-    with running(command, port, place / "server.log"):
+    with running(command, port, folder / "server.log"):
         yield f"http://localhost:{port}"
 
 
@@ -75,8 +75,8 @@ class Lists:
         return [*flags, "--source-segment-size", str(SEGMENT_MS)]
 
 
-def write_lists(place: Path, recordings: list[Path]) -> Lists:
-    lists = Lists(place / "source.txt", place / "target.txt")
+def write_lists(folder: Path, recordings: list[Path]) -> Lists:
+    lists = Lists(folder / "source.txt", folder / "target.txt")
     lists.source.write_text("".join(f"{path}\n" for path in recordings))
     lists.target.write_text("the black cat sleeps in the house\n" * len(recordings))
     return lists

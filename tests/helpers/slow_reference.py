@@ -47,7 +47,7 @@ def slow_query(
     """What one frame (D,) makes of what it sees, (D,).
 
     `others` are the frames that it sees, each with its distance (negative is the past), which has
-    a learned bias for each head; `summaries` have no place in time, so no bias.
+    a learned bias for each head; `summaries` have no position, so no bias.
     """
     weight, bias = array(module.project_in.weight), array(module.project_in.bias)
     biases = array(module.position_bias)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echostream.config import EncoderConfig, ModelConfig
+from benchmarks.fixtures import TINY_ENCODER
+from echostream.config import ModelConfig
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
-from echostream.model_folder import save_model
+from echostream.model_folder import Model, save_model
 from echostream.models import EchoStreamModel, build_model
+from echostream.models.text_decoder import TextDecoder
 from echostream.text.tokenizer import Tokenizer
 
 SOURCE_TEXT = (
@@ -33,7 +37,7 @@ SAMPLE_RATE = 16_000
 
 
 def babble(seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """Tones and noise that change eight times a second, so that random weights say something."""
+    """Tones and noise that change eight times a second, so that random weights write words."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     piece = (time * 8).astype(int)
@@ -43,15 +47,19 @@ def babble(seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) -> NDArray
     return (loudness * (np.sin(2 * np.pi * pitch * time) + 0.2 * noise) / 2).astype(np.float32)
 
 
-TINY_ENCODER = EncoderConfig(
-    embed_dim=16,
-    num_heads=2,
-    ffn_dim=32,
-    num_layers_per_stack=1,
-    memory_size=2,
-    conv_kernel=5,
-    left_context=16,
-)
+def pieces(samples: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+    """The samples cut into pieces of `size`."""
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
+
+
+def random_pieces(samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The samples cut into pieces around a group of 2560, and into very small and large ones."""
+    rng, start = np.random.default_rng(5), 0
+    while start < len(samples):
+        size = int(rng.choice([0, 1, 7, 160, 2559, 2560, 2561, 9000]))
+        yield samples[start : start + size]
+        start += size
 
 
 def tiny_config(
@@ -84,7 +92,7 @@ def make_network(
     network = build_model(config).eval()
     x, length = torch.from_numpy(frames)[None], torch.tensor([len(frames)])
     with torch.no_grad():
-        for name in ("asr", "st"):  # the ST head reads what the ASR head says
+        for name in ("asr", "st"):  # the ST head takes the output of the ASR head
             project = getattr(network, f"{name}_head").project
             project.weight.normal_()
             logits = getattr(network(x, length, 0), f"{name}_logits")[0]  # (T, V)
@@ -94,10 +102,21 @@ def make_network(
             project.bias[[0, *starts[name]]] += 0.7
         if network.decoder is not None:
             network.decoder.project.weight.normal_()
-            network.decoder.project.bias[0] -= 3  # it has something to say, most of the time
+            network.decoder.project.bias[0] -= (
+                3  # so that the boundary is not the best token most of the time
+            )
             for layer in network.decoder.layers:
                 layer.cross_attention.position_bias.normal_()
     return network
+
+
+def prefer_short_words(model: Model) -> None:
+    """Raises the text decoder's bias of pieces that begin a word: more words come out in time."""
+    assert isinstance(model.network.decoder, TextDecoder)
+    with torch.no_grad():
+        for index in range(model.target_tokenizer.vocab_size):
+            if model.target_tokenizer.starts_word(index):
+                model.network.decoder.project.bias[index] += 4
 
 
 def make_model_folder(path: Path, tail_ms: int = 640, decoder_layers: int = 0) -> Path:

@@ -15,10 +15,10 @@ from echostream.evaluation.curve import main
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
-# Counts half seconds aloud, L x 160 ms late; with L = 1 it says the first number twice, as the
-# method "decoder" it counts one further. A trap is a file with a number: the first process that has
-# finished so many utterances dies or hangs there. It springs once, for the file gets another name,
-# and the number of the process.
+# Writes a number for each half second, L x 160 ms late; with L = 1 it writes the first number
+# twice, as the method "decoder" one number more. A trap is a file with a number: the first process
+# that has finished so many utterances dies or hangs there. It works once: the file gets another
+# name, and the id of the process.
 AGENT = """
 import os
 import signal
@@ -48,7 +48,7 @@ class Counter(SpeechToTextAgent):
         parser.add_argument("--refused", type=int, default=-1)
         parser.add_argument("--silent", action="store_true")
         parser.add_argument("--decoding-method", default="ctc")
-        parser.add_argument("--deaf", action="store_true")
+        parser.add_argument("--skip-loud", action="store_true")
         parser.add_argument("--silent-word", help="no effect")
         parser.add_argument("--trap", default=None)
         parser.add_argument("--deadly", action="store_true")
@@ -73,19 +73,19 @@ class Counter(SpeechToTextAgent):
             self.spring()
         states = states or self.states
         self.finished += states.source_finished
-        heard = len(states.source) / 16000
+        seconds = len(states.source) / 16000
         late = 0 if states.source_finished else 0.16 * self.args.max_future_frames
-        due = NUMBERS[: max(0, int((heard - late) / 0.5))]
+        due = NUMBERS[: max(0, int((seconds - late) / 0.5))]
         if self.args.max_future_frames == 1:
             due = [*due[:1], *due]
         if self.args.decoding_method == "decoder" and states.source_finished:
             due = NUMBERS[: len(due) + 1]
-        if self.args.silent or (self.args.deaf and states.source[0] > 0.1):
+        if self.args.silent or (self.args.skip_loud and states.source[0] > 0.1):
             due = []
-        said = sum(len(text.split()) for text in states.target)
-        if len(due) - said < self.args.stride_n and not states.source_finished:
+        num_written = sum(len(text.split()) for text in states.target)
+        if len(due) - num_written < self.args.stride_n and not states.source_finished:
             return ReadAction()
-        return WriteAction(" ".join(due[said:]), finished=states.source_finished)
+        return WriteAction(" ".join(due[num_written:]), finished=states.source_finished)
 """
 
 
@@ -101,7 +101,7 @@ class Corpus:
         self.agent.write_text(AGENT.format(numbers=list(NUMBERS)))
         self.model = folder / "tiny-model"
         self.model.write_text("weights\n")
-        self.wavs = [folder / f"{place}.wav" for place in range(len(half_seconds))]
+        self.wavs = [folder / f"{index}.wav" for index in range(len(half_seconds))]
         self.half_seconds = half_seconds
         for wav, count in zip(self.wavs, half_seconds, strict=True):
             soundfile.write(wav, np.zeros(8000 * count), 16000)
@@ -129,11 +129,11 @@ class Corpus:
         other.output = self.folder / "elsewhere"
         return other
 
-    def make_loud(self, places: range) -> None:
-        """Recordings that an agent with --deaf says nothing about."""
-        for place in places:
-            samples = np.full(8000 * self.half_seconds[place], 0.5)
-            soundfile.write(self.wavs[place], samples, 16000)
+    def make_loud(self, indices: range) -> None:
+        """Makes recordings loud, for which an agent with --skip-loud writes nothing."""
+        for index in indices:
+            samples = np.full(8000 * self.half_seconds[index], 0.5)
+            soundfile.write(self.wavs[index], samples, 16000)
 
     def sweep(self, *more: object) -> int:
         return main(self.words(*more))

@@ -1,4 +1,4 @@
-"""A language of tones: every French word is a chord, which a tiny network can learn to hear."""
+"""A language of tones: every French word is a chord, which a tiny network can learn."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sentence(rng: random.Random, num_words: int = 4) -> tuple[str, str]:
     return " ".join(words), " ".join(LEXICON[word] for word in words)
 
 
-def speak(source: str) -> NDArray[np.float32]:
+def synthesise(source: str) -> NDArray[np.float32]:
     """Each word as its own two tones, with a short gap after it, in a little noise."""
     time = np.arange(round((WORD_SECONDS - 0.05) * SAMPLE_RATE)) / SAMPLE_RATE
     gap = np.zeros(round(0.05 * SAMPLE_RATE))
@@ -63,7 +63,7 @@ def utterance(index: int, num_words: int = 4) -> Utterance:
     """Utterance `index` of the language, the same one each time."""
     source, target = sentence(random.Random(index), num_words)
     word_ends = tuple(WORD_SECONDS * (n + 1) - 0.05 for n in range(num_words))
-    return Utterance(f"u{index}", speak(source), source, target, "tones", word_ends)
+    return Utterance(f"u{index}", synthesise(source), source, target, "tones", word_ends)
 
 
 def write_table(path: Path, indices: range) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_model import tiny_config
@@ -47,6 +48,16 @@ def model() -> EchoStreamModel:
 def test_a_size_of_the_encoder_that_is_none_is_named(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"`{name}` must be a whole number from \d+ to \d+.*but"):
         ZipformerEncoder(**{**SIZES, name: value})
+
+
+def test_sizes_of_an_encoder_may_be_whole_numbers_of_numpy(encoder: ZipformerEncoder) -> None:
+    sizes = {name: np.int64(value) for name, value in SIZES.items()}
+    same = ZipformerEncoder(**sizes, max_future_frames=np.int64(1))
+    same.load_state_dict(encoder.state_dict())
+    x = torch.randn(2, 32, 5)
+    with torch.no_grad():
+        found, _ = same.eval().step(x, same.init_state(np.int64(2), np.int64(0)))
+        assert torch.equal(found, encoder.step(x, encoder.init_state(2))[0])
 
 
 @pytest.mark.parametrize("layers", [[1] * 5, [], [1, 1, 1, 1, 1, 0], [1.0] * 6, "111111"])

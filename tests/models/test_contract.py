@@ -1,8 +1,9 @@
-"""Every streaming module obeys the laws of `contract.py`; for the chain, see `test_chain.py`."""
+"""Every streaming module passes the laws of `contract.py`; for the chain, see `test_chain.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -63,15 +64,21 @@ def conv() -> Streaming:
     )
 
 
-def attention(look_ahead: int, group: int = 4) -> Streaming:
-    module = randomised(CTSelfAttention(WIDTH, HEADS, group, 3 * group, max_look_ahead=2))
+def with_look_ahead(
+    module: nn.Module, look_ahead: int, group: int, context: int, step: Callable[..., Any]
+) -> Streaming:
     return Streaming(
         module, WIDTH, group, group,
         forward=lambda x, valid: module(x, valid, look_ahead),
         init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
-        step=module.step,
-        context=3, look_ahead=look_ahead,
+        step=step,
+        context=context, look_ahead=look_ahead,
     )  # fmt: skip
+
+
+def attention(look_ahead: int, group: int = 4) -> Streaming:
+    module = randomised(CTSelfAttention(WIDTH, HEADS, group, 3 * group, max_look_ahead=2))
+    return with_look_ahead(module, look_ahead, group, context=3, step=module.step)
 
 
 def transformer() -> Streaming:
@@ -81,24 +88,16 @@ def transformer() -> Streaming:
 
 def block(look_ahead: int) -> Streaming:
     module = randomised(ZipformerBlock(WIDTH, HEADS, FFN, KERNEL, 4, 12, max_look_ahead=2))
-    return Streaming(
-        module, WIDTH, 4, 4,
-        forward=lambda x, valid: module(x, valid, look_ahead),
-        init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
-        step=lambda x, valid, state: module.step(x, valid, state)[::2],
-        context=4, look_ahead=look_ahead,
-    )  # fmt: skip
+    return with_look_ahead(
+        module, look_ahead, group=4, context=4, step=lambda *chunk: module.step(*chunk)[::2]
+    )
 
 
 def stack(look_ahead: int) -> Streaming:
     module = randomised(ZipformerStack(2, WIDTH, HEADS, FFN, KERNEL, 2, 4, max_look_ahead=2))
-    return Streaming(
-        module, WIDTH, 2, 2,
-        forward=lambda x, valid: module(x, valid, look_ahead),
-        init_state=lambda batch_size: module.init_state(batch_size, look_ahead),
-        step=lambda x, valid, state: module.step(x, valid, state)[::2],
-        context=8, look_ahead=look_ahead,
-    )  # fmt: skip
+    return with_look_ahead(
+        module, look_ahead, group=2, context=8, step=lambda *chunk: module.step(*chunk)[::2]
+    )
 
 
 def memory_bank() -> Streaming:
@@ -268,13 +267,13 @@ CHUNKS = ([1], [2], [3], [4], [5], [1, 4, 2, 5, 3])
 
 @pytest.mark.parametrize("chunks", CHUNKS, ids=str)
 @pytest.mark.parametrize("name", CASES)
-def test_module_obeys_the_laws(name: str, chunks: list[int]) -> None:
+def test_module_passes_the_laws(name: str, chunks: list[int]) -> None:
     check_contract(CASES[name](), chunks)
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
 @pytest.mark.parametrize("num_frames", [*range(27, 38), *range(59, 70), 160, 163])
-def test_finish_owes_exactly_what_forward_gives(num_frames: int, look_ahead: int) -> None:
+def test_finish_completes_exactly_the_output_of_forward(num_frames: int, look_ahead: int) -> None:
     module = randomised(small_encoder())
     x = torch.randn(2, num_frames, 6, dtype=torch.float64)
     with torch.no_grad():
@@ -349,7 +348,7 @@ def test_the_laws_notice_a_cache_that_is_trimmed_before_use(
         check_contract(attention(0), [2])
 
 
-def test_streams_of_one_batch_may_be_at_different_places() -> None:
+def test_streams_of_one_batch_may_be_at_different_positions() -> None:
     """Law 3 for a batch whose streams began at different times: rows are selected outside."""
     from echostream.streaming import select_rows
 
@@ -360,19 +359,19 @@ def test_streams_of_one_batch_may_be_at_different_places() -> None:
         wanted = [run(case, x[row : row + 1], [1])[1] for row in range(2)]
         state = case.init_state(2)
         for turn in range(36):
-            places = [turn, turn - 5]
-            active = torch.tensor([0 <= place < 31 for place in places])
-            frames = torch.stack([_group(x[row], place) for row, place in enumerate(places)])
-            real = torch.tensor([[0 <= place < 30] for place in places])
+            groups = [turn, turn - 5]
+            active = torch.tensor([0 <= index < 31 for index in groups])
+            frames = torch.stack([_group(x[row], index) for row, index in enumerate(groups)])
+            real = torch.tensor([[0 <= index < 30] for index in groups])
             state = select_rows(active, case.step(frames, valid & real, state)[1], state)
     for row in range(2):
         assert_close(state.memory.bank[row : row + 1], wanted[row].memory.bank, f"stream {row}")
 
 
-def _group(stream: Tensor, place: int) -> Tensor:
-    inside = 0 <= place < stream.shape[0] // 16
+def _group(stream: Tensor, index: int) -> Tensor:
+    inside = 0 <= index < stream.shape[0] // 16
     return (
-        stream[16 * place : 16 * place + 16]
+        stream[16 * index : 16 * index + 16]
         if inside
         else torch.zeros(16, stream.shape[1], dtype=stream.dtype)
     )

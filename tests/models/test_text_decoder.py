@@ -1,4 +1,4 @@
-"""The text decoder says what a loop over heads and keys says; for the laws, see `test_contract`."""
+"""The text decoder against a loop over heads and keys; for the laws, see `test_contract`."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def slow_cross(
 def slow_logits(module: TextDecoder, frames: Floats, tokens: list[int], groups: int) -> Floats:
     """Logits (V,) after the last of `tokens`, the whole past computed for one `groups`.
 
-    Only right for one layer or if all tokens were written after the same group: what the layers
-    below made of earlier tokens would else have heard less.
+    Only right for one layer or if all tokens were written after the same group: otherwise the
+    lower layers would have computed the states of earlier tokens from fewer frames.
     """
-    heard = [normed(module.frame_norm, frame) for frame in frames[: 4 * groups]]
+    so_far = [normed(module.frame_norm, frame) for frame in frames[: 4 * groups]]
     summaries = [
-        array(module.summarise.weight) @ np.mean(heard[start : start + SEGMENT], axis=0)
+        array(module.summarise.weight) @ np.mean(so_far[start : start + SEGMENT], axis=0)
         + array(module.summarise.bias)
-        for start in range(0, len(heard) - SEGMENT + 1, SEGMENT)
+        for start in range(0, len(so_far) - SEGMENT + 1, SEGMENT)
     ][-module.memory_size :]
     xs = [array(module.embed.weight)[token] for token in tokens]
     for layer in cast("list[DecoderLayer]", list(module.layers)):
@@ -71,7 +71,7 @@ def slow_logits(module: TextDecoder, frames: Floats, tokens: list[int], groups: 
             others = [(inputs[j], j - i) for j in range(max(0, i - LEFT_TOKENS), i + 1)]
             x = x + slow_query(layer.self_attention, inputs[i], others, [])
             x = x + slow_cross(
-                layer.cross_attention, normed(layer.cross_norm, x), heard[-WINDOW:], summaries
+                layer.cross_attention, normed(layer.cross_norm, x), so_far[-WINDOW:], summaries
             )
             fed = torch.from_numpy(normed(layer.feed_forward_norm, x))
             after.append(x + array(layer.feed_forward(fed)))
@@ -97,13 +97,13 @@ def test_logits_are_those_of_the_loop(num_groups: int, num_tokens: int) -> None:
 def stream(
     module: TextDecoder, frames: Tensor, tokens: list[int], horizons: list[int]
 ) -> list[Tensor]:
-    """Logits of each token of one stream (1, T, D) that hears group by group."""
-    state, heard, logits = module.init_state(1), 0, []
+    """Logits of each token of one stream (1, T, D) that is given group by group."""
+    state, num_groups, logits = module.init_state(1), 0, []
     for token, horizon in zip(tokens, horizons, strict=True):
-        while heard < horizon:
-            group = frames[:, 4 * heard : 4 * heard + 4]
+        while num_groups < horizon:
+            group = frames[:, 4 * num_groups : 4 * num_groups + 4]
             ones = torch.ones(group.shape[:2], dtype=torch.bool)
-            state, heard = module.append_encoder_out(group, ones, state), heard + 1
+            state, num_groups = module.append_encoder_out(group, ones, state), num_groups + 1
         found, layers = module._next(state._replace(last_token=torch.tensor([token])))
         state = state._replace(layers=layers)
         logits.append(found)
@@ -119,7 +119,7 @@ def test_a_stream_gives_what_forward_gives_also_when_its_last_group_is_short(
     groups = -(-num_frames // 4)
     horizons = sorted([1, 1, 2, groups // 2, groups // 2 + 1, groups - 1, groups, groups])
     tokens = [(5 * i + 1) % VOCAB for i in range(len(horizons))]
-    # In a batch of longer recordings: what lies behind the last frame must not be heard.
+    # In a batch of longer recordings: frames after the last must have no effect.
     padded = torch.cat([frames, torch.randn(1, 9, WIDTH, dtype=torch.float64)], dim=1)
     valid = torch.arange(num_frames + 9)[None] < num_frames
     whole = module(padded, valid, torch.tensor([tokens]), torch.tensor([horizons]))
@@ -127,7 +127,7 @@ def test_a_stream_gives_what_forward_gives_also_when_its_last_group_is_short(
     torch.testing.assert_close(streamed, whole, rtol=0, atol=1e-10)
 
 
-def test_void_frames_at_the_start_of_a_stream_are_not_heard() -> None:
+def test_void_frames_at_the_start_of_a_stream_have_no_effect() -> None:
     """With a look-ahead the first frames that come out are void."""
     module = make()
     frames = torch.randn(1, 12, WIDTH, dtype=torch.float64)
@@ -142,7 +142,7 @@ def test_void_frames_at_the_start_of_a_stream_are_not_heard() -> None:
     torch.testing.assert_close(module._next(late)[0], module._next(plain)[0], rtol=0, atol=1e-10)
 
 
-def heard(module: TextDecoder, num_groups: int = 5) -> DecoderState:
+def state_after(module: TextDecoder, num_groups: int = 5) -> DecoderState:
     frames = torch.randn(1, 4 * num_groups, WIDTH, dtype=torch.float64)
     return module.append_encoder_out(
         frames, torch.ones(frames.shape[:2], dtype=torch.bool), module.init_state(1)
@@ -151,7 +151,7 @@ def heard(module: TextDecoder, num_groups: int = 5) -> DecoderState:
 
 def test_a_prediction_that_is_not_kept_leaves_no_trace() -> None:
     module = make()
-    state = heard(module)
+    state = state_after(module)
     token, after = module.decode_next(state)
     again, _ = module.decode_next(state)
     assert token == again and after.last_token == token
@@ -160,7 +160,7 @@ def test_a_prediction_that_is_not_kept_leaves_no_trace() -> None:
 
 def test_the_token_is_the_likeliest() -> None:
     module = make()
-    state = heard(module)
+    state = state_after(module)
     assert module.decode_next(state)[0] == module._next(state)[0].argmax(-1)
 
 

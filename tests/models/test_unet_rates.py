@@ -61,7 +61,7 @@ def test_a_frame_that_is_not_valid_counts_as_zero(dead: float) -> None:
     torch.testing.assert_close(y[0], wanted, rtol=0, atol=1e-12)
 
 
-def test_upsampling_says_every_frame_twice() -> None:
+def test_upsampling_repeats_every_frame() -> None:
     x = torch.randn(2, 5, 3)
     y = upsample(x)
     assert y.shape == (2, 10, 3)
@@ -101,7 +101,7 @@ def test_the_stacks_are_returned_only_on_request() -> None:
 
 @pytest.mark.parametrize("look_ahead", [0, 1])
 def test_what_is_heard_in_a_group_appears_in_every_stack_at_its_time(look_ahead: int) -> None:
-    """A rate that is only a shape would put the change into another place."""
+    """A rate that is only a shape would move the change."""
     module, groups, group = encoder(), 12, 7
     x = torch.randn(1, 16 * groups, 6, dtype=torch.float64)
     other = x.clone()

@@ -53,14 +53,9 @@ def test_the_arguments_are_those_of_the_notes_by_name() -> None:
     parameters = inspect.signature(ZipformerEncoder).parameters
     assert {name: parameters[name].default for name in wanted} == wanted
     encoder = ZipformerEncoder(
-        input_dim=7,
-        embed_dim=12,
-        num_heads=3,
-        ffn_dim=24,
-        num_layers_per_stack=1,
-        memory_size=5,
-        max_future_frames=1,
-    )
+        input_dim=7, embed_dim=12, num_heads=3, ffn_dim=24,
+        num_layers_per_stack=1, memory_size=5, max_future_frames=1,
+    )  # fmt: skip
     with torch.no_grad():
         output = encoder(torch.randn(1, 32, 7), torch.tensor([32]))
     assert output.encoder_out.shape == (1, 8, 12)

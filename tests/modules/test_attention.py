@@ -29,7 +29,7 @@ def slow_attention(
     look_ahead: int,
     memory: tuple[Floats, list[list[bool]]] | None = None,
 ) -> Floats:
-    """The valid frames (T, D) of one stream; others, which nobody reads, are zeros."""
+    """The valid frames (T, D) of one stream; others, which are not used, are zeros."""
     group, left = module.group, module.left_context // module.group
     y = np.zeros_like(x)
     for i, frame in enumerate(x):
@@ -75,7 +75,7 @@ def test_frames_that_are_not_valid_are_not_attended(look_ahead: int) -> None:
     assert y.isfinite().all()
 
 
-def test_memory_slots_are_seen_by_those_who_may_and_have_no_place_in_time() -> None:
+def test_memory_slots_follow_their_mask_and_have_no_position() -> None:
     module = make(group=4, left=1)
     x = torch.randn(2, 12, WIDTH, dtype=torch.float64)
     valid = torch.ones(2, 12, dtype=torch.bool)
@@ -92,7 +92,7 @@ def test_memory_slots_are_seen_by_those_who_may_and_have_no_place_in_time() -> N
     torch.testing.assert_close(shuffled, y, rtol=0, atol=1e-10)
 
 
-def test_memory_that_nobody_sees_changes_nothing() -> None:
+def test_memory_that_is_masked_for_all_changes_nothing() -> None:
     module = make(group=4, left=1)
     x = torch.randn(2, 12, WIDTH, dtype=torch.float64)
     valid = torch.ones(2, 12, dtype=torch.bool)

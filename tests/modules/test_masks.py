@@ -63,7 +63,7 @@ def test_the_same_group_at_another_time_sees_the_same(group: int) -> None:
 
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
-def test_a_query_sees_its_left_context_its_group_and_what_lies_ahead(
+def test_a_query_sees_its_left_context_its_group_and_its_look_ahead(
     group: int, look_ahead: int
 ) -> None:
     left = 3

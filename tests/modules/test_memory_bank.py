@@ -1,4 +1,4 @@
-"""The memory bank is what a loop over the groups of one stream says that it is."""
+"""The memory bank against a loop over the groups of one stream."""
 
 from __future__ import annotations
 

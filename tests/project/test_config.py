@@ -1,11 +1,14 @@
-"""A configuration is what its file says; what the file should not say is named."""
+"""A configuration has the values of its file; errors name the key."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -17,7 +20,16 @@ from echostream.config import (
     load_config,
     to_dict,
 )
-from echostream.training.config import TextPretrainingConfig, TokenizerConfig, TrainConfig
+from echostream.session_config import SessionConfig
+from echostream.training.config import (
+    AugmentConfig,
+    DataConfig,
+    LossConfig,
+    OptimConfig,
+    TextPretrainingConfig,
+    TokenizerConfig,
+    TrainConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_what_is_not_said_has_its_default() -> None:
+def test_missing_keys_have_their_defaults() -> None:
     assert from_dict(Tree, {"name": "oak"}) == Tree("oak")
     assert from_dict(Leaf, {}) == Leaf(3, 0.5)
 
@@ -92,7 +104,7 @@ def test_a_choice_of_types_takes_each_of_them() -> None:
         ({"name": "oak", "leaf": None}, r"^here: `leaf` must be a mapping of keys, but is None"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_key(values: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_is_named_with_its_key(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_dict(Tree, values, "here")
 
@@ -278,3 +290,39 @@ def test_a_value_in_a_message_is_cut_short() -> None:
 def test_a_training_run_of_no_steps_is_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=f"`{key}` must be at least 1, but is 0"):
         from_dict(TrainConfig, {"output": "out", "steps": 1, key: 0})
+
+
+def test_a_whole_number_of_numpy_is_taken_and_written_as_a_plain_one(tmp_path: Path) -> None:
+    """As from a sweep over `np.arange`."""
+    four, six, one = np.int64(4), np.uint8(6), np.int32(1)
+    network = ModelConfig(
+        *(np.int64(9), np.int16(7)),
+        EncoderConfig(embed_dim=np.int64(8), num_heads=four, num_layers_per_stack=(one,) * 6),
+        max_future_frames=(np.int64(0), one),
+    )
+    config = TrainConfig(
+        *("out", six),
+        data=DataConfig(block_size=four, seed=six),
+        tokenizer=TokenizerConfig(sentences=six),
+        network=network,
+        loss=LossConfig(decoder_max_lag=four),
+        optim=OptimConfig(warmup_steps=six),
+        text_pretraining=TextPretrainingConfig(steps=six),
+        augment=AugmentConfig(time_masks=four),
+    )
+    plain = to_dict(config)
+    path = write(tmp_path, yaml.safe_dump(plain))
+    assert load_config(TrainConfig, path) == config
+    assert json.loads(json.dumps(plain))["network"]["encoder"]["num_heads"] == 4
+    session = SessionConfig(stride_n=four, lagging_k1=one, lagging_k2=six, max_future_frames=one)
+    json.dumps(dataclasses.asdict(session))
+    assert from_dict(Leaf, {"size": six}) == Leaf(6)
+    assert type(from_dict(Leaf, {"size": six}).size) is int
+
+
+@pytest.mark.parametrize("value", [np.bool_(True), np.float64(2), np.array([2])])
+def test_what_is_no_whole_number_is_refused_in_numpys_types_too(value: Any) -> None:
+    with pytest.raises(ValueError, match="`stride_n` must be an integer >= 1"):
+        SessionConfig(stride_n=value)
+    with pytest.raises(ConfigError, match="`num_heads` must be a whole number"):
+        EncoderConfig(num_heads=value)

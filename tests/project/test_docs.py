@@ -23,16 +23,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.importorskip(library)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (line,) = re.findall(r"sphinx-build (.*) docs out/docs$", makefile, flags=re.MULTILINE)
-    place = tmp_path_factory.mktemp("docs")
+    output = tmp_path_factory.mktemp("docs")
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *line.split(), "docs", str(place)],
+        [sys.executable, "-m", "sphinx", *line.split(), "docs", str(output)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert "-W" in line and done.returncode == 0, done.stderr[-3000:]
-    return place
+    return output
 
 
 def test_every_page_is_built(pages: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from echostream.files import holds_lock, locked, replacing, write_whole
 
 
-def test_what_was_written_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+def test_the_new_content_replaces_the_old(tmp_path: Path) -> None:
     path = tmp_path / "été.txt"
     for content in ("first ▁", b"second"):
         write_whole(path, content)
@@ -21,7 +21,7 @@ def test_what_was_written_takes_the_place_of_what_was_there(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("before", [None, "before"])
-def test_an_error_leaves_what_was_there_and_nothing_else(
+def test_an_error_leaves_the_old_content_and_nothing_else(
     tmp_path: Path, before: str | None
 ) -> None:
     path = tmp_path / "scores.json"
@@ -49,7 +49,7 @@ def test_a_locked_folder_is_refused_by_the_process_that_holds_it_and_free_again_
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_fork_keeps_a_folder_locked_only_if_it_is_asked_to(keep: bool, tmp_path: Path) -> None:
+def test_a_fork_keeps_a_folder_locked_only_with_the_argument(keep: bool, tmp_path: Path) -> None:
     ready_reading, ready_writing = os.pipe()
     done_reading, done_writing = os.pipe()
     with locked(tmp_path, keep_in_forks=keep):

@@ -59,7 +59,7 @@ def module_name(path: Path) -> str:
 
 
 def part_of(module: str) -> str:
-    """The longest prefix of a dotted name that has a place in the house; '' for foreign modules."""
+    """The longest prefix of a dotted name that is a row of the table; '' for other packages."""
     while module and module not in ORDER:
         module = module.rpartition(".")[0]
     return module

@@ -73,8 +73,8 @@ def write_wheel(folder: Path, name: str, version: str) -> None:
 @pytest.fixture(scope="module")
 def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of wheels: EchoStream's own, built by setup.py, and empty ones of `NEWEST`."""
-    place = tmp_path_factory.mktemp("install")
-    source, folder = place / "source", place / "links"
+    root = tmp_path_factory.mktemp("install")
+    source, folder = root / "source", root / "links"
     folder.mkdir()
     shutil.copytree(
         ROOT / "echostream", source / "echostream", ignore=shutil.ignore_patterns("__pycache__")
@@ -88,25 +88,25 @@ def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def installed_by_pip(what: str, place: Path, links: Path, held: Mapping[str, str]) -> dict:
+def installed_by_pip(what: str, root: Path, links: Path, held: Mapping[str, str]) -> dict:
     """Names and versions that pip would install where `held` is installed already."""
-    command = [sys.executable, "-m", "venv", "--without-pip", str(place / "env")]
+    command = [sys.executable, "-m", "venv", "--without-pip", str(root / "env")]
     subprocess.run(command, check=True)
-    (site,) = (place / "env").glob("lib/python*/site-packages")
+    (site,) = (root / "env").glob("lib/python*/site-packages")
     for name, version in held.items():
         about = site / f"{name.lower()}-{version}.dist-info"
         about.mkdir()
         (about / "METADATA").write_text(metadata(name, version))
         (about / "RECORD").write_text("")
         (about / "INSTALLER").write_text("pip\n")
-    python = str(place / "env" / "bin" / "python")
+    python = str(root / "env" / "bin" / "python")
     command = [sys.executable, "-m", "pip", "--python", python, "install", "--dry-run", "--quiet"]
-    command += ["--no-index", "--find-links", str(links), "--report", str(place / "report.json")]
+    command += ["--no-index", "--find-links", str(links), "--report", str(root / "report.json")]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run([*command, what], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    report = json.loads((place / "report.json").read_text())
+    report = json.loads((root / "report.json").read_text())
     return {one["metadata"]["name"]: one["metadata"]["version"] for one in report["install"]}
 
 

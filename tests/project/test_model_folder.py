@@ -18,7 +18,7 @@ from tiny_model import TARGET_TEXT, make_model_folder
 
 from echostream.config import ConfigError
 from echostream.device import resolve_device
-from echostream.model_folder import ModelFolderError, load_model, save_model
+from echostream.model_folder import Model, ModelFolderError, load_model, save_model
 from echostream.session.translator import StreamingTranslator
 from echostream.text.tokenizer import Tokenizer
 
@@ -63,21 +63,19 @@ def edit_weights(folder: Path, **weights: torch.Tensor | None) -> None:
     save_file(found, folder / "model.safetensors")
 
 
+def save_from(folder: Path, model: Model, path: Path, readme: str) -> None:
+    """Saves `model`, of `folder`, into `path`."""
+    spm = (folder / "spm_src.model", folder / "spm_tgt.model")
+    save_model(path, model.network, model.config, model.cmvn, *spm, readme)
+
+
 def test_a_folder_holds_these_files_and_nothing_temporary(original: Path) -> None:
     assert {file.name for file in original.iterdir()} == FILES
 
 
 def test_what_is_saved_is_what_is_loaded(original: Path, tmp_path: Path) -> None:
     model = load_model(original)
-    save_model(
-        tmp_path / "deep" / "copy",
-        model.network,
-        model.config,
-        model.cmvn,
-        original / "spm_src.model",
-        original / "spm_tgt.model",
-        "# Copy\n",
-    )
+    save_from(original, model, tmp_path / "deep" / "copy", "# Copy\n")
     again = load_model(tmp_path / "deep" / "copy")
     assert again.config == model.config
     np.testing.assert_array_equal(again.cmvn.mean, model.cmvn.mean)
@@ -96,15 +94,7 @@ def test_saving_again_renews_the_files_and_leaves_others_alone(folder: Path) -> 
     model = load_model(folder)
     with torch.no_grad():
         model.network.asr_head.project.bias.fill_(0.25)
-    save_model(
-        folder,
-        model.network,
-        model.config,
-        model.cmvn,
-        folder / "spm_src.model",
-        folder / "spm_tgt.model",
-        "new",
-    )
+    save_from(folder, model, folder, "new")
     assert (load_model(folder).network.asr_head.project.bias == 0.25).all()
     assert {file.name for file in folder.iterdir()} == FILES | {"notes.txt"}
 
@@ -114,8 +104,7 @@ def test_saving_again_leaves_the_flags_that_a_user_gave_simuleval(folder: Path) 
     (folder / "main.yaml").write_text(mine)
     (folder / "asr.yaml").unlink()
     model = load_model(folder)
-    spm = (folder / "spm_src.model", folder / "spm_tgt.model")
-    save_model(folder, model.network, model.config, model.cmvn, *spm, "new")
+    save_from(folder, model, folder, "new")
     assert (folder / "main.yaml").read_text() == mine
     assert {file.name for file in folder.iterdir()} == FILES
 
@@ -132,15 +121,7 @@ def test_a_save_that_fails_leaves_the_old_model_and_no_rest(
 
     monkeypatch.setattr("echostream.model_folder.save_file", half_a_file)
     with pytest.raises(OSError, match="no space left"):
-        save_model(
-            folder,
-            model.network,
-            model.config,
-            model.cmvn,
-            folder / "spm_src.model",
-            folder / "spm_tgt.model",
-            before["README.md"].decode(),
-        )
+        save_from(folder, model, folder, before["README.md"].decode())
     after = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert after.keys() == before.keys()
     assert after["model.safetensors"] == before["model.safetensors"]
@@ -162,7 +143,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEEDED)
-@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 not what it says", b"half"])
+@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 wrong content", b"half"])
 def test_a_damaged_file_is_named(folder: Path, name: str, content: bytes) -> None:
     path = folder / name
     if content == b"half":  # half a mapping may still be a mapping, an open list is not YAML
@@ -277,7 +258,7 @@ def test_a_look_ahead_that_was_not_trained_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cpu", pytest.param("gpu", id="gpu, as StreamSpeech says"), "cuda", "cuda:0"]
+    "name", ["cpu", pytest.param("gpu", id="gpu, as in StreamSpeech"), "cuda", "cuda:0"]
 )
 def test_a_device_that_is_not_there_is_the_cpu_with_one_warning(
     original: Path, name: str, caplog: pytest.LogCaptureFixture
@@ -296,7 +277,7 @@ def test_a_device_that_means_nothing_is_refused(name: str) -> None:
         resolve_device(name)
 
 
-def test_a_name_on_a_hub_is_told_to_be_a_folder(
+def test_a_name_on_a_hub_is_refused_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -383,7 +364,7 @@ for limit in map(int, sys.argv[2:]):
 """
 
 
-def test_a_disk_that_is_full_is_said_with_the_file_and_leaves_the_old_one(folder: Path) -> None:
+def test_a_full_disk_is_reported_with_the_file_and_leaves_the_old_one(folder: Path) -> None:
     """A limit on the size of a file stands for the disk."""
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     names = {"100": "config.yaml", "600": "gcmvn.npz", "5000": "model.safetensors"}

@@ -1,4 +1,4 @@
-"""What the README, the pages of docs/ and the other texts say can be done, can be done."""
+"""The commands and snippets of the README, docs/ and the other texts work."""
 
 from __future__ import annotations
 

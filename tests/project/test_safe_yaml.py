@@ -36,7 +36,7 @@ ROOM = "file must hold at most 50000 values"
         ("? [a]\n: b", "a key must be a name or a number"),
         ("a: !!python/object/apply:os.system [ls]", "plain values only, but has the tag .*python"),
         ("a: !!int foo", "plain values only, but has the tag"),
-        ("a:\n\t- b", r"line 2, column 1: this is not YAML: .*\(a tab; YAML wants spaces\)"),
+        ("a:\n\t- b", r"line 2, column 1: this is not YAML: .*\(a tab; YAML requires spaces\)"),
         ("a: {", "line 1, column 5: this is not YAML"),
         ("a: 1\n---\nb: 2\n", "line 2, column 1: this is not YAML: .*another document"),
         ("a: *b", "undefined alias 'b'"),

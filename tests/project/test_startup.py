@@ -1,6 +1,6 @@
-"""What is imported, and when: a translation waits for what it needs and for nothing else.
+"""Imports: a translation imports the modules that it needs and no others.
 
-Each case is a process of its own, which tells what it has imported; nothing here is timed.
+Each case is a process of its own, which prints its imported modules; nothing here is timed.
 """
 
 from __future__ import annotations
@@ -99,18 +99,18 @@ def test_every_public_name_is_there_and_no_other() -> None:
         echostream.Translator  # noqa: B018
 
 
-def test_type_checkers_are_told_the_same_homes() -> None:
+def test_type_checkers_see_the_same_modules() -> None:
     """They do not run `__getattr__`: they read the imports under TYPE_CHECKING."""
     tree = ast.parse((ROOT / "echostream" / "__init__.py").read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    told = {
+    declared = {
         alias.name: node.module
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert {*told, "__version__"} == set(echostream.__all__)
-    for name, home in told.items():
+    assert {*declared, "__version__"} == set(echostream.__all__)
+    for name, home in declared.items():
         assert getattr(importlib.import_module(str(home)), name) is getattr(echostream, name)
 
 

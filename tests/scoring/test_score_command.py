@@ -46,11 +46,11 @@ def evaluate(folder: Path, model: Path, *flags: str) -> Path:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
     """A run without and one with --computation-aware."""
-    place = tmp_path_factory.mktemp("runs")
-    model = make_model_folder(place / "model")
+    runs = tmp_path_factory.mktemp("runs")
+    model = make_model_folder(runs / "model")
     return {
-        False: evaluate(place / "plain", model),
-        True: evaluate(place / "aware", model, "--computation-aware"),
+        False: evaluate(runs / "plain", model),
+        True: evaluate(runs / "aware", model, "--computation-aware"),
     }
 
 
@@ -70,7 +70,7 @@ def test_the_values_of_a_real_run_are_those_of_simulevals_scorers_on_its_log(
 ) -> None:
     assert main(["score", str(runs[aware])]) == 0
     lines = (runs[aware] / "instances.log").read_text().splitlines()
-    theirs = {place: LogInstance(line) for place, line in enumerate(lines)}
+    theirs = {index: LogInstance(line) for index, line in enumerate(lines)}
     ours = written(runs[aware])["words"]
     assert isinstance(ours, dict) and ours["num_utterances"] >= 2
     for name in METRICS:
@@ -83,7 +83,7 @@ def test_the_values_of_a_real_run_are_those_of_simulevals_scorers_on_its_log(
 def test_values_with_compute_are_the_metrics_of_elapsed(
     runs: dict[bool, Path], aware: bool, tmp_path: Path
 ) -> None:
-    """Whatever the run was asked for: a log whose delays are `elapsed` has them as plain values."""
+    """Whatever the flags of the run: a log whose delays are `elapsed` has them as plain values."""
     assert main(["score", str(runs[aware])]) == 0
     lines = [json.loads(line) for line in (runs[aware] / "instances.log").read_text().splitlines()]
     assert any(line["elapsed"] != line["delays"] for line in lines)
@@ -132,8 +132,8 @@ def test_the_table_has_a_row_for_each_run_and_for_each_way_of_counting(
         # Two words, at 1000 and 2000: lags of 1000 and 1000 against four of the reference.
         (str(pieces), "words", "1000.0"),
         # Three pieces: 1000, 500 and 0.
-        (str(pieces), "pieces, as the build counts", "500.0"),
-        (str(speech), "writes of speech, as the build counts", "2000.0"),
+        (str(pieces), "pieces, as SimulEval counts", "500.0"),
+        (str(speech), "writes of speech, as SimulEval counts", "2000.0"),
     ]
     assert str(speech) not in second.split("Latencies in ms")[0]  # no row without compute
     assert "BLEU: nrefs:1|case:mixed|eff:no|tok:13a" in second

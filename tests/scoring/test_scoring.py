@@ -34,7 +34,7 @@ def entry(index: int, prediction: str, delays: list[float], **changes: Any) -> d
         "index": index,
         "prediction": prediction,
         "delays": delays,
-        "elapsed": [delay + 10 * (place + 1) for place, delay in enumerate(delays)],
+        "elapsed": [delay + 10 * (position + 1) for position, delay in enumerate(delays)],
         "prediction_length": len(delays),
         "reference": "the small cat sleeps",
         "source": ["a.wav"],
@@ -126,7 +126,9 @@ def test_latency_of_nothing_is_refused(
 @pytest.mark.parametrize("seed", range(5))
 def test_scores_equal_those_of_simuleval_on_the_same_log(tmp_path: Path, seed: int) -> None:
     path = write_log(tmp_path / "instances.log", random_entries(40, seed))
-    theirs = {place: LogInstance(line) for place, line in enumerate(path.read_text().splitlines())}
+    theirs = {
+        position: LogInstance(line) for position, line in enumerate(path.read_text().splitlines())
+    }
     ours = score(read_complete_log(path, 40))
     assert ours.num_empty == sum(not instance.delays for instance in theirs.values()) > 0
     for name in METRICS:
@@ -137,11 +139,11 @@ def test_scores_equal_those_of_simuleval_on_the_same_log(tmp_path: Path, seed: i
     assert their_bleu == pytest.approx(ours.BLEU)
 
 
-def test_quality_is_that_of_sacrebleu_and_says_how_it_was_computed(tmp_path: Path) -> None:
+def test_quality_is_that_of_sacrebleu_with_its_signature(tmp_path: Path) -> None:
     lines = ["the small cat sleeps", "the cat sleeps here", ""]
     entries = [
-        entry(place, line, [1000.0 * (i + 1) for i in range(len(line.split()))])
-        for place, line in enumerate(lines)
+        entry(position, line, [1000.0 * (i + 1) for i in range(len(line.split()))])
+        for position, line in enumerate(lines)
     ]
     utterances = read_complete_log(write_log(tmp_path / "instances.log", entries))
     references = [["the small cat sleeps"] * 3]
@@ -155,9 +157,9 @@ def test_quality_is_that_of_sacrebleu_and_says_how_it_was_computed(tmp_path: Pat
 def test_an_empty_prediction_counts_in_quality_but_not_in_latency() -> None:
     words = "the small cat sleeps"
     delays, elapsed = (500.0, 1000.0, 2000.0, 2000.0), (600.0, 1200.0, 2300.0, 2300.0)
-    said = Utterance(0, words, words, delays, elapsed, 2000.0)
+    written = Utterance(0, words, words, delays, elapsed, 2000.0)
     silent = Utterance(1, "", words, (), (), 9000.0)
-    alone, both = score([said]), score([said, silent])
+    alone, both = score([written]), score([written, silent])
     assert (both.num_utterances, both.num_empty) == (2, 1)
     assert both.BLEU < alone.BLEU
     for name in METRICS:

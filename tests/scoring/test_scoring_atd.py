@@ -31,7 +31,7 @@ TEXT_BY_HAND = {
     "cuts begin anew": ([400, 700], (100 + 300) / 2),
     # One source token for three of the target: the later ones have the last as their partner.
     "more tokens than source": ([300, 300, 300], 0),
-    "written before anything was heard": ([0, 300], 0),
+    "written before any audio": ([0, 300], 0),
 }
 
 

@@ -74,7 +74,7 @@ def test_the_latency_of_a_run_by_character_is_simulevals(tmp_path: Path) -> None
         assert their_bleu == pytest.approx(quality.BLEU)
 
 
-def test_words_are_shared_among_their_characters_when_characters_are_asked_for(
+def test_with_the_unit_char_words_are_divided_into_characters(
     tmp_path: Path,
 ) -> None:
     """The same writes logged by word and by character give the same latency by character."""
@@ -95,7 +95,7 @@ def test_spaces_of_the_reference_are_no_characters(tmp_path: Path) -> None:
     assert scores.characters.values["AP"] == pytest.approx(6000 / 24000)
     assert scores.simuleval_units.values["AP"] == pytest.approx(6000 / 28000)  # as SimulEval has it
     assert scores.quality is not None and abs(scores.quality.BLEU - 100) < 1e-9
-    assert "its log has no spaces, where the references have" in "\n".join(warnings_of(scores))
+    assert "its log has no spaces, but the references do" in "\n".join(warnings_of(scores))
 
 
 def test_a_space_that_simuleval_leaves_in_is_no_character_either(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_the_error_rate_by_character_has_its_own_column(tmp_path: Path, capsys: 
     assert "tok:char" in out
 
 
-def test_the_tokenizer_is_said_and_the_default_is_warned_of_where_it_says_nothing(
+def test_the_tokenizer_is_named_and_the_default_is_warned_of_where_it_is_meaningless(
     tmp_path: Path, capsys: Capture
 ) -> None:
     long = "今日は良い天気ですね"
@@ -135,7 +135,7 @@ def test_the_tokenizer_is_said_and_the_default_is_warned_of_where_it_says_nothin
     for flags, bleu, sentence in (
         ([], 100, "counted in characters, so BLEU is that of sacrebleu's tokenizer char"),
         (["--sacrebleu-tokenizer", "zh"], 100, "tok:zh"),
-        (["--sacrebleu-tokenizer", "13a"], 0, "takes such a sentence for one word"),
+        (["--sacrebleu-tokenizer", "13a"], 0, "takes such a sentence as one word"),
     ):
         assert main(["score", str(tmp_path), *flags]) == 0
         assert sentence in capsys.readouterr().out
@@ -170,6 +170,6 @@ def test_a_unit_that_the_log_cannot_give_is_named(tmp_path: Path, capsys: Captur
     joined = text_line(0, "thesmallcat", [1000.0, 2000.0, 3000.0])
     with pytest.raises(ScoringError, match="line 1: 3 delays cannot be shared among the"):
         run(tmp_path, [joined], latency_unit="char")
-    assert "latency per word is not known" in "\n".join(
+    assert "latency per word is unknown" in "\n".join(
         warnings_of(run(tmp_path, lines(), latency_unit="word"))
     )

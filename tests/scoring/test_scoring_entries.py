@@ -160,10 +160,10 @@ def test_empty_predictions_count_in_the_quality_and_are_said(tmp_path: Path) -> 
 
 
 def test_empty_references_are_warned_of(tmp_path: Path) -> None:
-    """A blank line in a list of references changed BLEU and AL, and nothing said so."""
+    """A blank line in a list of references changed BLEU and AL without a warning."""
     lines = [GOOD[0], {**GOOD[1], "reference": " "}, GOOD[2]]
     printed = "\n".join(warnings_of(score_run(write_run(tmp_path, lines), Options())))
-    assert "1 of 3 references are empty" in printed
+    assert "1 of 3 references are empty, in line 2 of the list of references: " in printed
     whole = score_run(write_run(tmp_path / "whole", GOOD), Options())
     assert "references are empty" not in "\n".join(warnings_of(whole))
 

@@ -23,7 +23,7 @@ GOOD = text_line(0, "the small cat", [1000.0, 2000.0, 3000.0])
 TIMES = "a list of numbers of ms from 0 to 1e+09"
 Capture = pytest.CaptureFixture[str]
 
-# Of the second line: the key, its value, what the message says is allowed and was found.
+# Of the second line: the key, its value, what is allowed and found according to the message.
 WRONG: dict[str, tuple[str, Any, str]] = {
     "prediction null": ("prediction", None, "`prediction` must be a text, but is null"),
     "prediction a number": ("prediction", 12, "`prediction` must be a text, but is 12"),
@@ -84,7 +84,7 @@ def test_a_field_of_another_type_is_named_with_its_line_and_the_other_lines_are_
     assert message in log.skipped[0]
     alone = write_run(tmp_path / "alone", [GOOD])
     assert score_run(path, Options()).simuleval_units == score_run(alone, Options()).simuleval_units
-    # and through the command: no traceback, the other run scored, and the status tells
+    # and through the command: no traceback, the other run scored, and the status shows it
     write_run(tmp_path / "bad", [wrong])
     assert main(["score", str(tmp_path / "bad"), str(tmp_path / "alone")]) == 1
     captured = capsys.readouterr()
@@ -174,9 +174,9 @@ def test_decomposed_unicode_is_compared_in_its_composed_form_and_said(
         scores = json.loads((tmp_path / "echostream_scores.json").read_text())
         assert scores["quality"]["BLEU"] == pytest.approx(100)
         assert scores["quality"]["chrF"] == pytest.approx(100) and scores["quality"]["WER"] == 0
-        said = capsys.readouterr().out
-        assert "1 predictions or references are not in Unicode's composed form (NFC)." in said
-        assert "as they are written they give BLEU " in said
+        captured = capsys.readouterr().out
+        assert "1 predictions or references are not in Unicode's composed form (NFC)." in captured
+        assert "as written they give BLEU " in captured
     write_run(tmp_path, [text_line(0, text, delays, reference=text)])
     assert main(["score", str(tmp_path)]) == 0
     assert "NFC" not in capsys.readouterr().out
@@ -198,9 +198,9 @@ def test_references_with_a_tab_between_them_are_several(tmp_path: Path, capsys: 
     both = score_run(write_run(tmp_path, [line]), Options())
     assert both.words is not None and both.words.values["AL"] == only.words.values["AL"]
     assert main(["score", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "1 of 1 utterances have several references, with a tab between them" in said
-    assert "SimulEval takes them for one sentence, which gives BLEU" in said
+    captured = capsys.readouterr().out
+    assert "1 of 1 utterances have several references, with a tab between them" in captured
+    assert "SimulEval takes them as one sentence, which gives BLEU" in captured
 
 
 def test_a_line_beyond_all_measure_is_left_out_before_it_costs_time_or_memory(

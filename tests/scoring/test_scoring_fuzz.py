@@ -80,18 +80,20 @@ def flipped(content: bytes, rng: random.Random) -> bytes:
     """A file with bytes changed, doubled, taken out or cut off."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 4)):
-        place = rng.randrange(len(changed) or 1)
+        position = rng.randrange(len(changed) or 1)
         kind = rng.randrange(5)
         if kind == 0:
-            del changed[place:]
+            del changed[position:]
         elif kind == 1:
-            del changed[place : place + rng.randint(1, 20)]
+            del changed[position : position + rng.randint(1, 20)]
         elif kind == 2:
-            changed[place:place] = changed[place : place + rng.randint(1, 40)]
+            changed[position:position] = changed[position : position + rng.randint(1, 40)]
         elif kind == 3:
-            changed[place:place] = bytes(rng.randrange(256) for _ in range(rng.randint(1, 4)))
+            changed[position:position] = bytes(rng.randrange(256) for _ in range(rng.randint(1, 4)))
         else:
-            changed[place : place + 1] = bytes([rng.choice(b'0123456789eE-+.,"[]{}\\\n\tNInfu')])
+            changed[position : position + 1] = bytes(
+                [rng.choice(b'0123456789eE-+.,"[]{}\\\n\tNInfu')]
+            )
     return bytes(changed)
 
 
@@ -136,12 +138,12 @@ def readers(folder: Path) -> Iterator[tuple[str, bytes, Callable[[], object]]]:
     yield "remote.json", json.dumps(given).encode(), lambda: RemoteLog(folder, given, rerun=False)
 
 
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("position", range(3))
 def test_a_file_beside_the_log_with_bytes_changed_is_refused_by_name(
-    tmp_path: Path, place: int
+    tmp_path: Path, position: int
 ) -> None:
-    rng = random.Random(place)
-    name, content, read = list(readers(tmp_path))[place]
+    rng = random.Random(position)
+    name, content, read = list(readers(tmp_path))[position]
     (tmp_path / name).write_bytes(content)
     read()  # as it is, it is read
     for _ in range(300):

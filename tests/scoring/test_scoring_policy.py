@@ -1,4 +1,4 @@
-"""Negative AL, offline and degenerate policies are said; YAAL and the test are OmniSTEval's."""
+"""Warnings of negative AL, offline and degenerate policies; YAAL and the test are OmniSTEval's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def timeline(delays: list[float], source_ms: float = 4000, words: int = 4) -> Ti
     return Timeline(tuple(delays), tuple(delays), source_ms, words)
 
 
-def said(tmp_path: Path, prediction: str, delays: list[float]) -> str:
+def warning_text(tmp_path: Path, prediction: str, delays: list[float]) -> str:
     scores = score_run(write_run(tmp_path, [text_line(0, prediction, delays)]), Options())
     return "\n".join(warnings_of(scores))
 
@@ -31,7 +31,7 @@ def test_a_steady_policy_is_not_called_degenerate(tmp_path: Path) -> None:
     test = degeneracy([timeline([1000, 2000, 3000, 4000])])
     assert (test.simultaneous, test.expected) == (75, 75)
     assert not test.is_degenerate and not test.is_offline
-    assert said(tmp_path, "the small cat sleeps", [1000, 2000, 3000, 4000]) == ""
+    assert warning_text(tmp_path, "the small cat sleeps", [1000, 2000, 3000, 4000]) == ""
 
 
 def test_a_first_word_and_the_rest_at_the_end_is_degenerate(tmp_path: Path) -> None:
@@ -39,28 +39,28 @@ def test_a_first_word_and_the_rest_at_the_end_is_degenerate(tmp_path: Path) -> N
     test = degeneracy([timeline([500, 4000, 4000, 4000])])
     assert (test.simultaneous, test.expected) == (25, 87.5)
     assert test.is_degenerate
-    text = said(tmp_path, "the small cat sleeps", [500, 4000, 4000, 4000])
+    text = warning_text(tmp_path, "the small cat sleeps", [500, 4000, 4000, 4000])
     assert "likely a degenerate policy: 25 % of the words came before the end" in text
-    assert "would leave 88 %" in text
+    assert "would allow 88 %" in text
 
 
 def test_a_run_that_waits_for_the_end_is_offline_and_not_degenerate(tmp_path: Path) -> None:
     test = degeneracy([timeline([4000, 4000, 4000, 4000])])
     assert test.is_offline and not test.is_degenerate and math.isnan(test.expected)
-    text = said(tmp_path, "the small cat sleeps", [4000] * 4)
+    text = warning_text(tmp_path, "the small cat sleeps", [4000] * 4)
     assert "all output came after the end of the source: this run is offline" in text
     assert "degenerate" not in text
 
 
-def test_a_negative_al_is_said_with_its_reason(tmp_path: Path) -> None:
+def test_a_negative_al_is_reported_with_its_reason(tmp_path: Path) -> None:
     # Eight words for four: 500 ms a word by LAAL, 1000 ms by AL.
     # AL: lags 500 x (i + 1) - 1000 i for i = 0..7: (18000 - 28000) / 8.
     # LAAL: lags of 500 each.
-    text = said(
+    text = warning_text(
         tmp_path, "the the small small cat cat sleeps now", [500.0 * i for i in range(1, 9)]
     )
     assert "AL is negative, -1250.0 ms in words" in text
-    assert "LAAL, which does not, is 500.0 ms" in text
+    assert "LAAL, which avoids this, is 500.0 ms" in text
 
 
 def test_words_that_never_came_are_no_part_of_the_test() -> None:

@@ -29,11 +29,11 @@ def run(tmp_path: Path, *lines: dict[str, Any], **options: Any) -> RunScores:
     return score_run(write_run(tmp_path / "run", lines), Options(**options))
 
 
-def said(scores: RunScores) -> str:
+def warning_text(scores: RunScores) -> str:
     return "\n".join(warnings_of(scores))
 
 
-# Logs that tell where the words end, by what they are.
+# Logs from which the ends of words are known, by kind.
 KNOWN = {
     "words": text_line(0, WORDS, WORD_DELAYS),
     "pieces joined with spaces, as PyPI and HEAD do": text_line(0, " ".join(PIECES), DELAYS),
@@ -64,7 +64,7 @@ def test_pieces_that_a_build_joined_with_spaces_are_scored_as_the_words_they_are
     assert scores.quality is not None
     assert abs(scores.quality.BLEU - 100) < 1e-9
     assert scores.quality_as_logged is not None and scores.quality_as_logged.BLEU == 0
-    assert "which gives BLEU 0.00; here they are put together" in said(scores)
+    assert "which gives BLEU 0.00; here they are joined" in warning_text(scores)
 
 
 def test_words_that_run_together_have_a_latency_but_no_quality_worth_the_name(
@@ -73,7 +73,7 @@ def test_words_that_run_together_have_a_latency_but_no_quality_worth_the_name(
     scores = run(tmp_path, fork_line(0, ["the", "small", "cat", "sleeps"], WORD_DELAYS))
     assert scores.unit == "joined"
     assert scores.quality is not None and scores.quality.BLEU == 0
-    assert "the words of a prediction run together" in said(scores)
+    assert "the words of a prediction run together" in warning_text(scores)
 
 
 def test_as_the_build_counts_is_one_unit_a_piece_against_words_of_the_reference(
@@ -113,7 +113,7 @@ def hidden_run(tmp_path: Path, model: Path, **options: Any) -> RunScores:
 def test_hidden_pieces_are_not_guessed(tmp_path: Path, model: Path) -> None:
     scores = hidden_run(tmp_path, model)
     assert scores.words is None
-    assert "The latency per word is not known from this log; --target-spm" in said(scores)
+    assert "The latency per word is unknown; --target-spm" in warning_text(scores)
     assert scores.simuleval_units.values["AL"] is not None
 
 
@@ -130,7 +130,7 @@ def test_the_model_of_the_pieces_tells_where_words_end(tmp_path: Path, model: Pa
     assert scores.words.values["StartOffset"] == pytest.approx(mean_first)
     ends = [100.0 * units - 4000 for units in num_units]
     assert scores.words.values["EndOffset"] == pytest.approx(sum(ends) / len(ends))
-    assert f"{len(TARGET_TEXT)} predictions are cut into as many pieces" in said(scores)
+    assert f"{len(TARGET_TEXT)} predictions are cut into as many pieces" in warning_text(scores)
 
 
 def test_predictions_that_the_model_cuts_otherwise_are_left_out_and_counted(
@@ -141,13 +141,14 @@ def test_predictions_that_the_model_cuts_otherwise_are_left_out_and_counted(
         pieces = pieces_of(model, text)
         if index == 1:  # as a decoder may: a longer way to write the same word
             long = next(piece for piece in pieces if len(piece) > 2)
-            place = pieces.index(long)
-            pieces[place : place + 1] = [long[:-1], long[-1]]
+            position = pieces.index(long)
+            pieces[position : position + 1] = [long[:-1], long[-1]]
         lines.append(fork_line(index, pieces, [100.0 * (i + 1) for i in range(len(pieces))]))
     scores = run(tmp_path, *lines, processor=load_pieces(model))
     assert scores.words is not None and scores.words.num_utterances == len(TARGET_TEXT) - 1
-    assert "4 predictions are cut into as many pieces as they have delays, 1 are not" in said(
-        scores
+    assert (
+        "4 predictions are cut into as many pieces as they have delays, 1 are not"
+        in warning_text(scores)
     )
 
 
@@ -159,21 +160,23 @@ def test_the_model_of_another_system_is_refused(tmp_path: Path, model: Path) -> 
     )  # fmt: skip
     scores = hidden_run(tmp_path, model, processor=load_pieces(other))
     assert scores.words is None
-    assert "only 0 of 5 predictions" in said(scores) and "it is not the one" in said(scores)
+    assert "only 0 of 5 predictions" in warning_text(
+        scores
+    ) and "it is not the model" in warning_text(scores)
 
 
-def test_the_unit_spm_counts_the_reference_in_pieces_which_only_the_model_knows(
+def test_the_unit_spm_counts_the_reference_in_pieces_which_needs_the_model(
     tmp_path: Path, model: Path
 ) -> None:
     line = text_line(0, WORDS, DELAYS, prediction_spm=PIECES)
     without = run(tmp_path, line)
     assert without.simuleval_units.values["AL"] is without.simuleval_units.values["LAAL"] is None
     assert without.simuleval_units.values["DAL"] is not None and without.words is not None
-    assert "--target-spm with the model of the pieces gives them" in said(without)
+    assert "--target-spm with the model of the pieces gives them" in warning_text(without)
     processor = load_pieces(model)
     num_pieces = len(processor.encode(line["reference"]))
     al = run(tmp_path, line, processor=processor).simuleval_units.values["AL"]
-    lags = [delay - place * 4000 / num_pieces for place, delay in enumerate(DELAYS)]
+    lags = [delay - position * 4000 / num_pieces for position, delay in enumerate(DELAYS)]
     assert al == pytest.approx(sum(lags) / len(lags))
 
 
@@ -184,7 +187,9 @@ def test_characters_are_counted_on_both_sides_and_have_no_words(tmp_path: Path) 
     lags = [1000 * (i + 1) - i * 4000 / 5 for i in range(4)]
     assert scores.simuleval_units.values["AL"] == pytest.approx(sum(lags) / 4)
     assert scores.characters is not None and scores.characters == scores.simuleval_units
-    assert "counted in characters, so BLEU is that of sacrebleu's tokenizer char" in said(scores)
+    assert "counted in characters, so BLEU is that of sacrebleu's tokenizer char" in warning_text(
+        scores
+    )
 
 
 def test_speech_is_counted_in_writes_and_has_no_times_with_compute(tmp_path: Path) -> None:
@@ -194,9 +199,9 @@ def test_speech_is_counted_in_writes_and_has_no_times_with_compute(tmp_path: Pat
     assert scores.simuleval_units.values["EndOffset"] == 900
     assert scores.words is scores.quality is scores.degeneracy is None
     assert [n for n, v in scores.simuleval_units.values.items() if n.endswith("_CA") and v] == []
-    text = said(scores)
-    assert "`elapsed` is empty in every build" in text
-    assert "ATD cuts the speech into tokens of 300 ms" in text and "score it as if" in text
+    text = warning_text(scores)
+    assert "`elapsed` is empty in every version" in text
+    assert "ATD cuts the speech into tokens of 300 ms" in text and "score it as text" in text
 
 
 def test_a_model_that_is_none_is_refused_by_name(tmp_path: Path) -> None:

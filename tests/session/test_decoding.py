@@ -30,7 +30,7 @@ from echostream.streaming import named_leaves, state_nbytes, take_rows
 
 PAUSE = 4  # groups: 640 ms
 PAUSES = [(31, 12), (32, 16), (33, 40), (34, 13)]  # seed, first silent group
-SPOKEN = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed
+RECORDINGS = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed
 POLICIES: list[dict[str, int]] = [
     {},
     {"lagging_k1": 2},
@@ -50,8 +50,8 @@ def own_model(tmp_path: Path) -> Model:
     return load_model(make_model_folder(tmp_path, decoder_layers=2))
 
 
-def hear(model: Model, seconds: float, seed: int = 0, look_ahead: int = 0) -> CtcOutput:
-    """What the network says of a recording in one pass, cut to whole groups."""
+def encode(model: Model, seconds: float, seed: int = 0, look_ahead: int = 0) -> CtcOutput:
+    """The network's output for a recording in one pass, cut to whole groups."""
     frames = torch.from_numpy(model.cmvn.apply(fbank(babble(seconds, seed))))[None]
     frames = frames[:, : frames.shape[1] // 16 * 16]
     with torch.inference_mode():
@@ -64,7 +64,7 @@ def part(output: CtcOutput, start: int, stop: int) -> CtcOutput:
 
 
 def silence(output: CtcOutput, start: int, stop: int) -> CtcOutput:
-    """The same, but neither head finds anything in the groups from `start` to `stop`."""
+    """The same, but both heads give blanks in the groups from `start` to `stop`."""
     logits = [output.asr_logits.clone(), output.st_logits.clone()]
     for head in logits:
         head[:, 4 * start : 4 * stop, 1:] -= 1e4
@@ -73,7 +73,7 @@ def silence(output: CtcOutput, start: int, stop: int) -> CtcOutput:
 
 @torch.inference_mode()
 def slow_decoder(model: Model, output: CtcOutput, config: SessionConfig) -> list[tuple[int, int]]:
-    """Each token with the group after which it is written, all of the past anew each time."""
+    """Each token with the group after which it is written; the past is recomputed each time."""
     decoder = model.network.decoder
     assert decoder is not None
     num_groups = output.valid.shape[1] // 4
@@ -82,10 +82,10 @@ def slow_decoder(model: Model, output: CtcOutput, config: SessionConfig) -> list
     tokens, horizons, state = [BOUNDARY_ID], list[int](), PolicyState()
     for group in [*range(1, num_groups + 1), num_groups + 1]:  # once more at the end
         stop = min(group, num_groups)
-        heard = part(output, 0, stop)
+        so_far = part(output, 0, stop)
         num_asr, num_st = counts = tuple(
-            len(greedy_ctc(logits[0], heard.valid[0]))
-            for logits in (heard.asr_logits, heard.st_logits)
+            len(greedy_ctc(logits[0], so_far.valid[0]))
+            for logits in (so_far.asr_logits, so_far.st_logits)
         )
         silent, last = (silent + 1 if counts == last else 0), counts
         pause = silent == PAUSE and group <= num_groups
@@ -95,9 +95,11 @@ def slow_decoder(model: Model, output: CtcOutput, config: SessionConfig) -> list
         if ends and (allowed or horizons):
             allowed += MAX_EXTRA_TOKENS
         while len(horizons) < allowed:
-            asked = torch.tensor([[*horizons, stop - first]])
-            mine = part(output, first, num_groups)
-            logits = decoder(mine.st_frames, mine.valid, torch.tensor([tokens]), asked)
+            horizon = torch.tensor([[*horizons, stop - first]])
+            frames_so_far = part(output, first, num_groups)
+            logits = decoder(
+                frames_so_far.st_frames, frames_so_far.valid, torch.tensor([tokens]), horizon
+            )
             best = int(logits[0, -1].argmax())
             if best == BOUNDARY_ID:
                 break
@@ -138,14 +140,14 @@ def write(method: DecodingMethod, output: CtcOutput, cuts: list[int]) -> list[tu
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 @pytest.mark.parametrize("look_ahead", [0, 2])
-def test_the_decoder_writes_what_recomputing_everything_gives(
+def test_the_decoder_writes_the_tokens_of_recomputing_everything(
     model: Model, policy: dict[str, int], look_ahead: int
 ) -> None:
-    output = silence(hear(model, 5.0, seed=3, look_ahead=look_ahead), 12, 17)
+    output = silence(encode(model, 5.0, seed=3, look_ahead=look_ahead), 12, 17)
     wanted = slow_decoder(model, output, SessionConfig(**policy))
     every_group = list(range(1, output.valid.shape[1] // 4))
     assert write(method_of(model, **policy), output, every_group) == wanted
-    assert len(wanted) > 8 and len({token for token, _ in wanted}) > 3  # the test says something
+    assert len(wanted) > 8 and len({token for token, _ in wanted}) > 3
     assert len({group for _, group in wanted}) > 3
 
 
@@ -154,7 +156,7 @@ def test_the_decoder_writes_what_recomputing_everything_gives(
 def test_chunks_change_when_a_token_is_shown_and_never_which(
     model: Model, kind: str, policy: dict[str, int]
 ) -> None:
-    output = silence(hear(model, 6.0, seed=4), 10, 15)
+    output = silence(encode(model, 6.0, seed=4), 10, 15)
     method = method_of(model, kind, **policy)
     num_groups = output.valid.shape[1] // 4
     by_group = write(method, output, list(range(1, num_groups)))
@@ -172,7 +174,7 @@ def test_how_samples_are_cut_does_not_change_the_text_and_nothing_is_taken_back(
     samples = babble(4, seed=5)
     session = StreamingTranslator(model, max_future_frames=look_ahead, decoding_method=kind)
 
-    def said(size: int) -> list[str]:
+    def words_by(size: int) -> list[str]:
         session.reset()
         words: list[str] = []
         for start in range(0, len(samples), size):
@@ -180,9 +182,9 @@ def test_how_samples_are_cut_does_not_change_the_text_and_nothing_is_taken_back(
                 words += output.text.split()
         return words + [w for output in session.finish() for w in output.text.split()]
 
-    whole = said(len(samples))
+    whole = words_by(len(samples))
     assert len("".join(whole)) > 12
-    assert said(160) == said(5120) == said(7001) == whole
+    assert words_by(160) == words_by(5120) == words_by(7001) == whole
 
 
 def test_sessions_with_both_methods_may_share_a_model_and_be_interleaved(model: Model) -> None:
@@ -196,11 +198,11 @@ def test_sessions_with_both_methods_may_share_a_model_and_be_interleaved(model: 
     sessions = [StreamingTranslator(model, decoding_method=kind) for kind in ("decoder", "ctc")]
     words: list[list[str]] = [[], []]
     for start in range(0, 3 * SAMPLE_RATE, 4000):
-        for session, mine, said in zip(sessions, samples, words, strict=True):
+        for session, mine, written in zip(sessions, samples, words, strict=True):
             for output in session.push(mine[start : start + 4000], SAMPLE_RATE):
-                said.extend(output.text.split())
-    for session, said in zip(sessions, words, strict=True):
-        said.extend(word for output in session.finish() for word in output.text.split())
+                written.extend(output.text.split())
+    for session, written in zip(sessions, words, strict=True):
+        written.extend(word for output in session.finish() for word in output.text.split())
     assert words == [alone("decoder", samples[0]), alone("ctc", samples[1])]
 
 
@@ -211,18 +213,18 @@ def forbid(model: Model, by: float) -> None:
         model.network.decoder.project.bias[BOUNDARY_ID] += by
 
 
-def test_a_decoder_that_has_nothing_to_say_is_asked_again_and_says_nothing(
+def test_a_decoder_whose_best_token_is_always_the_boundary_writes_nothing(
     own_model: Model,
 ) -> None:
     forbid(own_model, 1e4)
-    assert write(method_of(own_model), hear(own_model, 4.0), [5]) == []
+    assert write(method_of(own_model), encode(own_model, 4.0), [5]) == []
 
 
 @pytest.mark.parametrize("by", [6.0, 7.0, 8.0])
-def test_a_decoder_that_often_has_nothing_to_say_yet_is_as_if_it_had_not_been_asked(
+def test_a_boundary_before_the_end_leaves_no_trace_in_the_state(
     own_model: Model, by: float
 ) -> None:
-    output = silence(hear(own_model, 8.0, seed=12), 20, 26)
+    output = silence(encode(own_model, 8.0, seed=12), 20, 26)
     every_group = list(range(1, output.valid.shape[1] // 4))
     fluent = slow_decoder(own_model, output, SessionConfig())
     forbid(own_model, by)
@@ -231,22 +233,22 @@ def test_a_decoder_that_often_has_nothing_to_say_yet_is_as_if_it_had_not_been_as
     assert 3 < len(hesitant) < len(fluent)
 
 
-def test_a_decoder_that_was_silent_may_speak_when_it_has_heard_more(own_model: Model) -> None:
+def test_a_decoder_that_wrote_nothing_may_write_with_more_frames(own_model: Model) -> None:
     method = method_of(own_model)
-    output = hear(own_model, 5.0, seed=8)
+    output = encode(own_model, 5.0, seed=8)
     before, after = part(output, 0, 12), part(output, 12, 25)
     with torch.inference_mode():
         forbid(own_model, 1e4)
         (silent,), state = method.step(before, method.init_state(1))
         forbid(own_model, -2e4)
-        (spoken,), state = method.step(part(after, 0, 1), state)
+        (new,), state = method.step(part(after, 0, 1), state)
     assert silent.target == [] and counts_of(state).num_allowed > 1
-    assert len(spoken.target) == spoken.num_emitted == counts_of(state).num_allowed
+    assert len(new.target) == new.num_emitted == counts_of(state).num_allowed
 
 
 def test_a_decoder_that_never_ends_is_stopped(own_model: Model) -> None:
     forbid(own_model, -1e4)
-    output = hear(own_model, 4.0)
+    output = encode(own_model, 4.0)
     tokens = greedy_ctc(output.st_logits[0], output.valid[0])
     written = write(method_of(own_model), output, [7])
     assert len(written) == len(tokens) + MAX_EXTRA_TOKENS
@@ -255,7 +257,7 @@ def test_a_decoder_that_never_ends_is_stopped(own_model: Model) -> None:
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 def test_never_more_is_written_than_the_counts_allow(model: Model, policy: dict[str, int]) -> None:
     method = method_of(model, **policy)
-    output = hear(model, 6.0, seed=9)
+    output = encode(model, 6.0, seed=9)
     state, num_written = method.init_state(1), 0
     with torch.inference_mode():
         for group in range(output.valid.shape[1] // 4):
@@ -267,11 +269,11 @@ def test_never_more_is_written_than_the_counts_allow(model: Model, policy: dict[
 
 @pytest.mark.parametrize("pause", [PAUSE, PAUSE + 1, PAUSE + 5])
 @pytest.mark.parametrize("lagging_k1", [0, 2])
-def test_a_pause_ends_an_utterance_and_the_next_knows_nothing_of_it(
+def test_a_pause_ends_an_utterance_and_the_next_does_not_depend_on_it(
     model: Model, pause: int, lagging_k1: int
 ) -> None:
     method = method_of(model, lagging_k1=lagging_k1)
-    first, other, second = (hear(model, seconds, seed) for seconds, seed in SPOKEN)
+    first, other, second = (encode(model, seconds, seed) for seconds, seed in RECORDINGS)
     middle = silence(part(second, 0, pause), 0, pause)
     after = part(second, pause, second.valid.shape[1] // 4)
     written = []
@@ -294,9 +296,9 @@ def test_a_pause_ends_an_utterance_and_the_next_knows_nothing_of_it(
 def test_a_shorter_pause_ends_nothing(model: Model) -> None:
     method = method_of(model)
     with torch.inference_mode():
-        _, state = method.step(hear(model, 4.0, seed=21), method.init_state(1))
+        _, state = method.step(encode(model, 4.0, seed=21), method.init_state(1))
         before = counts_of(state)
-        short = silence(part(hear(model, 4.0, seed=22), 0, PAUSE - 1), 0, PAUSE - 1)
+        short = silence(part(encode(model, 4.0, seed=22), 0, PAUSE - 1), 0, PAUSE - 1)
         _, state = method.step(short, with_counts(state, num_silent=0))
     assert counts_of(state).num_before == before.num_before == 0
     assert counts_of(state).num_decoded >= before.num_decoded > 0
@@ -305,7 +307,7 @@ def test_a_shorter_pause_ends_nothing(model: Model) -> None:
 @pytest.mark.parametrize("kind", ["ctc", "decoder"])
 def test_nothing_is_written_when_there_was_nothing(model: Model, kind: str) -> None:
     method = method_of(model, kind)
-    nothing = part(hear(model, 1.0), 0, 0)
+    nothing = part(encode(model, 1.0), 0, 0)
     (new,), state = method.step(nothing, method.init_state(1))
     (last,), _ = method.finish(state)
     assert new == last == ([], [], 0)
@@ -316,8 +318,8 @@ def test_nothing_is_written_when_there_was_nothing(model: Model, kind: str) -> N
 def test_streams_in_one_batch_are_decoded_as_each_alone(
     model: Model, kind: str, policy: dict[str, int]
 ) -> None:
-    """Their pauses, and so what the decoder is asked, come at different groups."""
-    outputs = [silence(hear(model, 6.0, seed), start, start + 5) for seed, start in PAUSES]
+    """Their pauses, and so the steps of the decoder, come at different groups."""
+    outputs = [silence(encode(model, 6.0, seed), start, start + 5) for seed, start in PAUSES]
     together = CtcOutput(*(torch.cat(fields) for fields in zip(*outputs, strict=True)))
     method = method_of(model, kind, **policy)
     with torch.inference_mode():
@@ -342,9 +344,9 @@ def test_the_state_of_a_method_keeps_its_size_and_is_a_value(model: Model) -> No
     method = method_of(model)
     fresh = method.init_state(1)
     with torch.inference_mode():
-        _, late = method.step(hear(model, 20.0, seed=10), fresh)
+        _, late = method.step(encode(model, 20.0, seed=10), fresh)
         assert state_nbytes(fresh) == state_nbytes(late) > 0
-        output = hear(model, 3.0, seed=11)
+        output = encode(model, 3.0, seed=11)
         assert method.step(output, fresh)[0] == method.step(output, method.init_state(1))[0]
 
 

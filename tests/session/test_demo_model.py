@@ -1,4 +1,4 @@
-"""The shipped model does what its README says, on the recordings that come with it."""
+"""The shipped model gives the output of its README, on the recordings that come with it."""
 
 from __future__ import annotations
 

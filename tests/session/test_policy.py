@@ -35,8 +35,8 @@ def actions(policy: SessionConfig, rows: list[tuple[int, int]]) -> list[Action]:
 @pytest.mark.parametrize(
     ("policy", "rows", "expected"),
     [
-        pytest.param(SessionConfig(), [(0, 0)], [R], id="nothing heard"),
-        pytest.param(SessionConfig(), [(1, 0), (1, 1)], [R, W(1)], id="both heads must speak"),
+        pytest.param(SessionConfig(), [(0, 0)], [R], id="no tokens"),
+        pytest.param(SessionConfig(), [(1, 0), (1, 1)], [R, W(1)], id="both heads need tokens"),
         pytest.param(SessionConfig(), [(0, 1), (1, 1)], [R, W(1)], id="target alone is not enough"),
         pytest.param(
             SessionConfig(), [(1, 1), (1, 2), (2, 2)], [W(1), R, W(1)],
@@ -99,7 +99,7 @@ def test_a_finished_source_writes_everything(
     assert after.num_written == counts[1]
 
 
-def test_what_is_written_never_shrinks_and_never_passes_the_lagging() -> None:
+def test_the_number_written_never_shrinks_and_never_passes_the_lagging() -> None:
     rng = random.Random(0)
     for _ in range(300):
         policy = SessionConfig(

@@ -77,7 +77,7 @@ def test_the_smallest_look_ahead_is_the_default_of_session_and_encoder(
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 @pytest.mark.parametrize("kind", ["session", "batch"])
-def test_a_session_says_that_it_cannot_be_copied(
+def test_copying_a_session_is_an_error(
     model: Model, kind: str, copied: Callable[[object], object]
 ) -> None:
     session = StreamingTranslator(model) if kind == "session" else StreamBatch(model, 2)
@@ -90,7 +90,7 @@ def test_a_session_says_that_it_cannot_be_copied(
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))]
 )
-def test_a_copy_of_a_model_says_what_the_model_says(
+def test_a_copy_of_a_model_gives_the_words_of_the_model(
     model: Model, copied: Callable[[Model], Model]
 ) -> None:
     samples = babble(3, 70)
@@ -102,7 +102,7 @@ def test_a_copy_of_a_model_says_what_the_model_says(
     assert text(copied(model)) == text(model) != ""
 
 
-def test_a_network_of_another_back_end_says_that_it_cannot_be_copied() -> None:
+def test_copying_a_network_of_another_back_end_is_an_error() -> None:
     network = OnnxNetwork.__new__(OnnxNetwork)  # the graph takes long to make
     for copied in (copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="a network in ONNX Runtime cannot be pickled"):
@@ -129,7 +129,7 @@ os.wait()
 
 
 @pytest.mark.parametrize(("loaded", "threads"), [("before", "1"), ("after", "2")])
-def test_a_process_forked_after_loading_computes_with_one_thread_and_says_so(
+def test_a_process_forked_after_loading_computes_with_one_thread_and_warns(
     loaded: str, threads: str
 ) -> None:
     """It waited for ever for the threads of its parent. The tiny model is too small for threads."""

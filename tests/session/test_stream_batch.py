@@ -1,6 +1,6 @@
-"""A batch of streams: who is served, at what cost, and what becomes of errors.
+"""A batch of streams: which streams are stepped, at what cost, and the effect of errors.
 
-`test_stream_batch_random.py` holds it to what sessions alone say.
+`test_stream_batch_random.py` compares it with separate sessions.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def steps(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]
 
 
 def drain(batch: StreamBatch) -> dict[int, list[Output]]:
-    """Steps until nobody is ready; all that was said."""
-    said: dict[int, list[Output]] = {}
+    """Steps until no stream is ready; returns all outputs."""
+    written: dict[int, list[Output]] = {}
     while batch.ready:
         for stream, outputs in batch.step().items():
-            said[stream] = said.get(stream, []) + outputs
-    return said
+            written[stream] = written.get(stream, []) + outputs
+    return written
 
 
 def words(outputs: list[Output]) -> list[str]:
@@ -62,7 +62,7 @@ def alone(model: Model, samples: np.ndarray, **session: Any) -> list[str]:
     return words(translator.push(samples, SAMPLE_RATE) + translator.finish())
 
 
-def test_one_step_of_the_network_serves_all_who_have_a_complete_group_and_nobody_else(
+def test_one_step_of_the_network_takes_exactly_the_streams_with_a_complete_group(
     model: Model, steps: list[tuple[int, int]]
 ) -> None:
     batch = StreamBatch(model, 5)
@@ -90,7 +90,7 @@ def test_streams_with_equally_many_groups_share_a_step_and_none_takes_part_in_tw
     assert [batch.num_waiting(stream) for stream in streams] == [0] * 6
 
 
-def test_a_whole_recording_at_once_holds_nobody_up_for_long(
+def test_a_whole_recording_at_once_delays_no_stream_for_long(
     model: Model, steps: list[tuple[int, int]]
 ) -> None:
     batch = StreamBatch(model, 2)
@@ -99,20 +99,20 @@ def test_a_whole_recording_at_once_holds_nobody_up_for_long(
     batch.push(patient, samples, SAMPLE_RATE)
     batch.finish(patient)
     assert batch.num_waiting(patient) == 42  # 6.64 s, and a last, short group
-    said = words(batch.step()[patient])
+    written = words(batch.step()[patient])
     batch.push(other, samples[:GROUP], SAMPLE_RATE)
-    said += words(batch.step()[patient])
+    written += words(batch.step()[patient])
     assert steps == [(1, 8), (1, 1), (1, 8)]
-    assert said + words(drain(batch)[patient]) == alone(model, samples)
+    assert written + words(drain(batch)[patient]) == alone(model, samples)
 
 
 @pytest.mark.parametrize("task", ["st", "asr"])
-def test_streams_side_by_side_say_what_they_say_alone(model: Model, task: str) -> None:
+def test_streams_side_by_side_give_the_words_of_separate_sessions(model: Model, task: str) -> None:
     session = {"max_future_frames": 1, "stride_n": 2, "task": task, "transcript": True}
     recordings = [babble(seconds, seed=4) for seconds in (3, 2.5, 0.2)]
     batch = StreamBatch(model, 3, **session)
     streams = [batch.join() for _ in recordings]
-    said: dict[int, list[Output]] = {stream: [] for stream in streams}
+    written: dict[int, list[Output]] = {stream: [] for stream in streams}
     for start in range(0, 3 * SAMPLE_RATE, 5120):
         for stream, samples in zip(streams, recordings, strict=True):
             if start < len(samples):
@@ -120,25 +120,25 @@ def test_streams_side_by_side_say_what_they_say_alone(model: Model, task: str) -
             elif stream in batch:
                 batch.finish(stream)
         for stream, outputs in batch.step().items():
-            said[stream] += outputs
+            written[stream] += outputs
     for stream in streams:
         if stream in batch:
             batch.finish(stream)
     for stream, outputs in drain(batch).items():
-        said[stream] += outputs
+        written[stream] += outputs
     for stream, samples in zip(streams, recordings, strict=True):
         translator = StreamingTranslator(model, **session)
         wanted = translator.push(samples, SAMPLE_RATE) + translator.finish()
-        assert words(said[stream]) == words(wanted)
-        heard = [
+        assert words(written[stream]) == words(wanted)
+        transcripts = [
             [w for o in outputs for w in o.source_text.split()]
-            for outputs in (said[stream], wanted)
+            for outputs in (written[stream], wanted)
         ]
-        assert heard[0] == heard[1]
-        assert len(heard[0]) > 3 or len(samples) < SAMPLE_RATE
+        assert transcripts[0] == transcripts[1]
+        assert len(transcripts[0]) > 3 or len(samples) < SAMPLE_RATE
 
 
-def test_an_output_says_what_its_stream_had_heard_when_it_came_out(model: Model) -> None:
+def test_the_delay_of_an_output_is_the_audio_received_so_far(model: Model) -> None:
     batch = StreamBatch(model, 2)
     first, second = batch.join(), batch.join()
     samples = babble(4, seed=5)
@@ -169,7 +169,7 @@ def test_only_the_last_output_of_a_stream_is_final_and_then_it_has_left(model: M
         batch.push(stream, babble(1, seed=0), SAMPLE_RATE)
 
 
-def test_who_has_heard_nothing_leaves_without_a_step_of_the_network(
+def test_a_stream_without_audio_leaves_without_a_step_of_the_network(
     model: Model, steps: list[tuple[int, int]]
 ) -> None:
     batch = StreamBatch(model, 2)
@@ -183,21 +183,21 @@ def test_who_has_heard_nothing_leaves_without_a_step_of_the_network(
 
 @pytest.mark.parametrize("method", ["ctc", "decoder"])
 def test_a_stream_without_a_tail_writes_what_it_held_back(tmp_path: Path, method: str) -> None:
-    """Its end adds no group at all: the last words are all that is left to do."""
+    """Its end adds no group at all: the last words are all that remains."""
     model = load_model(make_model_folder(tmp_path, tail_ms=0, decoder_layers=1))
     samples = babble(2, seed=8)[: 12 * GROUP]
     batch = StreamBatch(model, 1, lagging_k1=3, decoding_method=method)
     stream = batch.join()
     batch.push(stream, samples, SAMPLE_RATE)
-    said = words(drain(batch)[stream])
+    written = words(drain(batch)[stream])
     batch.finish(stream)
     assert batch.num_waiting(stream) == 0 and batch.ready == [stream]
     last = words(batch.step()[stream])
-    assert said + last == alone(model, samples, lagging_k1=3, decoding_method=method)
+    assert written + last == alone(model, samples, lagging_k1=3, decoding_method=method)
     assert last != []
 
 
-def test_a_full_batch_says_so_and_takes_another_when_one_has_left(model: Model) -> None:
+def test_a_full_batch_is_an_error_until_a_stream_has_left(model: Model) -> None:
     batch = StreamBatch(model, 2)
     streams = [batch.join(), batch.join()]
     with pytest.raises(RuntimeError, match="its `capacity` is 2"):
@@ -208,6 +208,28 @@ def test_a_full_batch_says_so_and_takes_another_when_one_has_left(model: Model) 
     batch.finish(streams[1])
     batch.step()
     batch.join()
+
+
+def test_whole_numbers_of_numpy_are_options_of_a_session(model: Model) -> None:
+    batch = StreamBatch(model, np.int64(2), max_future_frames=np.int64(0), stride_n=np.int32(2))
+    assert type(batch.capacity) is type(batch.max_future_frames) is int
+    stream = batch.join()
+    batch.push(stream, babble(1, seed=1), np.int64(SAMPLE_RATE))
+    batch.finish(stream)
+    assert words(drain(batch).get(stream, [])) == alone(
+        model, babble(1, seed=1), max_future_frames=0, stride_n=2
+    )
+
+
+@pytest.mark.parametrize("capacity", [10**9, 10**30, np.int64(10**12)])
+def test_a_capacity_beyond_the_memory_is_refused_with_the_bytes_it_needs(
+    model: Model, capacity: Any
+) -> None:
+    """The allocator of PyTorch failed, with a message about itself."""
+    one = StreamBatch(model, 1).state_nbytes
+    with pytest.raises(ValueError, match=rf"`capacity` .* {one} bytes") as caught:
+        StreamBatch(model, capacity)
+    assert f"but is {capacity} instead" in str(caught.value)
 
 
 @pytest.mark.parametrize("capacity", [0, -1, 2.0, True])
@@ -233,7 +255,7 @@ def test_an_error_concerns_the_stream_that_made_it(
     batch = StreamBatch(model, 3)
     good, bad, done = (batch.join() for _ in range(3))
     batch.finish(done)
-    said = []
+    written = []
     for start in range(0, len(samples), 3000):
         piece = samples[start : start + 3000]
         batch.push(good, piece, SAMPLE_RATE)
@@ -246,9 +268,9 @@ def test_an_error_concerns_the_stream_that_made_it(
         if done in batch:
             with pytest.raises(RuntimeError, match="finished"):
                 batch.push(done, piece, SAMPLE_RATE)
-        said += batch.step().get(good, [])
+        written += batch.step().get(good, [])
     batch.finish(good)
-    assert words(said + drain(batch)[good]) == alone(model, samples)
+    assert words(written + drain(batch)[good]) == alone(model, samples)
 
 
 def test_a_network_that_fails_costs_no_stream_a_word(
@@ -268,20 +290,20 @@ def test_a_network_that_fails_costs_no_stream_a_word(
         return step(*args)
 
     monkeypatch.setattr(model.network, "step", fail_at_times)
-    said = {stream: list[Output]() for stream in streams}
+    written = {stream: list[Output]() for stream in streams}
     num_failed = 0
     while batch.ready:
         try:
             for stream, outputs in batch.step().items():
-                said[stream] += outputs
+                written[stream] += outputs
         except MemoryError:
             num_failed += 1
     monkeypatch.undo()
     assert num_failed > 3
-    assert [words(said[stream]) for stream in streams] == [alone(model, s) for s in recordings]
+    assert [words(written[stream]) for stream in streams] == [alone(model, s) for s in recordings]
 
 
-def test_the_state_takes_what_the_capacity_says_from_the_start(model: Model) -> None:
+def test_the_state_has_the_size_of_the_capacity_from_the_start(model: Model) -> None:
     sizes = []
     for capacity in (1, 2, 6):
         batch = StreamBatch(model, capacity)
@@ -303,6 +325,6 @@ def test_a_batch_that_was_warmed_up_is_as_new(model: Model) -> None:
         batch.warm_up()
     batch.push(stream, samples, SAMPLE_RATE)
     batch.finish(stream)
-    with torch.inference_mode():  # whoever calls may be in it or not
-        said = batch.step()[stream]
-    assert words(said + drain(batch)[stream]) == alone(model, samples)
+    with torch.inference_mode():  # the caller may be in it or not
+        written = batch.step()[stream]
+    assert words(written + drain(batch)[stream]) == alone(model, samples)

@@ -1,4 +1,4 @@
-"""Whatever joins, leaves and hangs up: a stream of a batch says what a session alone says."""
+"""Streams that join, leave and disconnect at random: each gives the words of a separate session."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tiny_model import babble, make_model_folder
+from tiny_model import babble, make_model_folder, prefer_short_words
 
 from echostream.frontend.resample import StreamingResampler
 from echostream.model_folder import Model, load_model
 from echostream.models import EchoStreamModel
-from echostream.models.text_decoder import DecoderState, TextDecoder
+from echostream.models.text_decoder import DecoderState
 from echostream.session.batch import StreamBatch
 from echostream.session.settings import StreamState
 from echostream.session.stream import Output
@@ -49,29 +49,29 @@ PROBE = torch.randn(1, 16, 80, generator=torch.Generator().manual_seed(0))
 
 
 class Moment(NamedTuple):
-    """All that a stream has said, and what shows how it would go on."""
+    """The words of a stream so far, and its state as far as it decides what follows."""
 
     words: list[str]
     counts: list[int]  # of the decoding method
     decoder: list[torch.Tensor]
-    next: list[torch.Tensor]  # what the network would say of a certain group
+    next: list[torch.Tensor]  # output of the network for a fixed group
 
 
 class Alone(NamedTuple):
-    """A session that has a recording alone: after each number of groups, and at the end."""
+    """A separate session on a recording: after each number of groups, and at the end."""
 
     after: list[Moment]
     end: Moment
 
 
 class Member:
-    """A stream of the batch, and all that it has said."""
+    """A stream of the batch, and its words so far."""
 
     def __init__(self, recording: int) -> None:
         self.recording = recording
         self.seconds, self.sample_rate = RECORDINGS[recording]
         self.num_pushed = 0
-        self.num_served = 0
+        self.num_stepped = 0
         self.words: list[str] = []
         self.finished = False
         self.poisoned = False
@@ -87,7 +87,7 @@ def words_of(outputs: list[Output]) -> list[str]:
 
 
 class AnyBatch(RuleBasedStateMachine):
-    """A server with random visitors; each is held to a session that has the recording alone."""
+    """A server with random clients; each is compared with a separate session."""
 
     model: Model  # of the subclass that the test makes
 
@@ -105,32 +105,32 @@ class AnyBatch(RuleBasedStateMachine):
         assert stream not in self.members
         self.members[stream] = Member(recording)
 
-    @precondition(lambda self: self._speaking())
+    @precondition(lambda self: self._unfinished())
     @rule(which=st.integers(0, 3), size=st.sampled_from(PIECES), bad=st.booleans())
     def push(self, which: int, size: int, bad: bool) -> None:
-        self._push(self._speaking()[which % len(self._speaking())], size, bad)
+        self._push(self._unfinished()[which % len(self._unfinished())], size, bad)
 
-    @precondition(lambda self: self._speaking())
+    @precondition(lambda self: self._unfinished())
     @rule(size=st.sampled_from(PIECES[3:]))
     def push_to_all(self, size: int) -> None:
-        for stream in self._speaking():
+        for stream in self._unfinished():
             self._push(stream, size)
 
-    @precondition(lambda self: self._speaking())
+    @precondition(lambda self: self._unfinished())
     @rule(which=st.integers(0, 3))
     def finish(self, which: int) -> None:
-        stream = self._speaking()[which % len(self._speaking())]
+        stream = self._unfinished()[which % len(self._unfinished())]
         self._push(stream, 10**6)
         self.batch.finish(stream)
         self.members[stream].finished = True
 
     @precondition(lambda self: len(self.batch))
     @rule(which=st.integers(0, 3))
-    def hang_up(self, which: int) -> None:
+    def disconnect(self, which: int) -> None:
         stream = self._present()[which % len(self.batch)]
         self.batch.leave(stream)
         row = torch.tensor([r not in self.batch._rows.values() for r in range(self.batch.capacity)])
-        self._poison(row)  # what a leaver has left behind
+        self._poison(row)  # the row that is free now
 
     @precondition(lambda self: len(self.batch) > 1)
     @rule(which=st.integers(0, 3))
@@ -144,17 +144,17 @@ class AnyBatch(RuleBasedStateMachine):
     def step(self) -> None:
         ready = self.batch.ready
         before = {stream: self.batch.num_waiting(stream) for stream in self._present()}
-        said = self.batch.step()
-        assert list(said) == ready
-        for stream, outputs in said.items():
+        stepped = self.batch.step()
+        assert list(stepped) == ready
+        for stream, outputs in stepped.items():
             member = self.members[stream]
             member.words += words_of(outputs)
             left = self.batch.num_waiting(stream) if stream in self.batch else 0
             assert left == max(0, before[stream] - 8)
-            member.num_served += before[stream] - left
+            member.num_stepped += before[stream] - left
             assert len(outputs) <= 1
             assert all(output.final == (stream not in self.batch) for output in outputs)
-        for stream in said:
+        for stream in stepped:
             self._check(stream)
 
     @invariant()
@@ -165,7 +165,7 @@ class AnyBatch(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "batch"):
             return
-        while self._speaking():
+        while self._unfinished():
             self.finish(0)
         for _ in range(200):
             if not self.batch.ready:
@@ -177,14 +177,14 @@ class AnyBatch(RuleBasedStateMachine):
         member, row = self.members[name], self.batch._rows.get(name)
         if member.poisoned:
             return
-        alone = told_alone(self.model, self.kind, member.recording)
+        alone = alone_session(self.model, self.kind, member.recording)
         if row is None:
             assert member.finished
-            check_said(moment(self.model, member.words, None), alone.end)
-        elif member.num_served < len(alone.after):  # it is not closing yet
+            check_same(moment(self.model, member.words, None), alone.end)
+        elif member.num_stepped < len(alone.after):  # it is not closing yet
             state = take_rows(self.batch._state, [row])
-            wanted = alone.after[member.num_served]
-            check_said(moment(self.model, member.words, state), wanted)
+            wanted = alone.after[member.num_stepped]
+            check_same(moment(self.model, member.words, state), wanted)
 
     def _push(self, stream: int, size: int, bad: bool = False) -> None:
         member = self.members[stream]
@@ -192,7 +192,7 @@ class AnyBatch(RuleBasedStateMachine):
         size = size * member.sample_rate // 16_000
         piece = samples_of(member.recording)[start : start + size]
         member.num_pushed += len(piece)
-        if bad:  # and from now on nobody knows what it says
+        if bad:  # its output is arbitrary from now on
             piece = np.full_like(piece, np.nan)
             member.poisoned = member.poisoned or len(piece) > 0
         self.batch.push(stream, piece, member.sample_rate)
@@ -206,7 +206,7 @@ class AnyBatch(RuleBasedStateMachine):
     def _present(self) -> list[int]:
         return [stream for stream in self.members if stream in self.batch]
 
-    def _speaking(self) -> list[int]:
+    def _unfinished(self) -> list[int]:
         return [stream for stream in self._present() if not self.members[stream].finished]
 
     def _storage(self) -> list[tuple[int, torch.Size]]:
@@ -221,12 +221,12 @@ def moment(model: Model, words: list[str], state: StreamState | None) -> Moment:
     if isinstance(decoder, DecoderState):  # where it is not valid, anything may be
         frames = decoder.frames.masked_fill(~decoder.valid[..., None], 0)
         seen = [frames, decoder.valid, decoder.summaries.num_groups, decoder.last_token]
-    said, _ = model.network.step(PROBE, state.network)
-    output = [field.masked_fill(~said.valid[..., None], 0) for field in said[:2]]
+    probed, _ = model.network.step(PROBE, state.network)
+    output = [field.masked_fill(~probed.valid[..., None], 0) for field in probed[:2]]
     return Moment(words, state.decoding.counts[0].tolist(), seen, output)
 
 
-def check_said(found: Moment, wanted: Moment) -> None:
+def check_same(found: Moment, wanted: Moment) -> None:
     """The same words and counts, and tensors that differ by no more than rounding."""
     assert found[:2] == wanted[:2]
     torch.testing.assert_close(found.decoder, wanted.decoder, rtol=1e-4, atol=1e-4)
@@ -234,7 +234,7 @@ def check_said(found: Moment, wanted: Moment) -> None:
 
 
 @lru_cache
-def told_alone(model: Model, kind: int, recording: int) -> Alone:
+def alone_session(model: Model, kind: int, recording: int) -> Alone:
     """Slow and obvious: a session of its own, 10 ms at a time."""
     samples, sample_rate = samples_of(recording), RECORDINGS[recording][1]
     session = StreamingTranslator(model, **SESSIONS[kind])
@@ -264,15 +264,11 @@ def model(
         config = yaml.safe_load((path / "config.yaml").read_text())
         (path / "config.yaml").write_text(yaml.safe_dump(config | {"tail_ms": 0}))
     model = load_model(path, backend=request.param)
-    assert isinstance(model.network.decoder, TextDecoder)
-    with torch.no_grad():  # short words, so that they come out in time
-        for index in range(model.target_tokenizer.vocab_size):
-            if model.target_tokenizer.starts_word(index):
-                model.network.decoder.project.bias[index] += 4
+    prefer_short_words(model)
     return model
 
 
-def test_any_stream_of_a_batch_says_what_it_says_alone_and_after_the_same_group(
+def test_any_stream_of_a_batch_gives_the_words_of_a_separate_session_after_the_same_group(
     model: Model,
 ) -> None:
     machine = type("Batch", (AnyBatch,), {"model": model})
@@ -287,8 +283,8 @@ def test_any_stream_of_a_batch_says_what_it_says_alone_and_after_the_same_group(
     )
 
 
-def test_the_sessions_alone_have_something_to_say_and_say_it_in_time(model: Model) -> None:
+def test_the_separate_sessions_write_words_before_the_end(model: Model) -> None:
     for kind in range(len(SESSIONS)):
-        said = [told_alone(model, kind, recording) for recording in range(len(RECORDINGS))]
-        assert len({tuple(one.end.words) for one in said}) > 2
-        assert sum(len({tuple(moment.words) for moment in one.after}) for one in said) > 6
+        sessions = [alone_session(model, kind, recording) for recording in range(len(RECORDINGS))]
+        assert len({tuple(one.end.words) for one in sessions}) > 2
+        assert sum(len({tuple(moment.words) for moment in one.after}) for one in sessions) > 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from slow_reference import greedy_ctc
-from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble, make_model_folder, pieces, random_pieces
 
 from echostream.frontend.fbank import fbank
 from echostream.frontend.resample import resample
@@ -23,20 +23,6 @@ from echostream.session.translator import Output, StreamingTranslator
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Model:
     return load_model(folder)
-
-
-def pieces(samples: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
-
-
-def random_pieces(samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    rng = np.random.default_rng(5)
-    start = 0
-    while start < len(samples):
-        size = int(rng.choice([0, 1, 7, 160, 2559, 2560, 2561, 9000]))
-        yield samples[start : start + size]
-        start += size
 
 
 def run(
@@ -80,14 +66,14 @@ def expected_words(
 @pytest.mark.parametrize("num_samples", [2559, 2560, 2561, 30_000, 12 * SAMPLE_RATE])
 @pytest.mark.parametrize("max_future_frames", [0, 1, 2])
 @pytest.mark.parametrize("task", ["st", "asr"])
-def test_what_is_said_is_what_one_pass_over_the_recording_says(
+def test_the_words_are_those_of_one_pass_over_the_recording(
     model: Model, num_samples: int, max_future_frames: int, task: str
 ) -> None:
     samples = babble(12, seed=1)[:num_samples]
     session = StreamingTranslator(model, max_future_frames=max_future_frames, task=task)
     whole = expected_words(model, samples, max_future_frames, task)
     assert words(run(session, samples, 5120)) == whole
-    assert len(whole) > 4 or num_samples < 30_000  # the test says something
+    assert len(whole) > 4 or num_samples < 30_000
 
 
 @pytest.mark.parametrize("sample_rate", [16_000, 44_100])
@@ -157,8 +143,8 @@ def test_outputs_are_whole_words_in_order_and_only_the_last_is_final(model: Mode
 def test_the_transcript_is_the_words_of_the_asr_task(model: Model) -> None:
     samples = babble(6, seed=6)
     outputs = run(StreamingTranslator(model, transcript=True), samples, 2560)
-    heard = [word for output in outputs for word in output.source_text.split()]
-    assert heard == words(run(StreamingTranslator(model, task="asr"), samples, 2560))
+    transcript = [word for output in outputs for word in output.source_text.split()]
+    assert transcript == words(run(StreamingTranslator(model, task="asr"), samples, 2560))
     assert words(outputs) == words(run(StreamingTranslator(model), samples, 2560))
 
 
@@ -188,7 +174,7 @@ def test_reset_leaves_no_residue(model: Model, finished: bool) -> None:
     assert run(session, samples, 2560) == fresh
 
 
-def test_what_is_carried_does_not_grow(model: Model) -> None:
+def test_the_state_does_not_grow(model: Model) -> None:
     session = StreamingTranslator(model, max_future_frames=2)
     at_start = session.state_nbytes
     for piece in pieces(babble(30, seed=11), 4000):
@@ -281,7 +267,7 @@ def test_silence_is_no_error(model: Model) -> None:
     assert all(output.delay_ms <= 3000 for output in outputs)
 
 
-def test_nothing_heard_is_nothing_said(model: Model) -> None:
+def test_no_audio_gives_no_words(model: Model) -> None:
     session = StreamingTranslator(model)
     assert session.finish() == []
     session.reset()
@@ -290,15 +276,25 @@ def test_nothing_heard_is_nothing_said(model: Model) -> None:
     assert session.finish() == []
 
 
-def test_an_empty_push_changes_nothing(model: Model) -> None:
+def check_unchanged_by(
+    act: Callable[[StreamingTranslator, NDArray[Any]], None], model: Model
+) -> None:
+    """The outputs of a stream are the same when `act` is called after each push."""
     samples = babble(2, seed=19)
     expected = run(StreamingTranslator(model), samples, 2560)
     session = StreamingTranslator(model)
     outputs = []
     for piece in pieces(samples, 2560):
         outputs += session.push(piece, SAMPLE_RATE)
-        assert session.push(piece[:0], SAMPLE_RATE) == []
+        act(session, piece)
     assert outputs + session.finish() == expected
+
+
+def test_an_empty_push_changes_nothing(model: Model) -> None:
+    def push_nothing(session: StreamingTranslator, piece: NDArray[Any]) -> None:
+        assert session.push(piece[:0], SAMPLE_RATE) == []
+
+    check_unchanged_by(push_nothing, model)
 
 
 def test_after_finish_only_reset_goes_on(model: Model) -> None:
@@ -312,19 +308,15 @@ def test_after_finish_only_reset_goes_on(model: Model) -> None:
 
 
 def test_a_refused_push_leaves_the_stream_as_it_was(model: Model) -> None:
-    samples = babble(2, seed=21)
-    expected = run(StreamingTranslator(model), samples, 2560)
-    session = StreamingTranslator(model)
-    outputs = []
-    for piece in pieces(samples, 2560):
-        outputs += session.push(piece, SAMPLE_RATE)
+    def push_badly(session: StreamingTranslator, piece: NDArray[Any]) -> None:
         with pytest.raises(ValueError, match="`sample_rate` must stay 16000"):
             session.push(piece, 48_000)
         with pytest.raises(ValueError, match="shape"):
             session.push(piece[None, None], SAMPLE_RATE)
         with pytest.raises(ValueError, match="floating point"):
             session.push((1000 * piece).astype(np.int16), SAMPLE_RATE)
-    assert outputs + session.finish() == expected
+
+    check_unchanged_by(push_badly, model)
 
 
 @pytest.mark.parametrize("sample_rate", [0, -16_000, 16, 10**9, 16_000.5, float("nan")])

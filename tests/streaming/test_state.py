@@ -130,7 +130,7 @@ def test_rows_that_are_not_active_stay_as_they_were(active: list[bool]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(leaves(old), leaves(before), strict=True))
 
 
-def test_what_a_row_leaves_behind_does_not_come_through() -> None:
+def test_the_former_content_of_a_row_has_no_effect() -> None:
     broken = map_state(lambda leaf: torch.full_like(leaf, torch.nan), inner(2, 0.0))
     chosen = select_rows(torch.tensor([False, True]), broken, inner(2, 0.0))
     assert torch.equal(chosen.key[0], inner(2, 0.0).key[0])
@@ -141,7 +141,7 @@ ROWS = [[0], [4], [1, 2, 3], [0, 1, 2, 3, 4], [0, 2], [4, 0, 3], [2, 1]]
 
 
 @pytest.mark.parametrize("rows", ROWS)
-def test_rows_are_taken_in_the_order_asked_for(rows: list[int]) -> None:
+def test_rows_are_taken_in_the_given_order(rows: list[int]) -> None:
     state = outer(5)
     taken = take_rows(state, rows)
     assert type(taken) is Outer

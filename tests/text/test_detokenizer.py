@@ -194,11 +194,11 @@ def test_any_ids_in_any_pieces_give_the_characters_of_decode(
 def test_every_character_is_out_with_its_piece(unspaced: Tokenizer) -> None:
     for sentence in UNSPACED[:4]:
         ids = unspaced.encode(sentence)
-        assembler, said = CharAssembler(unspaced), ""
+        assembler, text = CharAssembler(unspaced), ""
         for size, index in enumerate(ids, start=1):
-            said += "".join(assembler.push([index]))
-            assert said == unspaced.decode(ids[:size]).strip()
-        assert said == sentence
+            text += "".join(assembler.push([index]))
+            assert text == unspaced.decode(ids[:size]).strip()
+        assert text == sentence
 
 
 def test_a_space_within_the_text_goes_out_before_the_next_character(unspaced: Tokenizer) -> None:

@@ -104,7 +104,7 @@ def test_starts_word_counts_words(tokenizer: Tokenizer) -> None:
     assert not tokenizer.starts_word(UNK_ID)
 
 
-def test_surfaces_joined_are_what_decode_gives(tokenizer: Tokenizer) -> None:
+def test_surfaces_joined_equal_decode(tokenizer: Tokenizer) -> None:
     rng = random.Random(0)
     for _ in range(500):
         ids = rng.choices(range(52), k=rng.randint(0, 12))
@@ -137,7 +137,7 @@ def test_a_loaded_model_is_the_trained_one(tmp_path: Path) -> None:
     assert [trained.encode(s) for s in corpus(20)] == [loaded.encode(s) for s in corpus(20)]
 
 
-def test_training_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_training_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """SentencePiece writes its log to the file descriptor, not to sys.stderr."""
     Tokenizer.train(corpus(), 52, tmp_path / "spm.model")
     with pytest.raises(ValueError):
@@ -207,7 +207,7 @@ def test_no_text_is_refused(tmp_path: Path, sentences: list[str]) -> None:
 
 
 def test_a_very_long_sentence_counts_like_any_other(tmp_path: Path) -> None:
-    """SentencePiece leaves out sentences beyond 4192 bytes unless told otherwise."""
+    """SentencePiece leaves out sentences beyond 4192 bytes by default."""
     long = "z " * 5000
     tokenizer = Tokenizer.train([*corpus(), long], 52, tmp_path / "spm.model")
     assert UNK_ID not in tokenizer.encode("z")
@@ -315,7 +315,7 @@ def test_identity_gives_texts_back_as_they_were_written(model_type: str, tmp_pat
         ("identity", "½ Tasse … １２"),  # noqa: RUF001
     ],
 )
-def test_a_text_is_normalised_as_asked_whether_its_letters_are_known_or_not(
+def test_a_text_is_normalised_as_configured_whether_its_letters_are_known_or_not(
     normalization: str, wanted: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "spm.model"

@@ -120,14 +120,14 @@ def test_a_kill_in_the_middle_of_writing_leaves_the_checkpoint_before(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000002.pt"]
 
 
-def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_with_advice(tmp_path: Path) -> None:
     run, checkpoints = Run(), Checkpoints(tmp_path, keep=3)
     checkpoints.save(1, run.model, run.optimizer, POSITIONS)
     (path,) = checkpoints.paths()
     data = path.read_bytes()
     for content in (b"", data[: len(data) // 2], b"not a checkpoint", pickle.dumps({"step": 1})):
         path.write_bytes(content)
-        message = f"{path} cannot be used: .* Remove it, and the run goes on from the beginning"
+        message = f"{path} cannot be used: .* Remove it, and the run resumes from the beginning"
         with pytest.raises(CheckpointError, match=message):
             checkpoints.restore(run.model, run.optimizer)
 
@@ -243,7 +243,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_reason_and_changes_n
     again = Run()
     before, moments = again.weights(), again.optimizer.state_dict()
     message = (
-        f"{path} cannot be used: .*{reason}.* Remove it, and the run goes on from step-0000001"
+        f"{path} cannot be used: .*{reason}.* Remove it, and the run resumes from step-0000001"
     )
     with pytest.raises(CheckpointError, match=message):
         checkpoints.restore(again.model, again.optimizer)
@@ -316,14 +316,14 @@ def test_any_damage_to_a_checkpoint_is_refused_or_harmless(tmp_path: Path) -> No
     for _ in range(1200):
         data = bytearray(whole)
         for _ in range(rng.choice((1, 1, 3, 20))):
-            place = rng.randrange(len(data))
+            offset = rng.randrange(len(data))
             match rng.randrange(4):
                 case 0:
-                    del data[place : place + rng.choice((1, 8, 1000))]
+                    del data[offset : offset + rng.choice((1, 8, 1000))]
                 case 1:
-                    data[place:place] = rng.randbytes(rng.choice((1, 8)))
+                    data[offset:offset] = rng.randbytes(rng.choice((1, 8)))
                 case _:
-                    data[place : place + 1] = rng.randbytes(1)
+                    data[offset : offset + 1] = rng.randbytes(1)
             data = data or bytearray(b"x")
         path.write_bytes(data)
         again = Run()
@@ -331,7 +331,7 @@ def test_any_damage_to_a_checkpoint_is_refused_or_harmless(tmp_path: Path) -> No
             checkpoints.restore(again.model, again.optimizer)
         except CheckpointError:
             refused += 1
-        else:  # the damage was in what nobody reads
+        else:  # the damage was in unused bytes
             assert_equal(again.weights(), run.weights())
         if time.monotonic() > end:
             break

@@ -13,10 +13,9 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 import torch
+from words import word_example_maker
 
 from echostream.data.utterance import Utterance
-from echostream.frontend.cmvn import GlobalCmvn
-from echostream.text.tokenizer import Tokenizer
 from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.dataset import BatchDataset
 from echostream.training.example import ExampleMaker
@@ -46,10 +45,7 @@ class Counting:
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> ExampleMaker:
-    path = tmp_path_factory.mktemp("spm") / "digits.model"
-    tokenizer = Tokenizer.train([" ".join(DIGITS)] * 4, 10, path, model_type="word")
-    cmvn = GlobalCmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
-    return ExampleMaker(tokenizer, tokenizer, cmvn, None, tail_ms=0)
+    return word_example_maker(DIGITS, tmp_path_factory.mktemp("spm"))
 
 
 def dataset_of(
@@ -58,16 +54,8 @@ def dataset_of(
     worker_offset: int = 0,
     seed: int = 5,
 ) -> BatchDataset:
-    return BatchDataset(
-        Counting(),
-        make,
-        BLOCK,
-        REUSE,
-        2.0,
-        seed,
-        positions or [DatasetPosition(0, 0)],
-        worker_offset,
-    )
+    positions = positions or [DatasetPosition(0, 0)]
+    return BatchDataset(Counting(), make, BLOCK, REUSE, 2.0, seed, positions, worker_offset)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])
@@ -79,11 +67,11 @@ def test_concatenated_or_not_a_block_gives_each_utterance_once_and_in_order(
         concat_probability=probability, concat_utterances=3,
     )  # fmt: skip
     examples = list(dataset._block(1))
-    spoken = [make.source_tokenizer.decode(e.source).split() for e in examples]
-    sizes = Counter(len(words) // 3 for words in spoken)
-    said = [word for words in spoken for word in words]
+    sentences = [make.source_tokenizer.decode(e.source).split() for e in examples]
+    sizes = Counter(len(words) // 3 for words in sentences)
+    found = [word for words in sentences for word in words]
     wanted = [word for n in range(200, 400) if n % 7 != 3 for word in spell(n).split()]
-    assert said == wanted
+    assert found == wanted
     if probability == 0.0:
         assert set(sizes) == {1}
     elif probability == 1.0:
@@ -223,7 +211,7 @@ def test_utterances_none_of_which_fits_are_an_error_and_not_an_endless_search(
             return counted(3)
 
     dataset = BatchDataset(Short(), make, BLOCK, REUSE, 2.0, 1, [DatasetPosition(0, 0)])
-    with pytest.raises(ValueError, match=r"none of 6 utterances .* too short for its own text"):
+    with pytest.raises(ValueError, match=r"none of the 6 utterances .* too short for its own text"):
         next(iter(dataset))
 
 

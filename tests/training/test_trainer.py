@@ -32,13 +32,13 @@ from echostream.training.trainer import Trainer
 def four(tmp_path_factory: pytest.TempPathFactory) -> tuple[Batch, ModelConfig]:
     """Four utterances of the language of tones as one batch, and a network for them."""
     folder = tmp_path_factory.mktemp("four")
-    spoken = [utterance(index) for index in range(4)]
-    texts = [(u.source, u.target) for u in spoken]
+    utterances = [utterance(index) for index in range(4)]
+    texts = [(u.source, u.target) for u in utterances]
     source, target = (
         Tokenizer.train([t[side] for t in texts], 9, folder / f"{side}", model_type="word")
         for side in (0, 1)
     )
-    frames = np.concatenate([fbank(u.samples) for u in spoken])
+    frames = np.concatenate([fbank(u.samples) for u in utterances])
     make = ExampleMaker(
         source,
         target,
@@ -46,7 +46,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> tuple[Batch, ModelConfig]:
         WordAligner([(s.split(), t.split()) for s, t in texts]),
         tail_ms=640,
     )
-    examples = [example for u in spoken if (example := make(u)) is not None]
+    examples = [example for u in utterances if (example := make(u)) is not None]
     assert len(examples) == 4
     network = tiny_network()
     model = ModelConfig(
@@ -62,7 +62,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> tuple[Batch, ModelConfig]:
     return collate(examples), model
 
 
-def test_a_tiny_network_learns_four_utterances_by_heart(four: tuple[Batch, ModelConfig]) -> None:
+def test_a_tiny_network_memorises_four_utterances(four: tuple[Batch, ModelConfig]) -> None:
     batch, model_config = four
     config = TrainConfig(
         output="",

@@ -151,8 +151,8 @@ def test_the_model_that_a_run_writes_translates_what_it_was_trained_on(tmp_path:
         for item in map(utterance, range(4)):
             session.reset()
             samples, sample_rate = read_audio(tmp_path / f"{item.id}.flac")
-            said = session.push(samples, sample_rate) + session.finish()
-            assert " ".join(output.text for output in said) == item.target
+            outputs = session.push(samples, sample_rate) + session.finish()
+            assert " ".join(output.text for output in outputs) == item.target
 
 
 def test_the_weights_of_the_model_are_the_mean_of_the_checkpoints_kept(
@@ -165,7 +165,7 @@ def test_the_weights_of_the_model_are_the_mean_of_the_checkpoints_kept(
         torch.testing.assert_close(value, (a[name] + b[name]) / 2, rtol=1e-6, atol=1e-7)
 
 
-def test_the_readme_of_the_model_says_how_it_came_to_be(finished: TrainConfig) -> None:
+def test_the_readme_of_the_model_has_its_provenance(finished: TrainConfig) -> None:
     folder = Path(finished.output, "model")
     text = (folder / "README.md").read_text(encoding="utf-8")
     size = sum(value.numel() for value in load_file(folder / "model.safetensors").values())

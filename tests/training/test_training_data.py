@@ -79,7 +79,7 @@ def test_recordings_that_are_all_silent_are_refused_by_name(tmp_path: Path) -> N
     config = tiny_run(tmp_path)
     for path in tmp_path.glob("u*.flac"):
         sf.write(path, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
-    with pytest.raises(ConfigError, match="first 6 recordings are silent"):
+    with pytest.raises(ConfigError, match="first 6 utterances are silent"):
         train(config)
 
 
@@ -97,14 +97,27 @@ def test_a_recording_that_cannot_be_read_is_left_out_and_counted(
         train(with_data(config, block_size=6))
     finally:
         logging.getLogger("echostream").removeHandler(handler)
-    said = capfd.readouterr().err
-    assert f"{tmp_path / 'train.tsv'}: 1 of 6 recordings cannot be read, the first" in said
-    assert "block 0 of utterances: 2 of 6 recordings cannot be read and are left out" in said
-    assert f"{tmp_path / 'train.tsv'}, line " in said
-    assert (
-        f"dev set: 1 of 2 recordings cannot be read and are left out, the first: {tmp_path}" in said
-    )
+    out = capfd.readouterr().err
+    assert "train.tsv: 1 of 6 utterances have a recording that cannot be read, the first" in out
+    assert "block 0 of utterances: 2 of 6 utterances have a recording that cannot be read" in out
+    assert f"{tmp_path / 'train.tsv'}, line " in out
+    one = "dev set: 1 of 2 utterances have a recording that cannot be read and are left out"
+    assert f"{one}, the first: {tmp_path}" in out
     assert finite(tmp_path / "run")
+
+
+def test_a_recording_drawn_several_times_in_a_block_is_counted_once(
+    tmp_path: Path, caplog: Log
+) -> None:
+    """A table of six in a block of 24: a message of "8 of 24" was taken for eight files."""
+    config = tiny_run(tmp_path)
+    (tmp_path / "u1.flac").unlink()
+    sf.write(tmp_path / "u2.flac", np.zeros(800), SAMPLE_RATE)
+    network = dataclasses.replace(config.network, tail_ms=0)
+    train(with_data(dataclasses.replace(config, network=network), block_size=24))
+    (message,) = [m for m in caplog.messages if m.startswith("block 0 of utterances: ")]
+    assert "1 of 6 utterances are too short" in message
+    assert "1 of 6 utterances have a recording that cannot be read and are left out" in message
 
 
 def test_a_table_most_of_whose_recordings_are_missing_is_refused_before_anything_is_made(
@@ -115,7 +128,9 @@ def test_a_table_most_of_whose_recordings_are_missing_is_refused_before_anything
         (tmp_path / f"u{number}.flac").unlink()
     assert main(command(config, tmp_path / "c.yaml")) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert f"{tmp_path / 'train.tsv'}: 4 of 6 recordings cannot be read" in last
+    assert (
+        f"{tmp_path / 'train.tsv'}: 4 of 6 utterances have a recording that cannot be read" in last
+    )
     assert "line 2: " in last and "no such file" in last
     assert not Path(config.output).exists()
 
@@ -129,7 +144,10 @@ def test_a_table_most_of_whose_recordings_are_damaged_ends_the_training_with_2(
         (tmp_path / f"u{number}.flac").write_text("not audio")
     assert main(command(config, tmp_path / "c.yaml")) == 2
     captured = capsys.readouterr()
-    assert "of 6 recordings cannot be read, the last: " in captured.err.splitlines()[-1]
+    assert (
+        "of 6 utterances have a recording that cannot be read, the last: "
+        in captured.err.splitlines()[-1]
+    )
     assert "Traceback" not in captured.err
 
 
@@ -141,9 +159,11 @@ def test_utterances_too_short_for_their_text_are_counted_once_a_block(
         sf.write(tmp_path / f"u{number}.flac", np.zeros(800), SAMPLE_RATE)
     network = dataclasses.replace(config.network, tail_ms=0)
     train(with_data(dataclasses.replace(config, network=network), block_size=6))
-    said = [m for m in caplog.messages if m.startswith("block 0 of utterances: 2 of 6 utterances")]
-    assert len(said) == 1
-    assert "too short for their own text" in said[0] and "the first is u" in said[0]
+    messages = [
+        m for m in caplog.messages if m.startswith("block 0 of utterances: 2 of 6 utterances")
+    ]
+    assert len(messages) == 1
+    assert "too short for their own text" in messages[0] and "the first is u" in messages[0]
 
 
 def test_an_error_in_a_process_that_makes_batches_ends_the_training_without_a_traceback(
@@ -156,7 +176,7 @@ def test_an_error_in_a_process_that_makes_batches_ends_the_training_without_a_tr
     config = dataclasses.replace(config, network=dataclasses.replace(config.network, tail_ms=0))
     assert main(command(config, tmp_path / "c.yaml")) == 2
     captured = capsys.readouterr()
-    assert "none of 4 utterances can be trained on" in captured.err.splitlines()[-1]
+    assert "none of the 4 utterances of a block can be trained on" in captured.err.splitlines()[-1]
     assert "Traceback" not in captured.err
 
 
@@ -184,13 +204,13 @@ def test_a_worker_that_dies_ends_the_training_with_1_and_is_named(
     captured = capsys.readouterr()
     last = captured.err.splitlines()[-1]
     assert "a process that makes batches" in last and "out of memory" in last
-    assert f"up to the last checkpoint is in {config.output}" in last
+    assert f"The last checkpoint is in {config.output}" in last
     assert "Traceback" not in captured.err
     assert set(multiprocessing.active_children()) <= before
     assert list((tmp_path / "run" / "checkpoints").glob("step-*3.pt"))
 
 
-def test_a_normalisation_that_changes_the_target_is_said_with_what_to_set(
+def test_a_normalisation_that_changes_the_target_is_reported_with_the_key_to_set(
     tmp_path: Path, caplog: Log
 ) -> None:
     config = tiny_run(tmp_path)
@@ -198,8 +218,12 @@ def test_a_normalisation_that_changes_the_target_is_said_with_what_to_set(
         table = tmp_path / name
         table.write_text(table.read_text().replace("black", "½"))
     train(dataclasses.replace(config, steps=1))
-    (said,) = [m for m in caplog.messages if "normalisation" in m]
-    assert "tokenizer_normalization: identity" in said and "of 6 texts" in said and "½" in said
+    (message,) = [m for m in caplog.messages if "normalisation" in m]
+    assert (
+        "tokenizer_normalization: identity" in message
+        and "of 6 texts" in message
+        and "½" in message
+    )
     model = load_model(tmp_path / "run" / "model")
     assert model.config.tokenizer_normalization == "nmt_nfkc"
     caplog.clear()

@@ -40,6 +40,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     return config
 
 
+@pytest.fixture
+def copied(finished: TrainConfig, tmp_path: Path) -> TrainConfig:
+    """The configuration of a copy of the finished run, which a test may damage."""
+    copytree(finished.output, tmp_path / "run")
+    return dataclasses.replace(finished, output=str(tmp_path / "run"))
+
+
 def at_step(number: int, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Has something done after step `number`."""
     advance, done = RunLog.advance, []
@@ -97,8 +104,8 @@ def test_a_second_training_in_a_folder_ends_with_2_and_names_the_first(
     before = sorted(folder.rglob("*"))
     with locked(folder):
         assert main(command(finished, tmp_path / "c.yaml")) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said == (
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
         f"echostream train: another process is still at work in {folder} (process {os.getpid()})"
     )
     assert sorted(folder.rglob("*")) == before
@@ -204,15 +211,13 @@ def test_a_full_disk_ends_the_run_with_2_and_the_checkpoint_before_stays(
 
 
 def test_a_model_that_cannot_be_written_is_named(
-    finished: TrainConfig, tmp_path: Path, capsys: Capture
+    copied: TrainConfig, tmp_path: Path, capsys: Capture
 ) -> None:
-    copytree(finished.output, tmp_path / "run")
-    config = dataclasses.replace(finished, output=str(tmp_path / "run"))
     shutil.rmtree(tmp_path / "run" / "model")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        status = main(command(config, tmp_path / "c.yaml"))
+        status = main(command(copied, tmp_path / "c.yaml"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     captured = capsys.readouterr()
@@ -220,43 +225,36 @@ def test_a_model_that_cannot_be_written_is_named(
     assert f"{tmp_path / 'run' / 'model'} cannot be written" in captured.err.splitlines()[-1]
 
 
-def test_a_damaged_checkpoint_ends_a_training_with_2_and_says_what_to_do(
-    finished: TrainConfig, tmp_path: Path, capsys: Capture
+def test_a_damaged_checkpoint_ends_a_training_with_2_and_advice(
+    finished: TrainConfig, copied: TrainConfig, tmp_path: Path, capsys: Capture
 ) -> None:
-    copytree(finished.output, tmp_path / "run")
-    config = dataclasses.replace(finished, output=str(tmp_path / "run"))
     newest = tmp_path / "run" / "checkpoints" / "step-0000007.pt"
     newest.write_bytes(newest.read_bytes()[:5000])
-    arguments = command(config, tmp_path / "c.yaml")
+    arguments = command(copied, tmp_path / "c.yaml")
     assert main(arguments) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert f"{newest} cannot be used" in last
-    assert "Remove it, and the run goes on from step-0000006.pt" in last
+    assert "Remove it, and the run resumes from step-0000006.pt" in last
     newest.unlink()
     assert main(arguments) == 0
     assert_same(tmp_path / "run", Path(finished.output))
 
 
 def test_a_checkpoint_of_another_number_of_workers_is_named(
-    finished: TrainConfig, tmp_path: Path, capsys: Capture
+    copied: TrainConfig, tmp_path: Path, capsys: Capture
 ) -> None:
-    copytree(finished.output, tmp_path / "run")
-    config = dataclasses.replace(finished, output=str(tmp_path / "run"))
     path = tmp_path / "run" / "checkpoints" / "step-0000007.pt"
     content = torch.load(path, weights_only=True)
     torch.save({**content, "places": [[0, 0], [0, 0]]}, path)
-    assert main(command(config, tmp_path / "c.yaml")) == 2
+    assert main(command(copied, tmp_path / "c.yaml")) == 2
     assert f"{path} is of a run with 2 workers" in capsys.readouterr().err
 
 
-def test_what_killed_runs_left_half_written_is_removed(
-    finished: TrainConfig, tmp_path: Path
-) -> None:
-    copytree(finished.output, tmp_path / "run")
+def test_half_written_files_of_killed_runs_are_removed(copied: TrainConfig, tmp_path: Path) -> None:
     folders = [tmp_path / "run" / name for name in (".", "model", "checkpoints")]
     for folder in folders:
         (folder / ".tmp-1-half").write_text("half")
-    train(dataclasses.replace(finished, output=str(tmp_path / "run")))
+    train(copied)
     assert [path for folder in folders for path in folder.glob(".tmp-*")] == []
 
 

@@ -1,4 +1,4 @@
-"""Training on text without spaces: pieces take the place of words, and what cannot work is said."""
+"""Training on text without spaces: pieces replace words, and impossible settings are errors."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def pairs() -> list[tuple[str, str]]:
 def tokenizers(
     pairs: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Tokenizer, Tokenizer]:
-    place = tmp_path_factory.mktemp("spm")
-    source = Tokenizer.train([s for s, _ in pairs], 10, place / "s", model_type="word")
-    return source, Tokenizer.train([t for _, t in pairs], 16, place / "t", model_type="bpe")
+    path = tmp_path_factory.mktemp("spm")
+    source = Tokenizer.train([s for s, _ in pairs], 10, path / "s", model_type="word")
+    return source, Tokenizer.train([t for _, t in pairs], 16, path / "t", model_type="bpe")
 
 
 def aligner(pairs: list[tuple[str, str]], tokenizers: tuple[Tokenizer, Tokenizer]) -> WordAligner:
@@ -86,7 +86,7 @@ def test_the_pieces_of_unspaced_text_are_due_with_their_source_words(
 def test_without_word_times_there_are_no_labels(
     pairs: list[tuple[str, str]], tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> None:
-    """An unspaced source has one stretch between spaces, whose end says nothing of its pieces."""
+    """An unspaced source has one stretch between spaces, whose end gives no times of its pieces."""
     cmvn = GlobalCmvn(np.zeros(80, np.float32), np.ones(80, np.float32))
     swapped = (tokenizers[1], tokenizers[0])
     make = ExampleMaker(*swapped, cmvn, aligner(pairs, tokenizers), 640, "char", "word")
@@ -120,7 +120,9 @@ def test_pseudo_posteriors_spread_unspaced_text_over_its_words(
         (["", "..."], False),
     ],
 )
-def test_text_without_spaces_is_told_by_its_script(sentences: list[str], expected: bool) -> None:
+def test_text_without_spaces_is_recognised_by_its_script(
+    sentences: list[str], expected: bool
+) -> None:
     assert lacks_spaces(sentences) is expected
 
 

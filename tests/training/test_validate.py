@@ -1,4 +1,4 @@
-"""Dev scores are those of the texts that the network says, whatever the order of decoding."""
+"""Dev scores are those of the texts that the network writes, whatever the order of decoding."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from echostream.training.validate import Scores, validate
 
 WORDS = "le la chat chien dort mange ici là".split()  # noqa: SIM905
 
-# Reference and what is said, of the source and of the target; (words wrong in the source).
-SAID = (
+# Reference and hypothesis, of the source and of the target; (words wrong in the source).
+TEXTS = (
     ("le chat dort ici", "le chat dort ici", 0),
     ("le chien mange là ici", "la chien mange ici", 2),  # one other word, one left out
     ("chat dort", "le chat dort ici là", 3),  # three more
@@ -34,7 +34,7 @@ SAID = (
 
 
 class Parrot:
-    """In place of a network: says the text whose number is in the first frame of a recording."""
+    """A network that writes the text whose number is in the first frame of a recording."""
 
     decoder = None
 
@@ -47,8 +47,10 @@ class Parrot:
         num_outputs = frames.shape[1] // 4
         ids = torch.zeros(len(frames), num_outputs, dtype=torch.long)
         for row, number in enumerate(frames[:, 0, 0].int().tolist()):
-            for place, piece in enumerate(self.tokenizer.encode(SAID[number][1])):
-                ids[row, 3 * place + 1 : 3 * place + 3] = piece  # held for two frames, then blank
+            for position, piece in enumerate(self.tokenizer.encode(TEXTS[number][1])):
+                ids[row, 3 * position + 1 : 3 * position + 3] = (
+                    piece  # held for two frames, then blank
+                )
         valid = torch.arange(num_outputs)[None] < lengths[:, None] // 4
         ids[~valid] = self.tokenizer.encode("mange")[0]  # noise that must not be read
         logits = functional.one_hot(ids, self.tokenizer.vocab_size).float()
@@ -63,7 +65,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 def score(tokenizer: Tokenizer, batch_size: int) -> Scores:
     examples = []
-    for number, (reference, _, _) in enumerate(SAID):
+    for number, (reference, _, _) in enumerate(TEXTS):
         frames = np.zeros((80 - 4 * number, 80), np.float16)
         frames[0, 0] = number
         ids = tokenizer.encode(reference)
@@ -78,32 +80,30 @@ def score(tokenizer: Tokenizer, batch_size: int) -> Scores:
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 9])
 def test_the_scores_are_those_counted_by_hand(tokenizer: Tokenizer, batch_size: int) -> None:
     scores = score(tokenizer, batch_size)
-    num_words = sum(len(reference.split()) for reference, _, _ in SAID)
-    assert scores.wer == pytest.approx(100 * sum(wrong for _, _, wrong in SAID) / num_words)
+    num_words = sum(len(reference.split()) for reference, _, _ in TEXTS)
+    assert scores.wer == pytest.approx(100 * sum(wrong for _, _, wrong in TEXTS) / num_words)
     assert scores.exact == pytest.approx(100 * 1 / 5)
-    said, references = [h for _, h, _ in SAID], [r for r, _, _ in SAID]
-    assert scores.bleu == sacrebleu.corpus_bleu(said, [references]).score
+    hypotheses, references = [h for _, h, _ in TEXTS], [r for r, _, _ in TEXTS]
+    assert scores.bleu == sacrebleu.corpus_bleu(hypotheses, [references]).score
 
 
-def test_scores_are_said_in_one_line() -> None:
+def test_scores_are_logged_in_one_line() -> None:
     assert str(Scores(wer=12.34, bleu=56.78, exact=9.6)) == "BLEU 56.8 WER 12.3 exact 10 %"
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_the_decoder_is_scored_by_what_a_stream_would_write(
-    tmp_path: Path, batch_size: int
-) -> None:
-    """The references are what sessions with the decoder say, so that it is right in all of them."""
+def test_the_decoder_is_scored_on_the_text_of_a_stream(tmp_path: Path, batch_size: int) -> None:
+    """The references are the output of sessions with the decoder, so that its error rate is 0."""
     model = load_model(make_model_folder(tmp_path, decoder_layers=2))
     session = StreamingTranslator(model, max_future_frames=1, writer="decoder")
     examples = []
     for seed, seconds in enumerate((8.0, 9.1, 8.56)):
         samples = babble(seconds, seed + 50)
-        said = session.push(samples, SAMPLE_RATE) + session.finish()
+        outputs = session.push(samples, SAMPLE_RATE) + session.finish()
         session.reset()
         silence = np.zeros(16 * model.config.tail_ms, np.float32)
         frames = model.cmvn.apply(fbank(np.concatenate([samples, silence])))
-        target = model.target_tokenizer.encode(" ".join(output.text for output in said))
+        target = model.target_tokenizer.encode(" ".join(output.text for output in outputs))
         examples.append(Example(frames, target, target, None, None))
     tokenizers = model.source_tokenizer, model.target_tokenizer
     scores = validate(model.network, examples, *tokenizers, 1, torch.device("cpu"), batch_size)

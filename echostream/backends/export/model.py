@@ -19,7 +19,7 @@ from echostream.backends.export.progress import Report, Stages, silent
 from echostream.backends.export.trace import trace_step
 from echostream.backends.export.weights import refer_to
 from echostream.backends.onnx import INT8, METADATA, STEP, OnnxEncoder, OnnxNetwork
-from echostream.backends.onnx.digest import UNSEALED, sealed
+from echostream.backends.onnx.seal import UNSEALED, sealed
 from echostream.config import EncoderConfig, to_dict
 from echostream.files import replacing, sha256_of
 from echostream.model_folder import WEIGHTS, load_network, open_folder, save_weights

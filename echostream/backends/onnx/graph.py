@@ -12,7 +12,7 @@ import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from torch import Tensor
 
-from echostream.backends.onnx.digest import read_seal
+from echostream.backends.onnx.seal import read_seal
 from echostream.ranges import check_size, shown
 from echostream.streaming import leaves, map_state, named_leaves
 
@@ -144,7 +144,7 @@ def _check_seal(path: Path, kind: str) -> None:
             f"other graph, or damaged, or of an older version; {AGAIN}."
         )
     if not seal.is_intact:
-        raise OnnxError(f"{path} cannot be loaded: it is damaged: its digest is wrong; {AGAIN}.")
+        raise OnnxError(f"{path} cannot be loaded: it is damaged: its seal is wrong; {AGAIN}.")
 
 
 def _reason(error: BaseException) -> str:

@@ -231,7 +231,7 @@ def _write_audio(path: Path, utterance: Utterance) -> None:
         free = shutil.disk_usage(path.parent).free
         raise OSError(
             f"{path} cannot be written ({error.error_string} {free / 1e6:.0f} MB are free). The "
-            "same command goes on from here."
+            "same command resumes from here."
         ) from error
 
 

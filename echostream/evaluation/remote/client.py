@@ -92,7 +92,7 @@ def _run(agent: RemoteAgent, test_set: TestSet, log: RemoteLog, args: argparse.N
 def _how_to_serve(url: str) -> str:
     port = url.rstrip("/").rpartition(":")[2]
     return (
-        "Start a server there, and wait until it listens:\n"
+        "Start a server there, and wait until it is ready:\n"
         f"  simuleval --standalone --remote-port {port if port.isdigit() else 12321} "
         "--agent agents/s2tt.py --model-path models/fr-en-demo"
     )

@@ -1,4 +1,4 @@
-"""SHA-256 digests in the metadata of a graph: of the graph and of the weights it refers to."""
+"""The seal of a graph: the SHA-256 of the graph and of its weights, in its metadata."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-UNSEALED = "0" * 64  # placeholder for the digest of a graph while it is computed
+UNSEALED = "0" * 64  # placeholder for the SHA-256 of a graph while it is computed
 _GRAPH = re.compile(rb'"graph_sha256": "([0-9a-f]{64})"')
 _WEIGHTS = re.compile(rb'"weights_sha256": "([0-9a-f]{64})"')
 
 
 class Seal(NamedTuple):
-    """The digests of a graph, read before the graph is parsed."""
+    """What the seal of a graph shows, read before the graph is parsed."""
 
     is_intact: bool
     weights_sha256: str
@@ -24,9 +24,9 @@ class Seal(NamedTuple):
 def sealed(content: bytes) -> bytes:
     """A serialised graph with `UNSEALED` in its metadata replaced by its SHA-256."""
     matches = list(_GRAPH.finditer(content))
-    assert len(matches) == 1, "the metadata of a graph hold one digest of the graph"
+    assert len(matches) == 1, "the metadata of a graph hold one SHA-256 of the graph"
     start, stop = matches[0].span(1)
-    return content[:start] + _fingerprint(content, start, stop).encode() + content[stop:]
+    return content[:start] + _sha256(content, start, stop).encode() + content[stop:]
 
 
 def read_seal(path: Path) -> Seal | None:
@@ -41,10 +41,10 @@ def read_seal(path: Path) -> Seal | None:
                 return None
             start, stop = graph[0]
             stored = content[start:stop].decode()
-            return Seal(_fingerprint(content, start, stop) == stored, weights[0])
+            return Seal(_sha256(content, start, stop) == stored, weights[0])
 
 
-def _fingerprint(content: bytes | mmap.mmap, start: int, stop: int) -> str:
+def _sha256(content: bytes | mmap.mmap, start: int, stop: int) -> str:
     """SHA-256 of a graph with the bytes from `start` to `stop` replaced by `UNSEALED`."""
     found = hashlib.sha256()
     with memoryview(content) as view, view[:start] as before, view[stop:] as after:
