@@ -78,6 +78,38 @@ class UnitDecoderConfig:
             )
 
 
+_REFINER_RANGES = {
+    "num_units": (2, 65536, 1),
+    "frame_dim": (1, 8192, 1),
+    "dim": (1, 8192, 1),
+    "num_heads": (1, 512, 1),
+    "ffn_dim": (1, 65536, 1),
+    "num_layers": (1, 64, 1),
+    "window": (1, 4096, 1),
+}
+
+
+@dataclass(frozen=True)
+class RefinerConfig:
+    """The unit refiner; see `UnitRefiner`."""
+
+    num_units: int
+    frame_dim: int  # of the unit decoder
+    dim: int = 192
+    num_heads: int = 4
+    ffn_dim: int = 512
+    num_layers: int = 4
+    window: int = 32  # spoken units that the span attends to
+
+    def __post_init__(self) -> None:
+        _check_ranges(self, _REFINER_RANGES)
+        if self.dim % self.num_heads:
+            raise ConfigError(
+                f"`dim` must be a multiple of `num_heads`, which is {self.num_heads}, "
+                f"but is {self.dim} instead."
+            )
+
+
 def _check_ranges(config: object, ranges: Mapping[str, tuple[int, int, int]]) -> None:
     try:
         for name, (least, most, multiple_of) in ranges.items():

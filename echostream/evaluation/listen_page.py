@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,7 +130,7 @@ def _outline(samples: NDArray[np.float32], middle: float) -> str:
     """The loudest sample of each column, mirrored."""
     edges = np.linspace(0, len(samples), _WIDTH // 2 + 1).astype(int)
     peaks = [
-        float(np.abs(samples[a:b]).max(initial=0)) for a, b in zip(edges, edges[1:], strict=False)
+        float(np.abs(samples[a:b]).max(initial=0)) for a, b in itertools.pairwise(edges)
     ]
     half = _HEIGHT / 2 - 2
     upper = [f"{2 * i},{middle - half * peak - 0.5:.1f}" for i, peak in enumerate(peaks)]
