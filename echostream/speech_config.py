@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from echostream.config import ConfigError
 from echostream.ranges import check_whole
 
+OWN_UNITS = "logmel80"  # the features of `echostream units learn`
+
 _VOCODER_RANGES = {
     "num_units": (1, 100_000, 1),
     "dim": (1, 4096, 1),
@@ -68,6 +70,7 @@ class UnitDecoderConfig:
     kernel_size: int = 7
     max_duration: int = 100  # frames of 20 ms of a word
     max_tokens: int = 16  # of a word; those after them share the position of the last
+    units: str = OWN_UNITS  # their unit model: the features of ours, or the name of a foreign one
 
     def __post_init__(self) -> None:
         _check_ranges(self, _UNIT_DECODER_RANGES)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
 from simuleval.agents import Action, AgentStates, ReadAction, WriteAction
 from simuleval.data.segments import SpeechSegment
 
+from echostream.agents.options import add_args
 from echostream.agents.simuleval_speech import patch_speech_scoring
 from echostream.agents.speech_to_text import SpeechToTextTranslationAgent
+from echostream.agents.vocoder import with_vocoder
+from echostream.model_folder import Model
 from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
 
 
@@ -22,6 +25,22 @@ class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
 
     target_type = "speech"
     speaks = True
+
+    @staticmethod
+    def add_args(parser: ArgumentParser) -> None:
+        """Declares the flags of `echostream.agents.options`, and that of the vocoder."""
+        add_args(parser)
+        parser.add_argument(
+            "--vocoder-lookahead-frames",
+            type=int,
+            default=19,
+            help="frames of 20 ms that a CodeHiFiGAN waits for: 19 is exact, 0 is StreamSpeech's "
+            "behaviour (default: 19)",
+        )
+
+    def load(self, args: Namespace) -> Model:
+        """The model with its vocoder."""
+        return with_vocoder(super().load(args), args)
 
     @classmethod
     def from_args(cls, args: Namespace) -> SpeechToSpeechTranslationAgent:

@@ -17,7 +17,7 @@ from echostream.agents.streamspeech_data import streamspeech_data_bin
 from echostream.agents.text_output import make_text_output
 from echostream.agents.transcripts import Transcripts, finished_utterances
 from echostream.device import resolve_device
-from echostream.model_folder import load_model
+from echostream.model_folder import Model, load_model
 from echostream.session.translator import StreamingTranslator
 from echostream.session_config import new_names, session_config
 
@@ -37,8 +37,8 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
     tgt_lang: str | None = None  # read by servers; StreamSpeech's SimulEval does not define it
 
     def __init__(self, args: Namespace) -> None:
-        args = _with_defaults(args)
-        self.model = streamspeech_data_bin(load_model(args.model_path, backend=args.backend), args)
+        args = self._with_defaults(args)
+        self.model = self.load(args)
         translates = self.task == "st"
         self.session_config = session_config(args, task=self.task, speech=self.speaks)
         if not translates:  # the text decoder only translates
@@ -60,10 +60,25 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         # SimulEval calls `to` itself, other callers do not.
         self.to(getattr(args, "device", "cpu"))
 
+    @classmethod
+    def _with_defaults(cls, args: Namespace) -> Namespace:
+        """A copy of `args` with the defaults of missing flags."""
+        if not hasattr(args, "model_path"):
+            raise ValueError("`model_path` must be given: the folder of a model.")
+        parser = ArgumentParser()
+        cls.add_args(parser)
+        # None, and not the default, marks a caller other than SimulEval.
+        given = {"eval_latency_unit": None, **new_names(vars(args))}
+        return parser.parse_args(["--model-path", str(args.model_path)], Namespace(**given))
+
     @staticmethod
     def add_args(parser: ArgumentParser) -> None:
         """Declares the flags of `echostream.agents.options`."""
         add_args(parser)
+
+    def load(self, args: Namespace) -> Model:
+        """The model that the flags name."""
+        return streamspeech_data_bin(load_model(args.model_path, backend=args.backend), args)
 
     @classmethod
     def from_args(cls, args: Namespace) -> SpeechToTextTranslationAgent:
@@ -127,14 +142,3 @@ class StreamingASRAgent(SpeechToTextTranslationAgent):
     """Streaming recognition: writes each source word once it is complete, without a policy."""
 
     task: ClassVar[str] = "asr"
-
-
-def _with_defaults(args: Namespace) -> Namespace:
-    """A copy of `args` with the defaults of missing flags."""
-    if not hasattr(args, "model_path"):
-        raise ValueError("`model_path` must be given: the folder of a model.")
-    parser = ArgumentParser()
-    add_args(parser)
-    # None, and not the default, marks a caller other than SimulEval.
-    given = {"eval_latency_unit": None, **new_names(vars(args))}
-    return parser.parse_args(["--model-path", str(args.model_path)], Namespace(**given))

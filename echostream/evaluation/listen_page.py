@@ -129,9 +129,7 @@ def _words(spoken: Sequence[SpokenWords], seconds: float) -> list[tuple[float, i
 def _outline(samples: NDArray[np.float32], middle: float) -> str:
     """The loudest sample of each column, mirrored."""
     edges = np.linspace(0, len(samples), _WIDTH // 2 + 1).astype(int)
-    peaks = [
-        float(np.abs(samples[a:b]).max(initial=0)) for a, b in itertools.pairwise(edges)
-    ]
+    peaks = [float(np.abs(samples[a:b]).max(initial=0)) for a, b in itertools.pairwise(edges)]
     half = _HEIGHT / 2 - 2
     upper = [f"{2 * i},{middle - half * peak - 0.5:.1f}" for i, peak in enumerate(peaks)]
     lower = [f"{2 * i},{middle + half * peak + 0.5:.1f}" for i, peak in enumerate(peaks)]

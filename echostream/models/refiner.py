@@ -140,7 +140,7 @@ class SpanLayer(nn.Module):
 
 
 def _most_confident(probability: Tensor, here: Tensor, counts: Tensor) -> Tensor:
-    """True for the `counts (B,)` most probable positions of each row among those that are `here`."""
+    """True for the `counts (B,)` most probable positions of each row, among those `here`."""
     ranked = probability.masked_fill(~here, -1).argsort(dim=1, descending=True, stable=True)
     rank = ranked.argsort(dim=1)
     return (rank < counts[:, None]) & here
