@@ -27,6 +27,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     extract.add_argument("table", help="table whose column tgt_audio names recordings")
     extract.add_argument("--output", required=True, help="table to write")
     extract.add_argument("--reduce", action="store_true", help="merge runs of one unit to one")
+    speak = actions.add_parser("speak", help="the speech of texts, by a model that has a vocoder")
+    speak.add_argument("model", help="model folder")
+    speak.add_argument("texts", help="text file, one text a line")
+    speak.add_argument("--output", required=True, help="folder for N.wav of each line, from 0 on")
     resynth = actions.add_parser("resynth", help="the units of a table as speech")
     resynth.add_argument("vocoder", help="folder of the vocoder")
     resynth.add_argument("table", help="table whose column tgt_audio holds units")
@@ -35,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs one of the commands, and prints what it wrote."""
-    return {"learn": _learn, "extract": _extract, "resynth": _resynth}[args.action](args)
+    return {"learn": _learn, "extract": _extract, "resynth": _resynth, "speak": _speak}[args.action](args)
 
 
 def _learn(args: argparse.Namespace) -> int:
@@ -77,5 +81,26 @@ def _resynth(args: argparse.Namespace) -> int:
     from echostream.speech_folder import load_vocoder
 
     resynthesise(load_vocoder(args.vocoder), read_unit_table(args.table), Path(args.output))
+    print(args.output)
+    return 0
+
+
+def _speak(args: argparse.Namespace) -> int:
+    import torch
+
+    from echostream.data.resynthesis import write_speech
+    from echostream.model_folder import load_model
+    from echostream.session.settings import SessionSettings
+    from echostream.session.speech import speak_text
+    from echostream.session_config import SessionConfig
+
+    speech = SessionSettings(load_model(args.model), SessionConfig(speech=True)).speech
+    assert speech is not None
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = Path(args.texts).read_text(encoding="utf-8").splitlines()
+    with torch.inference_mode():
+        for number, text in enumerate(texts):
+            write_speech(folder / f"{number}.wav", speak_text(speech, text))
     print(args.output)
     return 0

@@ -40,8 +40,13 @@ def resynthesise(vocoder: UnitVocoder, table: UnitTable, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
     for row, ids in zip(table.rows, units, strict=True):
-        with replacing(folder / f"{row.fields['id']}.wav") as temporary:
-            sf.write(temporary, speech_of(vocoder, ids), SAMPLE_RATE, subtype="PCM_16")
+        write_speech(folder / f"{row.fields['id']}.wav", speech_of(vocoder, ids))
+
+
+def write_speech(path: Path, samples: NDArray[np.float32]) -> None:
+    """Writes samples (S,) in [-1, 1] at 16 kHz as 16-bit WAV."""
+    with replacing(path) as temporary:
+        sf.write(temporary, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
 
 
 def speech_of(vocoder: UnitVocoder, units: NDArray[np.int64]) -> NDArray[np.float32]:

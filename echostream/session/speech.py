@@ -112,6 +112,13 @@ def speak_group(
     return queues, state
 
 
+def speak_text(speech: Speech, text: str) -> NDArray[np.float32]:
+    """The speech (S,) of a whole text, in [-1, 1]; without words it is empty."""
+    tokens = speech.tokenizer.encode(text)
+    (queue,), _ = speak_group(speech, [SpeechQueue()], [tokens], [True], speech.init_state(1))
+    return np.concatenate([np.zeros(0, np.float32), *queue.samples]).clip(-1, 1)
+
+
 def _commit(speech: Speech, queue: SpeechQueue, tokens: Sequence[int], ends: bool) -> SpeechQueue:
     words, unfinished = spoken_words(speech.tokenizer, speech.target_unit, tokens, queue.unfinished)
     if ends:
