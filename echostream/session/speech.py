@@ -7,6 +7,7 @@ one before it has ended, or at once. What is committed and not yet played is the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ class Speech(NamedTuple):
     tokenizer: Tokenizer
     target_unit: str
     silence_unit: int
+    max_backlog: int = MAX_BACKLOG
 
     def init_state(self, batch_size: int) -> SpeechState:
         """The state of `batch_size` new streams."""
@@ -115,7 +117,8 @@ def speak_group(
 def speak_text(speech: Speech, text: str) -> NDArray[np.float32]:
     """The speech (S,) of a whole text, in [-1, 1]; without words it is empty."""
     tokens = speech.tokenizer.encode(text)
-    (queue,), _ = speak_group(speech, [SpeechQueue()], [tokens], [True], speech.init_state(1))
+    unhurried = speech._replace(max_backlog=sys.maxsize)
+    (queue,), _ = speak_group(unhurried, [SpeechQueue()], [tokens], [True], speech.init_state(1))
     return np.concatenate([np.zeros(0, np.float32), *queue.samples]).clip(-1, 1)
 
 
@@ -133,7 +136,7 @@ def _speak_word(
     now = [queue.waiting[0] if queue.waiting else SpokenWord((), END_OF_TEXT) for queue in queues]
     size = max(len(word.tokens) for word in now)
     words = torch.tensor([[*word.tokens, *[NO_TOKEN] * (size - len(word.tokens))] for word in now])
-    speed = torch.tensor([FAST if queue.backlog > MAX_BACKLOG else 1.0 for queue in queues])
+    speed = torch.tensor([FAST if queue.backlog > speech.max_backlog else 1.0 for queue in queues])
     output, unit_decoder = speech.unit_decoder.step(
         words,
         torch.tensor([word.following for word in now]),
