@@ -32,8 +32,8 @@ def unit_losses(decoder: UnitDecoder, batch: UnitBatch, targets: Tensor) -> Unit
     longest = output.durations.shape[-1]
     durations = functional.cross_entropy(
         output.durations[spoken].float(),
+        # Without label smoothing, which would shift the expected duration towards the middle.
         batch.durations[spoken].clamp(max=longest) - 1,
-        label_smoothing=0.05,
     )
     return UnitLosses(units, durations)
 
