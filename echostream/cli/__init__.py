@@ -12,9 +12,12 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from echostream._version import __version__
 from echostream.cli import corpus, doctor, export, score, train, translate
 from echostream.cli.messages import print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
+from echostream.extras import ExtraError
+from echostream.files import describe
 
 COMMANDS = {  # in the order of `--help`
     "translate": translate,
@@ -42,17 +45,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             if words and words[0] in PROGRAMS:
                 args.command = words[0]
                 return run_program(words[0], words[1:])
+            if not words:
+                _parser().print_help(sys.stderr)
+                sys.exit(2)
             args = _parser().parse_args(words)
             return int(args.run(args))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, so that its errors are caught below
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ExtraError) as error:
         broken = silence_broken_outputs()
         if broken and isinstance(error, BrokenPipeError):
             return 0
         where = f"{' and '.join(broken)} cannot be written: " if broken else ""
-        print_error(args, f"{where}{error}")
+        print_error(args, f"{where}{describe(error) if isinstance(error, OSError) else error}")
         return 2
     except KeyboardInterrupt:
         silence_broken_outputs()
@@ -64,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="echostream", description="Simultaneous speech translation from the command line."
     )
+    parser.add_argument("--version", action="version", version=f"echostream {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         flags = commands.add_parser(name, help=command.HELP)
