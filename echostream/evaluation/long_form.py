@@ -5,7 +5,8 @@
 
 Consecutive recordings are joined with a pause between them and translated by one session, 320 ms at
 a time, without a reset. Quality is BLEU over all streams, with as many sentences in each reference.
-A model that was trained on single sentences only is good at 1 and bad at 16.
+A model that was trained on single sentences only is good at 1 and bad at 16; the demo model was
+trained on concatenated utterances, too.
 """
 
 from __future__ import annotations
