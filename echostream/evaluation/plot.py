@@ -21,7 +21,6 @@ with extra("eval", "the picture of a curve"):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.patheffects import withStroke
 
 # Okabe and Ito's colours, distinct with any colour vision; the markers differ as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -131,7 +130,8 @@ def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Ro
             horizontalalignment="left" if right else "right",
             fontsize=8,
             color=_COLOURS[lookahead % len(_COLOURS)],
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],  # over lines and bars
+            # Over lines and bars; with an outline the text of an SVG would become paths.
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
             zorder=5,
         )
 
