@@ -33,14 +33,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "is read to its end first",
     )
     add_session_flags(parser)
-    parser.add_argument("--segment-ms", type=int, default=320, help="length of a segment")
+    parser.add_argument(
+        "--segment-ms", type=int, default=320, help="length of a segment (default: %(default)s)"
+    )
     parser.add_argument(
         "--backend",
         choices=("torch", "onnx", "onnx-int8"),
         default="torch",
-        help="back end of the network; onnx needs `echostream export` first",
+        help="back end of the network; onnx needs `echostream export` first (default: %(default)s)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

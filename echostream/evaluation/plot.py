@@ -11,14 +11,16 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
 from echostream.evaluation.point import Point
 from echostream.evaluation.report import Row
+from echostream.extras import extra
 from echostream.files import replacing
+
+with extra("eval", "the picture of a curve"):
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, distinct with any colour vision; the markers differ as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -128,6 +130,9 @@ def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Ro
             horizontalalignment="left" if right else "right",
             fontsize=8,
             color=_COLOURS[lookahead % len(_COLOURS)],
+            # Over lines and bars; with an outline the text of an SVG would become paths.
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
+            zorder=5,
         )
 
 
