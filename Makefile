@@ -89,7 +89,7 @@ lock: ## requirements.lock, the pinned versions with hashes, from the two requir
 	@echo torch | uv pip compile requirements-dev.txt --universal --python-version 3.10 --no-annotate \
 		--custom-compile-command "make lock" --excludes /dev/stdin --generate-hashes -q -o requirements.lock
 
-train-demo: $(STAMP) ## train the shipped model anew, into out/train (hours)
+train-demo: $(STAMP) ## train the shipped model anew, into out/train (about five hours)
 	@$(BIN)/echostream train configs/train/demo-fr-en.yaml
 
 clean: ## remove .venv, out/ and what the tools leave behind

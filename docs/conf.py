@@ -15,6 +15,7 @@ from echostream.session_config import SessionConfig  # noqa: E402
 
 project = "EchoStream"
 author = "The EchoStream contributors"
+project_copyright = author
 release = version = __version__
 html_title = f"EchoStream {release}"
 

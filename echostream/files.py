@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +39,18 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file under a temporary name and renames it; text is UTF-8."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def describe(error: OSError) -> str:
+    """The file of an error and the reason; for a relative path, the folder where it starts."""
+    if error.filename is None or error.strerror is None or error.filename2 is not None:
+        return str(error)
+    path = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    text = f"{path}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and not os.path.isabs(path):
+        with suppress(OSError):  # the working directory may be removed
+            text += f" (relative paths start at {os.getcwd()})"
+    return text
 
 
 def remove_unfinished(folder: Path) -> None:

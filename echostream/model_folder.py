@@ -15,6 +15,7 @@ import yaml
 from echostream.backends.protocol import Network
 from echostream.config import ModelConfig, load_config, to_dict
 from echostream.device import adapt_to_fork, resolve_device
+from echostream.extras import ExtraError, extra
 from echostream.files import replacing, sha256_of, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
@@ -172,12 +173,11 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
     if device.type != "cpu":
         raise ValueError(f"`device` must be cpu for the back end {backend}, but is {device}.")
     try:
-        from echostream.backends.onnx import INT8, STEP, OnnxNetwork
-        from echostream.backends.onnx.seal import read_seal
-    except ImportError as error:
-        raise ModelFolderError(
-            f"the back end {backend} needs ONNX Runtime: pip install onnxruntime ({error})"
-        ) from error
+        with extra("onnx", f"the back end {backend}"):
+            from echostream.backends.onnx import INT8, STEP, OnnxNetwork
+            from echostream.backends.onnx.seal import read_seal
+    except ExtraError as error:
+        raise ModelFolderError(str(error)) from error
     graph = folder / (INT8 if backend == "onnx-int8" else STEP)
     if not graph.is_file():
         flags = "--onnx --int8" if backend == "onnx-int8" else "--onnx"

@@ -15,13 +15,16 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from simulstream.server.speech_processors import SAMPLE_RATE, SpeechProcessor
-from simulstream.server.speech_processors.incremental_output import IncrementalOutput
 
 from echostream.config import ConfigError, check_emission_unit, from_dict
+from echostream.extras import extra
 from echostream.model_folder import Model, load_model
 from echostream.session.translator import Output, StreamingTranslator
 from echostream.session_config import SessionConfig, new_names
+
+with extra("simulstream", "echostream.simulstream"):
+    from simulstream.server.speech_processors import SAMPLE_RATE, SpeechProcessor
+    from simulstream.server.speech_processors.incremental_output import IncrementalOutput
 
 logger = logging.getLogger(__name__)
 

@@ -125,4 +125,5 @@ def _add_streamspeech_args(parser: ArgumentParser) -> None:
         if kind is None:
             group.add_argument(flag, action="store_true", default=default, help=effect)
         else:
-            group.add_argument(flag, type=kind, default=default, help=effect)
+            shown = "" if default is None else f" (default: {default})"
+            group.add_argument(flag, type=kind, default=default, help=f"{effect}{shown}")

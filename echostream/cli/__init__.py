@@ -12,9 +12,12 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from echostream._version import __version__
 from echostream.cli import corpus, doctor, export, score, train, translate, units
 from echostream.cli.messages import OutputError, checked_output, print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
+from echostream.extras import ExtraError
+from echostream.files import describe
 
 COMMANDS = {  # in the order of `--help`
     "translate": translate,
@@ -43,14 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             if words and words[0] in PROGRAMS:
                 args.command = words[0]
                 return run_program(words[0], words[1:])
+            if not words:
+                _parser().print_help(sys.stderr)
+                sys.exit(2)
             args = _parser().parse_args(words)
             return int(args.run(args))
-    except (OutputError, ValueError, OSError) as error:
+    except (OutputError, ValueError, OSError, ExtraError) as error:
         broken = silence_broken_outputs()
         cause = error.__cause__ if isinstance(error, OutputError) else error
         if isinstance(cause, BrokenPipeError) and (broken or cause is not error):
             return 0
-        print_error(args, str(error))
+        print_error(args, describe(error) if isinstance(error, OSError) else str(error))
         return 2
     except KeyboardInterrupt:
         silence_broken_outputs()
@@ -62,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="echostream", description="Simultaneous speech translation from the command line."
     )
+    parser.add_argument("--version", action="version", version=f"echostream {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         flags = commands.add_parser(name, help=command.HELP)

@@ -12,19 +12,22 @@ if TYPE_CHECKING:
     from echostream.data.synthetic.speech import Split
 
 HELP = "write the demo corpus as TSV and FLAC"
+_COUNTS = ["train=1000", "dev=100", "test-seen=200", "test-unseen=200"]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of the command."""
     parser.add_argument("output", help="folder to write")
     parser.add_argument("--grammar", help="grammar file (default: French to English)")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the sentences (default: %(default)s)"
+    )
     parser.add_argument(
         "--counts",
         nargs="+",
         metavar="SPLIT=N",
-        default=["train=1000", "dev=100", "test-seen=200", "test-unseen=200"],
-        help="utterances of each split (default: %(default)s)",
+        default=_COUNTS,
+        help=f"utterances of each split (default: {' '.join(_COUNTS)})",
     )
     parser.add_argument(
         "--target-voice",

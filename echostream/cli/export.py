@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from echostream.cli.messages import print_error
+from echostream.extras import extra
 
 HELP = "write the step of a model as an ONNX graph, into its folder"
 
@@ -28,13 +29,9 @@ def run(args: argparse.Namespace) -> int:
     from echostream.model_folder import open_folder
 
     open_folder(args.model)  # before what takes seconds to load
-    try:
+    with extra("export", "the export"):
         from echostream.backends.export import ExportError, export_model
-    except ImportError as error:
-        print_error(
-            args, f"needs onnx, onnxscript and onnxruntime: pip install .[export] ({error})"
-        )
-        return 2
+
     try:
         paths = export_model(
             args.model, int8=args.int8, report=lambda line: print_error(args, line)

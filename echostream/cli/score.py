@@ -25,7 +25,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="folder with an instances.log")
     parser.add_argument("--output", metavar="DIR", help="folder for the table of all runs, too")
     parser.add_argument(
-        "--task", choices=("st", "asr"), default="st", help="asr: also the word error rate"
+        "--task",
+        choices=("st", "asr"),
+        default="st",
+        help="asr: also the word error rate (default: %(default)s)",
     )
     parser.add_argument(
         "--target-spm",

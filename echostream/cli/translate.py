@@ -40,14 +40,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="also write the translation as speech, FOLDER/NAME.wav, on the time of the recording; "
         "for a model that has a vocoder",
     )
-    parser.add_argument("--segment-ms", type=int, default=320, help="length of a segment")
+    parser.add_argument(
+        "--segment-ms", type=int, default=320, help="length of a segment (default: %(default)s)"
+    )
     parser.add_argument(
         "--backend",
         choices=("torch", "onnx", "onnx-int8"),
         default="torch",
-        help="back end of the network; onnx needs `echostream export` first",
+        help="back end of the network; onnx needs `echostream export` first (default: %(default)s)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,7 +39,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs one of the commands, and prints what it wrote."""
-    return {"learn": _learn, "extract": _extract, "resynth": _resynth, "speak": _speak}[args.action](args)
+    return {"learn": _learn, "extract": _extract, "resynth": _resynth, "speak": _speak}[
+        args.action
+    ](args)
 
 
 def _learn(args: argparse.Namespace) -> int:

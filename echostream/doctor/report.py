@@ -36,14 +36,15 @@ from echostream.doctor.columns import (
 )
 from echostream.doctor.probe import remote_error
 from echostream.doctor.recognizers import recognizer_lines
+from echostream.extras import how_to_install
 
-# Distribution, module, what it is for.
+# Distribution, module, its extra, what it is for.
 OPTIONAL = (
-    ("OmniSTEval", "omnisteval", "YAAL in `echostream score`"),
-    ("ctranslate2", "ctranslate2", "`echostream score --asr-judge whisper:FOLDER`"),
-    ("simulstream", "simulstream", "EchoStream in simulstream"),
-    ("matplotlib", "matplotlib", "the pictures of `echostream curve`"),
-    ("tensorboard", "tensorboard", "the curves of a training"),
+    ("OmniSTEval", "omnisteval", "yaal", "YAAL in `echostream score`"),
+    ("ctranslate2", "ctranslate2", "judge", "`echostream score --asr-judge whisper:FOLDER`"),
+    ("simulstream", "simulstream", "simulstream", "EchoStream in simulstream"),
+    ("matplotlib", "matplotlib", "eval", "the pictures of `echostream curve`"),
+    ("tensorboard", "tensorboard", "train", "`echostream train`"),
 )
 RTF = (
     "RTF is the end of the output over the length of the source, not the computing time; "
@@ -170,9 +171,10 @@ def _installed() -> list[str]:
         f"PyTorch {torch.__version__}, {_device()}",
         *_simuleval(),
     ]
-    for distribution, module, purpose in OPTIONAL:
+    for distribution, module, extra, purpose in OPTIONAL:
         if importlib.util.find_spec(module) is None:
-            lines.append(f"{distribution} is not installed: for {purpose}")
+            how = how_to_install(extra)
+            lines.append(f"{distribution}, for {purpose}, is not installed: {how}")
         else:
             lines.append(f"{distribution} {_version(distribution)}")
     try:

@@ -14,6 +14,7 @@ from echostream.evaluation.point import AGENT_CLASS, CTC, Point, Setup, method_o
 from echostream.evaluation.scoring_flags import read_scoring_flags
 from echostream.evaluation.slurm.scripts import check_option
 from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
+from echostream.files import describe
 from echostream.model_folder import BACKENDS
 from echostream.session_config import DECODING_METHODS
 
@@ -31,16 +32,25 @@ _OURS = (
     *("--max-future-frames", "--source-segment-size", "--stride-n", "--backend"),
     *("--decoding-method", "--writer"),
 )
+# The demo model and its test set, by the names of the arguments. They are in a clone only.
+DEMO = {
+    "model_path": Path("models/fr-en-demo"),
+    "source": Path("examples/fr-en/wav_list.txt"),
+    "target": Path("examples/fr-en/target.txt"),
+}
 # Arguments of a single call, which are no part of the sweep.
 _OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
 
 
-class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
     """The unformatted description, and the default of every option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
+        default = action.default
+        if default is None or default is False or default == []:
             return action.help
+        if isinstance(default, list):  # as it is typed
+            return f"{action.help} (default: {' '.join(map(str, default))})"
         return super()._get_help_string(action)
 
 
@@ -49,14 +59,14 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     words = list(sys.argv[1:] if argv is None else argv)
     split = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(
-        prog="echostream curve", description=description, formatter_class=_Help, allow_abbrev=False
+        prog="echostream curve", description=description, formatter_class=Help, allow_abbrev=False
     )
     positive = whole_from(1)
     add = parser.add_argument
     add("--agent", type=Path, help=f"agent file (default: the class {AGENT_CLASS})")
-    add("--model-path", type=Path, default=Path("models/fr-en-demo"), help="model folder")
-    add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"), help="wav list")
-    add("--target", type=Path, default=Path("examples/fr-en/target.txt"), help="references")
+    add("--model-path", type=Path, default=DEMO["model_path"], help="model folder")
+    add("--source", type=Path, default=DEMO["source"], help="wav list")
+    add("--target", type=Path, default=DEMO["target"], help="references")
     add("--output", type=Path, default=Path("out/demo"), help="output folder")
     add("--max-future-frames", type=whole_from(0), nargs="+", default=[0, 1], help="look-aheads L")
     segments = ("--segment-sizes", "--source-segment-size")
@@ -103,6 +113,7 @@ def make_setup(args: argparse.Namespace) -> Setup:
     """
     if args.agent is not None and not args.agent.is_file():
         raise InputError(f"`--agent` must be a file, but {args.agent} is not one.")
+    check_demo(args)
     if not args.model_path.exists():
         raise InputError(
             f"`--model-path` must be a model folder, but {args.model_path} does not exist."
@@ -141,6 +152,17 @@ def make_setup(args: argparse.Namespace) -> Setup:
         scoring.words,
         scoring.pieces,
     )
+
+
+def check_demo(args: argparse.Namespace) -> None:
+    """Raises InputError if a path of `DEMO`, the default, does not exist."""
+    for name, path in DEMO.items():
+        if getattr(args, name) == path and not path.exists():
+            raise InputError(
+                f"{path}, the default of `--{name.replace('_', '-')}`, exists only in a clone of "
+                "EchoStream: run the command there, or give `--model-path`, `--source` and "
+                "`--target`."
+            )
 
 
 def make_points(args: argparse.Namespace) -> list[Point]:
@@ -194,7 +216,8 @@ def _check_model(args: argparse.Namespace) -> list[str]:
 
 def print_error(command: str, message: object) -> None:
     """Prints an error on standard error, with the name of the command."""
-    print(f"echostream {command}: {message}", file=sys.stderr)
+    text = describe(message) if isinstance(message, OSError) else message
+    print(f"echostream {command}: {text}", file=sys.stderr)
 
 
 def method_and_lagging(text: str) -> str:

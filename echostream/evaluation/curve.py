@@ -13,7 +13,8 @@ LAAL_CA, AP_CA, DAL_CA and compute_rtf.
 
 In the output folder: results.tsv, results.json, curve.png and curve.svg. With several values of
 --stride-n these belong to the first one, and each further value n has its own results_n{n}.tsv,
-curve_n{n}.png and curve_n{n}.svg; results.json has all points.
+curve_n{n}.png and curve_n{n}.svg; results.json has all points. The pictures need matplotlib, of the
+extra `eval`; without it everything else is written.
 
 Exit status: 0 if every point is done, 1 if one failed, 2 for bad arguments or inputs.
 """
@@ -23,20 +24,20 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from echostream.evaluation import arguments, bootstrap, provenance
 from echostream.evaluation.merge import finish_points
-from echostream.evaluation.plot import draw
 from echostream.evaluation.point import AGENT_CLASS, Point, Setup
 from echostream.evaluation.report import Row, build_rows, table, write_json, write_tsv
 from echostream.evaluation.runner import Failure, run_tasks
 from echostream.evaluation.slurm.scripts import write_scripts
 from echostream.evaluation.tasks import Sweep, make_tasks
 from echostream.evaluation.test_set import InputError, with_plain_lists
+from echostream.extras import ExtraError
 from echostream.scoring.log import ScoringError
 from echostream.scoring.simuleval_scores import WORDS
 
@@ -85,6 +86,7 @@ def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> lis
     tasks = make_tasks(sweep, points, args.shards)
     if args.only_task is not None:
         return run_tasks([tasks[args.only_task]], 1, report=_print, rerun=args.rerun)
+    draw = _load_draw()  # its line comes before the runs, which take minutes
     if not args.merge_only:
         shards = f" in {args.shards} shards" if args.shards > 1 else ""
         num = len(sweep.setup.test_set)
@@ -101,8 +103,18 @@ def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> lis
     done = [point for point in points if point in records]
     if done:
         rows = build_rows(sweep.setup, done, args.resamples, bootstrap.SEED)
-        _write(sweep, args, rows, records, failures)
+        _write(sweep, args, rows, records, failures, draw)
     return failures
+
+
+def _load_draw() -> Callable[..., None] | None:
+    """The function that draws; None without matplotlib, with a line on standard error."""
+    try:
+        from echostream.evaluation.plot import draw
+    except ExtraError as error:
+        arguments.print_error("curve", f"no picture is drawn: {error}")
+        return None
+    return draw
 
 
 def _provenance(args: argparse.Namespace) -> dict[str, Any]:
@@ -133,6 +145,7 @@ def _write(
     rows: Sequence[Row],
     records: dict[Point, dict[str, Any]],
     failures: Sequence[Failure],
+    draw: Callable[..., None] | None,
 ) -> None:
     """Writes tables and pictures, prints the tables and the paths of the files."""
     setup: Setup = sweep.setup
@@ -167,13 +180,15 @@ def _write(
     for stride, (title, mine) in by_stride.items():
         suffix = "" if stride == args.stride_n[0] else f"_n{stride}"
         write_tsv(setup.output / f"results{suffix}.tsv", mine)
-        pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
-        # matplotlib would read a dollar as the start of a formula
-        heading = f"{title}; at each point: segment size in ms".replace("$", r"\$")
-        heading = heading.encode("utf-8", "replace").decode()
-        draw(mine, heading, pictures)
+        if draw is not None:
+            pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
+            # matplotlib would read a dollar as the start of a formula
+            heading = f"{title}; at each point: segment size in ms".replace("$", r"\$")
+            heading = heading.encode("utf-8", "replace").decode()
+            draw(mine, heading, pictures)
         print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
-        print(f"picture: {pictures[0]}")
+        if draw is not None:
+            print(f"picture: {setup.output / f'curve{suffix}.png'}")
     num_recomposed = max(row.scores.num_recomposed for row in rows)
     if num_recomposed:
         _print(

@@ -5,7 +5,8 @@
 
 Consecutive recordings are joined with a pause between them and translated by one session, 320 ms at
 a time, without a reset. Quality is BLEU over all streams, with as many sentences in each reference.
-A model that was trained on single sentences only is good at 1 and bad at 16.
+A model that was trained on single sentences only is good at 1 and bad at 16; the demo model was
+trained on concatenated utterances, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.evaluation.arguments import method_and_lagging, print_error, whole_from
+from echostream.evaluation.arguments import (
+    DEMO,
+    Help,
+    check_demo,
+    method_and_lagging,
+    print_error,
+    whole_from,
+)
 from echostream.evaluation.point import method_options
 from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
 from echostream.frontend.audio import clean, read_audio
@@ -127,6 +135,7 @@ class Inputs:
 
 def read_inputs(args: argparse.Namespace) -> Inputs:
     """Reads the inputs. Raises InputError, OSError or ValueError naming the one at fault."""
+    check_demo(args)
     test_set = read_test_set(args.source, args.target)
     check_single_references(test_set)
     make_bleu(args.sacrebleu_tokenizer)  # fails before the slow part
@@ -141,15 +150,13 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
 def input_parser(command: str, description: str | None) -> argparse.ArgumentParser:
     """A parser of the model and the test set, by default the demo's, and the decoding methods."""
     parser = argparse.ArgumentParser(
-        prog=f"echostream {command}",
-        description=description,
-        formatter_class=argparse.RawTextHelpFormatter,
+        prog=f"echostream {command}", description=description, formatter_class=Help
     )
     add = parser.add_argument
-    add("--model-path", type=Path, default=Path("models/fr-en-demo"))
-    add("--backend", choices=BACKENDS, default="torch")
-    add("--source", type=Path, default=Path("examples/fr-en/wav_list.txt"))
-    add("--target", type=Path, default=Path("examples/fr-en/target.txt"))
+    add("--model-path", type=Path, default=DEMO["model_path"], help="model folder")
+    add("--backend", choices=BACKENDS, default="torch", help="back end of the network")
+    add("--source", type=Path, default=DEMO["source"], help="wav list")
+    add("--target", type=Path, default=DEMO["target"], help="references")
     add(
         *("--decoding-methods", "--writers"),
         type=method_and_lagging,
@@ -166,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = input_parser("long-form", __doc__)
     add = parser.add_argument
     add("--joined", type=whole_from(1), nargs="+", default=[1, 4, 16], help="sentences in a stream")
-    add("--max-future-frames", type=whole_from(0), default=0)
+    add("--max-future-frames", type=whole_from(0), default=0, help="look-ahead L")
     add("--pause-ms", type=whole_from(0), default=400, help="silence between two sentences")
     return parser
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
 from echostream.evaluation.point import Point
 from echostream.evaluation.report import Row
+from echostream.extras import extra
 from echostream.files import replacing
+
+with extra("eval", "the picture of a curve"):
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, distinct with any colour vision; the markers differ as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -113,12 +115,12 @@ def _curve(axes: Any, curve: Sequence[Row], metric: str, method_index: int, crow
 
 def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Row]) -> None:
     """The segment size at each point of a curve, on the side away from other curves."""
-    lookahead, method = curve[0].point.max_future_frames, curve[0].point.method
+    lookahead = curve[0].point.max_future_frames
     first = lookahead == _lookaheads(rows)[0]
     if len(_methods(rows)) == 1:
         below, right, unit = first, first, " ms"
-    else:  # the curves of two methods lie above each other, those of two look-aheads side by side
-        below, right, unit = method == _worse_method(rows), not first, ""
+    else:  # the curves of two look-aheads lie close to each other: names on their outer sides
+        below, right, unit = _is_lowest(curve, rows), not first, ""
     for row in curve:
         axes.annotate(
             f"{row.point.segment_ms}{unit}",
@@ -128,6 +130,9 @@ def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Ro
             horizontalalignment="left" if right else "right",
             fontsize=8,
             color=_COLOURS[lookahead % len(_COLOURS)],
+            # Over lines and bars; with an outline the text of an SVG would become paths.
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
+            zorder=5,
         )
 
 
@@ -178,11 +183,15 @@ def _keys(rows: Sequence[Row]) -> list[Line2D]:
     return keys
 
 
-def _worse_method(rows: Sequence[Row]) -> str:
-    def mean_bleu(method: str) -> float:
-        return mean(row.scores.BLEU for row in rows if row.point.method == method)
+def _is_lowest(curve: Sequence[Row], rows: Sequence[Row]) -> bool:
+    """Whether no look-ahead of the same decoding method has a lower BLEU."""
 
-    return min(_methods(rows), key=mean_bleu)
+    def mean_bleu(lookahead: int) -> float:
+        points = [row for row in rows if row.point.method == curve[0].point.method]
+        of = [row.scores.BLEU for row in points if row.point.max_future_frames == lookahead]
+        return mean(of) if of else math.inf
+
+    return curve[0].point.max_future_frames == min(_lookaheads(rows), key=mean_bleu)
 
 
 def _lookaheads(rows: Sequence[Row]) -> list[int]:

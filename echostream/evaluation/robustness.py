@@ -30,6 +30,7 @@ from echostream.scoring.metrics.quality import quality
 from echostream.scoring.texts import composed
 from echostream.session.translator import StreamingTranslator
 
+_GAINS = [0, -10, -20, -30, -40, 12]  # dB
 Sessions = dict[str, StreamingTranslator]  # by the name of the column
 
 
@@ -95,7 +96,8 @@ def _gain(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = input_parser("robustness", __doc__)
     add = parser.add_argument
-    add("--gains", type=_gain, nargs="+", metavar="DB", default=[0, -10, -20, -30, -40, 12])
+    add("--gains", type=_gain, nargs="+", metavar="DB", default=_GAINS, help="of a recording")
     add("--seconds", type=whole_from(1), default=10, help="length of a sound")
-    add("--max-future-frames", type=whole_from(0), nargs="+", default=[0])
+    look_aheads = "look-aheads L"
+    add("--max-future-frames", type=whole_from(0), nargs="+", default=[0], help=look_aheads)
     return parser

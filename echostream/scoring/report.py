@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from echostream.extras import how_to_install
 from echostream.scoring.judge.report import speech_tables
 from echostream.scoring.metrics.table import COMPUTATION_AWARE, NAMES
 from echostream.scoring.score import MetricTable, RunScores
@@ -55,7 +56,7 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
     if signatures:
         parts.append("\n".join(f"- {line}" for line in signatures))
     if not has_yaal:
-        parts.append("YAAL is added where OmniSTEval is installed: `pip install OmniSTEval`.")
+        parts.append(f"YAAL needs OmniSTEval: {how_to_install('yaal')}.")
     warnings: dict[str, list[str]] = {}
     for name, run in runs.items():
         for line in warnings_of(run):

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from echostream.config import ConfigError, load_config, to_dict
-from echostream.files import holds_lock, locked, remove_unfinished, write_whole
+from echostream.files import LOCK, holds_lock, locked, remove_unfinished, write_whole
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.training.config import TrainConfig
 from echostream.training.prepare import Prepared
@@ -31,14 +31,16 @@ def check_run_config(
     """Writes the configuration of the run, or compares it with that of the run in the folder.
 
     `output` may differ: it is the folder itself, which may have been moved. The caller holds the
-    lock of the folder; unfinished files of killed runs are removed.
+    lock of the folder; unfinished files of killed runs are removed. A folder with nothing but the
+    configuration is of a run that was refused before its first step: it takes another one.
 
     Raises:
         ConfigError: naming the first key that differs.
     """
     remove_unfinished(folder)
     path = folder / CONFIG
-    if path.exists():
+    is_begun = any(file.name not in (CONFIG, LOCK) for file in folder.iterdir())
+    if is_begun and path.exists():
         there, here = (dict(_flatten(to_dict(c))) for c in (_load_like(config, path), config))
         for key in here:
             if key != "output" and there[key] != here[key]:

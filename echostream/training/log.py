@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
+from echostream.extras import extra
+
+with extra("train", "training"):
+    from torch.utils.tensorboard import SummaryWriter
+    from tqdm import tqdm
 
 
 class RunLog:

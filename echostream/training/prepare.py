@@ -50,8 +50,19 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
 
     Raises:
         ConfigError: if a vocabulary cannot have its size, the recordings are silent, or no dev
-            utterance can be read and is long enough for its text.
+            utterance can be read and is long enough for its text. Files of this call are removed.
     """
+    files = [folder / name for name in (SOURCE_SPM, TARGET_SPM, CMVN)]
+    made = [path for path in files if not path.exists()]
+    try:
+        return _prepare(config, train, dev, folder)
+    except ConfigError:
+        for path in made:  # so that the folder takes another configuration
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Prepared:
     network = config.network
     source_spm, target_spm = folder / SOURCE_SPM, folder / TARGET_SPM
     count = config.tokenizer.sentences

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from echostream.config import ConfigError
@@ -11,6 +13,7 @@ from echostream.data.synthetic.grammar import Grammar
 from echostream.data.synthetic.speech import TRAIN_VOICES, SyntheticSpeech
 from echostream.data.table import read_tsv
 from echostream.data.utterance import Utterance
+from echostream.files import describe
 from echostream.frontend.audio import AudioError
 from echostream.training.config import DataConfig
 
@@ -88,18 +91,32 @@ def open_sources(config: DataConfig) -> tuple[Speech, Speech]:
     """The training and the dev utterances of a configuration.
 
     Raises:
-        ConfigError: if only one of the two tables is given, or most of its recordings are missing.
-        TableError, GrammarError, OSError: naming the file, if it cannot be used.
+        ConfigError: if only one of the two tables is given, if most of its recordings are missing,
+            or if a file cannot be read, naming its key.
+        TableError, GrammarError: naming the file, if it cannot be used.
     """
     if (config.train_tsv is None) != (config.dev_tsv is None):
         raise ConfigError("`train_tsv` and `dev_tsv` must both be given, or neither.")
     if config.train_tsv is not None and config.dev_tsv is not None:
-        return TableSpeech(config.train_tsv, config.seed), TableSpeech(config.dev_tsv, config.seed)
-    grammar = Grammar.load(config.grammar)
+        with _naming("data.train_tsv"):
+            train = TableSpeech(config.train_tsv, config.seed)
+        with _naming("data.dev_tsv"):
+            return train, TableSpeech(config.dev_tsv, config.seed)
+    with _naming("data.grammar"):
+        grammar = Grammar.load(config.grammar)
     return (
         SyntheticSpeech(grammar, TRAIN_VOICES, config.seed, "train"),
         SyntheticSpeech(grammar, TRAIN_VOICES, config.seed, "dev"),
     )
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Context for reading the file of a key: an OSError becomes a ConfigError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"`{key}`: {describe(error)}") from error
 
 
 def limit(speech: Speech, count: int) -> int:

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import trange
 
 from echostream.config import BLANK_ID
+from echostream.extras import extra
 from echostream.models.ctc import StHead
 from echostream.streaming.clock import GROUP_OUTPUTS
 from echostream.text.tokenizer import Tokenizer
@@ -25,6 +25,9 @@ from echostream.training.align import (
 from echostream.training.config import TextPretrainingConfig
 from echostream.training.example import NO_LABEL, OUTPUT_RATE
 from echostream.training.losses import alignment_loss, ctc_loss
+
+with extra("train", "training"):
+    from tqdm import trange
 
 CERTAINTY = 12.0  # logit of the piece of a frame; all others are 0
 SUBSTITUTION_RATE = 0.03  # share of source pieces replaced by another one, as recognition errors

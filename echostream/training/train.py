@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from echostream.config import ConfigError
 from echostream.device import resolve_device
-from echostream.files import locked, remove_unfinished
+from echostream.files import describe, locked, remove_unfinished
 from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
 from echostream.models.build import build_model
 from echostream.models.skip_init import skip_init
@@ -64,6 +64,10 @@ def train(config: TrainConfig) -> Path:
     device = resolve_device(name)
     _check_network(config)
     speech, dev_speech = open_sources(config.data)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"`output`: {describe(error)}") from error
     with ExitStack() as stack:
         # Batches are made in forks, which may outlive a training that is killed.
         lock = stack.enter_context(locked(folder, keep_in_forks=False))

@@ -71,11 +71,11 @@ def test_the_recognition_agent_writes_source_words(
 
 @pytest.mark.parametrize("agent", [S2TT, ASR])
 def test_one_recording_alone_is_translated_as_it_is_in_a_list(
-    agent: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     folder: Path,
     recordings: list[Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    agent: tuple[str, str],
 ) -> None:
     flags = (*agent, "--model-path", str(folder))
     listed = run_here(monkeypatch, tmp_path / "list", recordings, *flags)

@@ -235,6 +235,6 @@ def test_without_onnx_runtime_the_message_names_the_package_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("echostream.backends.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ModelFolderError, match="needs ONNX Runtime: pip install onnxruntime"):
+    with pytest.raises(ModelFolderError, match=r"needs onnxruntime: `pip install \"\.\[onnx\]\"`"):
         load_model(exported, backend="onnx")
     assert isinstance(load_model(exported).network, EchoStreamModel)

@@ -15,6 +15,7 @@ FLOORS = (
     (
         "echostream._version",
         "echostream.device",
+        "echostream.extras",
         "echostream.files",
         "echostream.ranges",
         "echostream.safe_yaml",

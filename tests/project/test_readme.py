@@ -12,6 +12,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
+import soundfile
 import yaml
 from documents import PAGES, README, ROOT, TEXTS, blocks, command_of, commands
 from simuleval import options
@@ -25,7 +26,7 @@ from echostream.evaluation.remote import client as remote
 from echostream.training.config import TrainConfig
 
 # Programs whose lines are checked below, or which are not ours.
-PROGRAMS = {"echostream", "simuleval", "make", "python", "pip", "bash", "cat"}
+PROGRAMS = {"echostream", "simuleval", "make", "python", "python3", "pip", "bash", "cat"}
 OURS = r"(?:agents|examples|configs|eval|benchmarks|models/fr-en-demo)"
 
 
@@ -38,6 +39,13 @@ def test_every_line_of_a_bash_block_runs_a_program_that_is_checked() -> None:
         for words in commands(path):
             known = words[0] in PROGRAMS or words[0].startswith("simulstream_")
             assert known, f"{path.name}: {' '.join(words)}"
+
+
+def test_lines_of_code_are_as_short_as_a_page_is_wide() -> None:
+    for path in [README, *PAGES, ROOT / "eval" / "streamspeech" / "README.md"]:
+        for language in ("bash", "python", "yaml"):
+            for block in blocks(path, language):
+                assert [line for line in block.splitlines() if len(line) > 81] == [], path.name
 
 
 def test_make_targets_exist() -> None:
@@ -146,6 +154,23 @@ def test_python_snippets_run(
         assert bool(printed) is ("print(" in block)
         for shape in re.findall(r"print\(.*\.shape\)  # \(([\d, ]+)\)", block):
             assert f"torch.Size([{shape}])" in printed
+
+
+def test_the_snippet_for_simulstream_makes_the_list_of_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "simulstream.md"
+    (block,) = blocks(page, "python")
+    exec(compile(block, page.name, "exec"), {})
+    command = command_of(page, "simulstream_inference")
+    names = Path(command[command.index("--wav-list-file") + 1])
+    wavs = [names.parent / name for name in names.read_text().splitlines()]
+    assert len(wavs) == 4
+    for wav in wavs:
+        info = soundfile.info(wav)
+        assert (info.subtype, info.channels, info.samplerate) == ("PCM_16", 1, 16_000)
 
 
 def test_yaml_snippets_are_configurations_of_a_training() -> None:

@@ -1,6 +1,6 @@
 """The ONNX Runtime back end: the step of an exported network or encoder.
 
-Needs onnxruntime (`pip install echostream[onnx]`) and a graph written by `echostream export`.
+Needs the extra `onnx` (onnxruntime) and a graph written by `echostream export`.
 """
 
 from echostream.backends.onnx.graph import METADATA, OnnxError

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from echostream.evaluation.arguments import print_error
+from echostream.evaluation.arguments import Help, print_error
 from echostream.evaluation.remote.agent import RemoteAgent, RemoteError
 from echostream.evaluation.remote.log import RemoteLog, RemoteLogError
 from echostream.evaluation.remote.utterance import evaluate
@@ -94,17 +94,13 @@ def _how_to_serve(url: str) -> str:
     return (
         "Start a server there, and wait until it is ready:\n"
         f"  simuleval --standalone --remote-port {port if port.isdigit() else 12321} "
-        "--agent agents/s2tt.py --model-path models/fr-en-demo"
+        "--agent-class echostream.agents.SpeechToTextTranslationAgent --model-path MODEL"
     )
-
-
-class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The docstring as it is, and the default of every option."""
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="echostream remote", description=__doc__, formatter_class=_Help, allow_abbrev=False
+        prog="echostream remote", description=__doc__, formatter_class=Help, allow_abbrev=False
     )
     add = parser.add_argument
     add("--source", type=Path, required=True, help="wav list")
