@@ -10,10 +10,12 @@ import torch
 
 from echostream.config import load_config
 from echostream.models import build_model
+from echostream.models.unit_decoder import UnitDecoder
 from echostream.models.vocoder import UnitVocoder
 from echostream.simulstream import ProcessorConfig
 from echostream.training.config import TrainConfig
 from echostream.training.kinds import load_run_config
+from echostream.training.vocoder.config import VocoderTrainConfig
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 # the dataclass of each folder's files; in train/ the key `kind` names it
@@ -50,6 +52,8 @@ def test_the_network_of_a_training_run_can_be_built(path: Path) -> None:
     with torch.device("meta"):  # the shapes alone
         if isinstance(config, TrainConfig):
             built: torch.nn.Module = build_model(config.network)
-        else:
+        elif isinstance(config, VocoderTrainConfig):
             built = UnitVocoder(config.network)
+        else:
+            built = UnitDecoder(config.network)
     assert sum(parameter.numel() for parameter in built.parameters()) > 0

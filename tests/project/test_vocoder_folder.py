@@ -32,7 +32,7 @@ def test_what_was_saved_is_loaded_to_the_bit(folder: Path) -> None:
     assert not loaded.training
     units = torch.arange(7)[None]
     with torch.no_grad():
-        assert torch.equal(made(units, torch.tensor([7])), loaded(units, torch.tensor([7])))
+        assert torch.equal(made(units).samples, loaded(units).samples)
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
         "config.yaml",

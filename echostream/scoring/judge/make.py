@@ -6,7 +6,6 @@ from pathlib import Path
 
 from echostream.scoring.judge.command import CommandJudge
 from echostream.scoring.judge.transcript import Judge, JudgeError
-from echostream.scoring.judge.whisper import WhisperJudge
 
 FORMS = "whisper:FOLDER or command:CMD"
 
@@ -19,6 +18,9 @@ def make_judge(name: str, language: str = "en", word_times: bool = False) -> Jud
     """
     kind, colon, rest = name.partition(":")
     if kind == "whisper" and colon:
+        # Here, because it imports the front end, which scores of text do not need.
+        from echostream.scoring.judge.whisper import WhisperJudge
+
         return WhisperJudge(Path(rest), language, word_times)
     if kind == "command" and colon:
         if word_times:
