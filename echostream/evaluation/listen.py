@@ -50,21 +50,7 @@ def speak(session: StreamingTranslator, path: Path, segment_ms: int) -> tuple[Ex
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; 1 if a recording could not be translated."""
-    description, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="echostream listen",
-        description=description,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", help="folder of a model that has a vocoder")
-    parser.add_argument("audio", nargs="+", type=Path, help="recordings")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write")
-    parser.add_argument(
-        "--segment-ms", type=int, default=320, help="length of a segment (default: 320)"
-    )
-    add_session_flags(parser, but=("speech", "task", "transcript"))
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
     session = StreamingTranslator(load_model(args.model), session_config(args, speech=True))
@@ -89,3 +75,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_whole(folder / PAGE, page(examples, title))
         print(f"page: {folder / PAGE}")
     return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    description, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog="echostream listen",
+        description=description,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="folder of a model that has a vocoder")
+    parser.add_argument("audio", nargs="+", type=Path, help="recordings")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write")
+    parser.add_argument(
+        "--segment-ms", type=int, default=320, help="length of a segment (default: 320)"
+    )
+    add_session_flags(parser, but=("speech", "task", "transcript"))
+    return parser
