@@ -38,7 +38,6 @@ import torch
 from benchmarks import (
     agent,
     batch,
-    code_hifigan,
     decoder,
     gpu,
     memory,
@@ -50,7 +49,6 @@ from benchmarks import (
     state,
     step,
     table,
-    vocoder,
 )
 from benchmarks.figures import Figure
 from benchmarks.fixtures import FULL, QUICK, Bench, opened
@@ -62,9 +60,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "reencode": reencode.measure,
     "batch": batch.measure,
     "decoder": decoder.measure,
-    "vocoder": vocoder.measure,
     "session": session.measure,
-    "code_hifigan": code_hifigan.measure,
     "state": state.measure,
     "memory": memory.measure,
     "startup": startup.measure,

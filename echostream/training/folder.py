@@ -16,8 +16,6 @@ from echostream.files import LOCK, holds_lock, locked, remove_unfinished, write_
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.training.config import TrainConfig
 from echostream.training.prepare import Prepared
-from echostream.training.unit_decoder.config import UnitTrainConfig
-from echostream.training.vocoder.config import VocoderTrainConfig
 
 CONFIG = "train.yaml"
 CHECKPOINTS = "checkpoints"
@@ -25,9 +23,7 @@ CHECKPOINTS = "checkpoints"
 logger = logging.getLogger(__name__)
 
 
-def check_run_config(
-    folder: Path, config: TrainConfig | UnitTrainConfig | VocoderTrainConfig
-) -> None:
+def check_run_config(folder: Path, config: TrainConfig) -> None:
     """Writes the configuration of the run, or compares it with that of the run in the folder.
 
     `output` may differ: it is the folder itself, which may have been moved. The caller holds the
@@ -41,7 +37,7 @@ def check_run_config(
     path = folder / CONFIG
     is_begun = any(file.name not in (CONFIG, LOCK) for file in folder.iterdir())
     if is_begun and path.exists():
-        there, here = (dict(_flatten(to_dict(c))) for c in (_load_like(config, path), config))
+        there, here = (dict(_flatten(to_dict(c))) for c in (load_config(TrainConfig, path), config))
         for key in here:
             if key != "output" and there[key] != here[key]:
                 raise ConfigError(
@@ -50,18 +46,6 @@ def check_run_config(
                 )
         return
     write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False))
-
-
-def _load_like(
-    config: TrainConfig | UnitTrainConfig | VocoderTrainConfig, path: Path
-) -> TrainConfig | UnitTrainConfig | VocoderTrainConfig:
-    """The configuration in a file, which must be of the class of another one."""
-    try:
-        return load_config(type(config), path)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{error} Perhaps the folder is of a run of another kind: give another `output`."
-        ) from error
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,8 +1,14 @@
-"""SimulEval entry file where StreamSpeech's scripts look for speech-to-speech translation."""
+"""Where StreamSpeech's simuleval.simul-s2st.sh looks for an agent that speaks: there is none yet.
 
-from echostream.agents import SpeechToSpeechTranslationAgent, entrypoint
+SimulEval imports this file before it reads anything else of the run, and would otherwise end with
+a traceback.
+"""
 
+import sys
 
-@entrypoint
-class EchoStreamS2ST(SpeechToSpeechTranslationAgent):
-    """The speech-to-speech agent; everything is in `echostream.agents`."""
+print(
+    "EchoStream has no speech output yet, so simuleval.simul-s2st.sh cannot run with it; "
+    "simuleval.simul-s2tt.sh gives the translation as text.",
+    file=sys.stderr,
+)
+sys.exit(2)
