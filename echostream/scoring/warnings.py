@@ -221,5 +221,5 @@ def _of_policy(run: RunScores) -> Iterator[str]:
             f"likely a degenerate policy: {test.simultaneous:.0f} % of the {units} came before the "
             f"end of the source, where its lag would allow {test.expected:.0f} % (more than "
             f"{LIMIT:.0f} points apart). Its mean lag describes neither the early "
-            "nor the late {units}."
+            f"nor the late {units}."
         )

@@ -42,6 +42,7 @@ def test_a_first_word_and_the_rest_at_the_end_is_degenerate(tmp_path: Path) -> N
     text = warning_text(tmp_path, "the small cat sleeps", [500, 4000, 4000, 4000])
     assert "likely a degenerate policy: 25 % of the words came before the end" in text
     assert "would allow 88 %" in text
+    assert "neither the early nor the late words." in text
 
 
 def test_a_run_that_waits_for_the_end_is_offline_and_not_degenerate(tmp_path: Path) -> None:
