@@ -40,39 +40,45 @@ _STYLE: dict[Any, Any] = {
 
 
 def draw(rows: Sequence[Row], title: str, paths: Sequence[Path]) -> None:
-    """Draws the rows of one `stride_n` and saves the figure to each of `paths` (.png, .svg).
+    """Draws the rows of one `stride_n` and saves the figure to each of `paths` (.png, .svg)."""
+    with matplotlib.rc_context(_STYLE):
+        figure = make_figure(rows, title)
+        for path in paths:
+            _save(figure, path)
+
+
+def make_figure(rows: Sequence[Row], title: str) -> Figure:
+    """The figure of the rows of one `stride_n`.
 
     An offline row is a dashed horizontal line: a point at its latency would compress the others.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(10, 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(title, fontsize=11)
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, metric, words in (
-            (panels[0], "AL", "Average Lagging, AL (ms)"),
-            (panels[1], "LAAL", "Length-Adaptive Average Lagging, LAAL (ms)"),
-        ):
-            _panel(axes, rows, metric)
-            axes.set_xlabel(words)
-            axes.grid(True, color="#DDDDDD", linewidth=0.6)
-            axes.set_axisbelow(True)
-            axes.margins(x=0.15, y=0.12)
-        low, high = panels[0].get_ylim()
-        if high - low < 1:  # small differences of BLEU must look small
-            panels[0].set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
-        panels[0].set_ylabel("BLEU (error bars: 95 % bootstrap interval)")
-        keys = _keys(rows)
-        columns = len(keys) if len(keys) <= 4 else (len(keys) + 1) // 2
-        figure.legend(
-            handles=keys,
-            loc="outside lower center",
-            ncols=columns,
-            frameon=False,
-            handlelength=3,  # two dashes
-        )
-        for path in paths:
-            _save(figure, path)
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, metric, words in (
+        (panels[0], "AL", "Average Lagging, AL (ms)"),
+        (panels[1], "LAAL", "Length-Adaptive Average Lagging, LAAL (ms)"),
+    ):
+        _panel(axes, rows, metric)
+        axes.set_xlabel(words)
+        axes.grid(True, color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.margins(x=0.15, y=0.12)
+    low, high = panels[0].get_ylim()
+    if high - low < 1:  # small differences of BLEU must look small
+        panels[0].set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
+    panels[0].set_ylabel("BLEU (error bars: 95 % bootstrap interval)")
+    keys = _keys(rows)
+    columns = len(keys) if len(keys) <= 4 else (len(keys) + 1) // 2
+    figure.legend(
+        handles=keys,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        handlelength=3,  # two dashes
+    )
+    return figure
 
 
 def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import itertools
+import math
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,11 @@ from tiny_sweep import Corpus, logged
 from echostream.config import EncoderConfig, ModelConfig, to_dict
 from echostream.evaluation.arguments import parse
 from echostream.evaluation.curve import main
+from echostream.evaluation.plot import make_figure
 from echostream.evaluation.point import Point
 from echostream.evaluation.provenance import ROOT
+from echostream.evaluation.report import Row
+from echostream.scoring.simuleval_scores import Scores
 
 BOTH = ("--max-future-frames", 0, 1, "--segment-sizes", 500, "--decoding-methods", "ctc", "decoder")
 
@@ -117,6 +124,32 @@ def test_the_picture_tells_methods_by_line_and_look_aheads_by_colour(swept: Corp
     for words in ("L = 0", "L = 1", "ctc", "decoder", "decoder offline", "500"):
         assert words in picture
     assert "L = 1 offline" not in picture
+
+
+def shipped_rows() -> list[Row]:
+    """The rows of the curve in the README."""
+    unknown = {field.name: math.nan for field in dataclasses.fields(Scores)}
+    with open(ROOT / "models/fr-en-demo/results.tsv", newline="") as file:
+        lines = list(csv.DictReader(file, delimiter="\t"))
+    return [
+        Row(
+            Point(int(line["L"]), int(line["segment_ms"]), 1, line["method"]),
+            Scores(**{**unknown, **{n: float(line[n]) for n in ("BLEU", "AL", "LAAL")}}),  # type: ignore[arg-type]
+            float(line["BLEU_lo"]),
+            float(line["BLEU_hi"]),
+            None,
+        )
+        for line in lines
+    ]
+
+
+def test_no_segment_size_covers_another_in_the_shipped_picture() -> None:
+    figure = make_figure(shipped_rows(), "demo")
+    figure.canvas.draw()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) == 12
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 @pytest.mark.parametrize(
