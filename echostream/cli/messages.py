@@ -85,15 +85,15 @@ def prefix_log(item: str) -> Iterator[None]:
         logging.setLogRecordFactory(make)
 
 
-def silence_broken_outputs() -> list[str]:
-    """Redirects broken standard streams to the null device; returns their names.
+def silence_broken_outputs() -> bool:
+    """Redirects broken standard streams to the null device; returns whether there are any.
 
     Otherwise Python would print an error about them when it ends.
     """
-    broken = []
-    for name, stream in (("standard output", sys.stdout), ("standard error", sys.stderr)):
+    broken = False
+    for stream in (sys.stdout, sys.stderr):
         if stream is not None and _is_broken(stream):
-            broken.append(name)
+            broken = True
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
