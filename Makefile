@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test quick lint docs audit lock train-demo clean
+.PHONY: help setup demo demo-speech bench test quick lint docs audit lock train-demo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,6 +52,11 @@ demo: export OMP_NUM_THREADS := 1
 demo: $(STAMP) ## the latency-quality curves of the shipped model, into out/demo
 	@$(BIN)/echostream curve --max-future-frames 0 1 \
 		--segment-sizes 320 640 960 --decoding-methods ctc decoder:1 --jobs 2 --output out/demo
+
+demo-speech: export OMP_NUM_THREADS := 1
+demo-speech: $(STAMP) ## translations of the shipped model as speech, to be listened to, into out/demo-speech
+	@$(BIN)/echostream listen models/fr-en-demo examples/fr-en/*000000[0-9].flac \
+		--decoding-method decoder --lagging-k1 1 --output out/demo-speech
 
 bench: export OMP_NUM_THREADS := 1
 bench: $(STAMP) ## speed, memory and start-up against their targets, into out/bench (some minutes)

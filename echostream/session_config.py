@@ -60,6 +60,9 @@ class SessionConfig:
         DECODING_METHODS,
         old_name="writer",
     )
+    speech: bool = _option(
+        False, "also output the translation as speech, by a model that has a vocoder", (False, True)
+    )
     emission_unit: str = _option(
         "auto",
         "output whole words, or characters for a language without spaces, for which SimulEval "

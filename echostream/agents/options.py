@@ -29,8 +29,8 @@ def add_args(parser: ArgumentParser) -> None:
         required=True,
         help="model folder: config.yaml, model.safetensors, tokenizers and feature statistics",
     )
-    # The task is that of the agent; transcripts are switched on by other flags.
-    add_session_flags(parser, but=("task", "transcript"))
+    # Task and speech are those of the agent; transcripts are switched on by other flags.
+    add_session_flags(parser, but=("task", "transcript", "speech"))
     parser.add_argument(
         "--text-output",
         choices=TEXT_OUTPUTS,
@@ -99,9 +99,9 @@ _STREAMSPEECH: tuple[tuple[str, Callable[[str], object] | None, object, str], ..
     ("--segment-size", int, 320, "no effect: see --source-segment-size"),
     ("--stride-n2", int, 1, "no effect"),
     ("--unit-per-subword", int, 15, "no effect"),
-    ("--vocoder", str, None, "no effect on text output"),
-    ("--vocoder-cfg", str, None, "no effect on text output"),
-    ("--dur-prediction", None, False, "no effect on text output"),
+    ("--vocoder", str, None, "CodeHiFiGAN checkpoint, for a speaking model with its units"),
+    ("--vocoder-cfg", str, None, "config.json of the checkpoint"),
+    ("--dur-prediction", None, False, "the durations of the units are predicted by the vocoder"),
     ("--output-asr-translation", parse_bool, False, "print both texts at each new word"),
 )
 

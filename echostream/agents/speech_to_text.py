@@ -12,12 +12,12 @@ from simuleval.data.segments import Segment
 
 from echostream.agents.options import add_args
 from echostream.agents.recordings import check_recordings
-from echostream.agents.states import StreamStates
+from echostream.agents.states import NewText, StreamStates
 from echostream.agents.streamspeech_data import streamspeech_data_bin
 from echostream.agents.text_output import make_text_output
 from echostream.agents.transcripts import Transcripts, finished_utterances
 from echostream.device import resolve_device
-from echostream.model_folder import load_model
+from echostream.model_folder import Model, load_model
 from echostream.session.translator import StreamingTranslator
 from echostream.session_config import new_names, session_config
 
@@ -33,13 +33,14 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
     """
 
     task: ClassVar[str] = "st"
+    speaks: ClassVar[bool] = False
     tgt_lang: str | None = None  # read by servers; StreamSpeech's SimulEval does not define it
 
     def __init__(self, args: Namespace) -> None:
-        args = _with_defaults(args)
-        self.model = streamspeech_data_bin(load_model(args.model_path, backend=args.backend), args)
+        args = self._with_defaults(args)
+        self.model = self.load(args)
         translates = self.task == "st"
-        self.session_config = session_config(args, task=self.task)
+        self.session_config = session_config(args, task=self.task, speech=self.speaks)
         if not translates:  # the text decoder only translates
             self.session_config = replace(self.session_config, decoding_method="ctc")
         self.fallback_rate: int = args.sample_rate
@@ -51,6 +52,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
             args.output_asr_translation,
             self.task,
             finished_utterances(args),
+            self.speaks,
         )
         self._requested_device: str | None = None
         # Last, because SimulEval's constructor builds states and resets them.
@@ -58,10 +60,25 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         # SimulEval calls `to` itself, other callers do not.
         self.to(getattr(args, "device", "cpu"))
 
+    @classmethod
+    def _with_defaults(cls, args: Namespace) -> Namespace:
+        """A copy of `args` with the defaults of missing flags."""
+        if not hasattr(args, "model_path"):
+            raise ValueError("`model_path` must be given: the folder of a model.")
+        parser = ArgumentParser()
+        cls.add_args(parser)
+        # None, and not the default, marks a caller other than SimulEval.
+        given = {"eval_latency_unit": None, **new_names(vars(args))}
+        return parser.parse_args(["--model-path", str(args.model_path)], Namespace(**given))
+
     @staticmethod
     def add_args(parser: ArgumentParser) -> None:
         """Declares the flags of `echostream.agents.options`."""
         add_args(parser)
+
+    def load(self, args: Namespace) -> Model:
+        """The model that the flags name."""
+        return streamspeech_data_bin(load_model(args.model_path, backend=args.backend), args)
 
     @classmethod
     def from_args(cls, args: Namespace) -> SpeechToTextTranslationAgent:
@@ -95,11 +112,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         states = self.states if states is None else states
         already_closed = states.closed
         new = states.take()
-        if self.transcripts.shows:
-            self.transcripts.show(
-                states.source_text if new.source else None,
-                states.target_text if new.output else None,
-            )
+        self.show(states, new)
         text = self.text_output(new.output, new.is_first)
         if not states.source_finished:
             return WriteAction(text, False) if text else ReadAction()
@@ -107,6 +120,14 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
             self.transcripts.append(states.source_text, states.target_text)
         states.target_finished = True  # for callers that do not call `pop`
         return WriteAction(text, finished=True)
+
+    def show(self, states: StreamStates, new: NewText) -> None:
+        """Prints the texts of the utterance so far, if that is wanted and there is a new word."""
+        if self.transcripts.shows:
+            self.transcripts.show(
+                states.source_text if new.source else None,
+                states.target_text if new.output else None,
+            )
 
     def pop(self, states: AgentStates | None = None) -> Segment:
         """As SimulEval's, but the segment can be serialised as JSON."""
@@ -121,14 +142,3 @@ class StreamingASRAgent(SpeechToTextTranslationAgent):
     """Streaming recognition: writes each source word once it is complete, without a policy."""
 
     task: ClassVar[str] = "asr"
-
-
-def _with_defaults(args: Namespace) -> Namespace:
-    """A copy of `args` with the defaults of missing flags."""
-    if not hasattr(args, "model_path"):
-        raise ValueError("`model_path` must be given: the folder of a model.")
-    parser = ArgumentParser()
-    add_args(parser)
-    # None, and not the default, marks a caller other than SimulEval.
-    given = {"eval_latency_unit": None, **new_names(vars(args))}
-    return parser.parse_args(["--model-path", str(args.model_path)], Namespace(**given))

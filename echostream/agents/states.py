@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from simuleval.agents import AgentStates
 from simuleval.data.segments import Segment, SpeechSegment
 
@@ -20,11 +22,12 @@ logger = logging.getLogger(__name__)
 
 
 class NewText(NamedTuple):
-    """The new text since the last call of `take`."""
+    """The new text and samples since the last call of `take`."""
 
     output: str  # to write
     source: str  # words of the transcript
     is_first: bool  # whether the utterance had no output before
+    samples: NDArray[np.float32]  # (S,) of the speech, 16 kHz
 
 
 class StreamStates(AgentStates):  # type: ignore[misc]
@@ -51,6 +54,7 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         super().reset()
         self.session.reset()
         self._taken: list[Output] = []
+        self.units: list[int] = []  # of the speech of the utterance, as far as it has been taken
         self.closed = False  # True after the last text has been taken
         self._pending: list[Output] = []
         self._num_pushed = 0  # samples of `source` that were pushed to the session
@@ -97,8 +101,12 @@ class StreamStates(AgentStates):  # type: ignore[misc]
             self.closed = True
         outputs, self._pending = self._pending, []
         is_first = not any(output.text for output in self._taken)
-        self._taken += outputs
-        return NewText(joined_text(outputs), joined_source_text(outputs), is_first)
+        samples = [np.zeros(0, np.float32), *(output.samples for output in outputs)]
+        self.units += [unit for output in outputs for unit in output.units]
+        self._taken += [replace(output, samples=samples[0], units=()) for output in outputs]
+        return NewText(
+            joined_text(outputs), joined_source_text(outputs), is_first, np.concatenate(samples)
+        )
 
     def _push_source(self) -> None:
         length = len(self.source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from echostream.files import write_whole
@@ -11,7 +12,7 @@ from echostream.scoring.log import INSTANCES_LOG, parse_index
 
 logger = logging.getLogger(__name__)
 
-ASR_FILE, ST_FILE = "asr.txt", "st.txt"
+ASR_FILE, ST_FILE, UNIT_FILE = "asr.txt", "st.txt", "unit.txt"
 
 
 def finished_utterances(args: Namespace) -> int | None:
@@ -52,21 +53,32 @@ class Transcripts:
         finished: number of utterances that a continued run does not evaluate again; the files keep
             a line for each. Lines of later utterances are removed, because they are evaluated
             again. None: the lines of this run are appended to those in the files.
+        speaks: whether there is also a file for the units of the speech.
 
     Raises `ValueError` naming the folder if it cannot be used.
     """
 
     def __init__(
-        self, folder: str | Path | None, show: bool, task: str, finished: int | None = None
+        self,
+        folder: str | Path | None,
+        show: bool,
+        task: str,
+        finished: int | None = None,
+        speaks: bool = False,
     ) -> None:
         # Absolute, because SimulEval may change the working directory after construction.
         self.folder = None if folder is None else Path(folder).resolve()
         self.shows = show
         self._translates = task == "st"
+        self._speaks = speaks
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                for name in (ASR_FILE, *([ST_FILE] if self._translates else [])):
+                for name in (
+                    ASR_FILE,
+                    *([ST_FILE] if self._translates else []),
+                    *([UNIT_FILE] if speaks else []),
+                ):
                     _begin(self.folder / name, finished)
             except OSError as error:
                 raise ValueError(
@@ -85,13 +97,15 @@ class Transcripts:
         if self.shows and self._translates and target is not None:
             print("Simultaneous translation:", target, flush=True)
 
-    def append(self, source: str, target: str) -> None:
+    def append(self, source: str, target: str, units: Sequence[int] = ()) -> None:
         """Appends the line of a finished utterance to each file; a blank one for no text."""
         if self.folder is None:
             return
         lines = {ASR_FILE: source}
         if self._translates:
             lines[ST_FILE] = target
+        if self._speaks:
+            lines[UNIT_FILE] = " ".join(map(str, units))
         try:
             for name, text in lines.items():
                 with open(self.folder / name, "a", encoding="utf-8") as file:

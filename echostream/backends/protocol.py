@@ -1,4 +1,4 @@
-"""The interface of a network for a session, common to all back ends."""
+"""The interfaces of a network and of a vocoder for a session, common to all back ends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import Tensor
 from echostream.models import CtcOutput
 from echostream.models.echostream import ModelState
 from echostream.models.text_decoder import DecoderState
+from echostream.models.unit_decoder import UnitDecoderState, UnitOutput
+from echostream.models.waveform import Waveform
+from echostream.streaming.state import State
 
 
 class Decoder(Protocol):
@@ -28,6 +31,23 @@ class Decoder(Protocol):
 
     def reset(self, state: DecoderState, num_frames: int) -> DecoderState:
         """The state for a new utterance: no tokens, and only the last `num_frames` frames."""
+
+
+class UnitDecoder(Protocol):
+    """Words of the translation to discrete units; see `echostream.models.unit_decoder`."""
+
+    def init_state(self, batch_size: int) -> UnitDecoderState:
+        """The state of `batch_size` new streams."""
+
+    def step(
+        self,
+        words: Tensor,
+        following: Tensor,
+        active: Tensor,
+        speed: Tensor,
+        state: UnitDecoderState,
+    ) -> tuple[UnitOutput, UnitDecoderState]:
+        """The units of the next word of each row that is `active`."""
 
 
 class Network(Protocol):
@@ -55,3 +75,38 @@ class Network(Protocol):
         self, x: Tensor, state: ModelState, valid: Tensor | None = None
     ) -> tuple[CtcOutput, ModelState]:
         """One chunk `(B, 16 g, F)` with its valid mask `(B, 16 g)`, to logits of `4 g` frames."""
+
+
+class Vocoder(Protocol[State]):
+    """From units to samples, of streams; see `UnitVocoder` and `CodeHiFiGAN`."""
+
+    @property
+    def num_units(self) -> int:
+        """Units are ids from 0 to `num_units - 1`."""
+
+    @property
+    def reduced(self) -> bool:
+        """Runs of equal units are given once; otherwise each unit is `samples_per_unit` samples."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second."""
+
+    @property
+    def samples_per_unit(self) -> int:
+        """Samples of a unit, or of one frame of it if its duration is predicted."""
+
+    @property
+    def latency_units(self) -> int:
+        """The most units after a unit that are needed for its samples."""
+
+    def init_state(self, batch_size: int) -> State:
+        """The state of `batch_size` new streams."""
+
+    def step(
+        self, units: Tensor, state: State, valid: Tensor | None = None
+    ) -> tuple[Waveform, State]:
+        """The samples that are due after the next units `(B, T)`, of which a prefix is valid."""
+
+    def finish(self, state: State) -> tuple[Waveform, State]:
+        """The samples that still wait for units after them; a stream may go on afterwards."""

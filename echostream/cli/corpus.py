@@ -29,6 +29,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=_COUNTS,
         help=f"utterances of each split (default: {' '.join(_COUNTS)})",
     )
+    parser.add_argument(
+        "--target-voice",
+        metavar="VOICE",
+        help="also speak the translations: piper, piper:FOLDER or espeak:LANGUAGE",
+    )
+    parser.add_argument(
+        "--hypotheses",
+        metavar="MODEL",
+        help="model folder; with --target-voice, every second text that is spoken is what this "
+        "model writes for the recording, errors included",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from echostream.data.synthetic.corpus import write_corpus
     from echostream.data.synthetic.espeak import EspeakError
     from echostream.data.synthetic.grammar import Grammar
+    from echostream.model_folder import load_model
 
     counts: dict[str, int] = {}
     for item in args.counts:
@@ -49,12 +61,16 @@ def run(args: argparse.Namespace) -> int:
         if split in counts:
             raise ValueError(f"`--counts` must name each split once, but names {split!r} twice.")
         counts[split] = int(number)
+    if args.hypotheses and not args.target_voice:
+        raise ValueError("`--hypotheses` needs `--target-voice`.")
     try:
         report = write_corpus(
             args.output,
             cast("Mapping[Split, int]", counts),  # write_corpus refuses other names
             grammar=Grammar.load(args.grammar),
             seed=args.seed,
+            target_voice=args.target_voice,
+            hypotheses=load_model(args.hypotheses) if args.hypotheses else None,
         )
     except EspeakError as error:
         print_error(args, str(error))

@@ -18,6 +18,7 @@ PROGRAMS = {
         "echostream.evaluation.robustness",
         "BLEU at other levels, and sounds",
     ),
+    "listen": ("echostream.evaluation.listen", "recordings with the speech of their translation"),
     "remote": ("echostream.evaluation.remote.client", "evaluate an agent on another machine"),
 }
 

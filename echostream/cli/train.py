@@ -24,13 +24,11 @@ def run(args: argparse.Namespace) -> int:
     """Trains or resumes, and prints the model folder; 1, 2 or 130 if it had to stop."""
     import dataclasses
 
-    from echostream.config import load_config
     from echostream.data.synthetic.espeak import EspeakError
-    from echostream.training.config import TrainConfig
+    from echostream.training.kinds import load_run_config, run_training
     from echostream.training.loader import WorkerError
-    from echostream.training.train import train
 
-    config = load_config(TrainConfig, args.config)
+    config = load_run_config(args.config)
     if args.output is not None:
         config = dataclasses.replace(config, output=args.output)
     before = {
@@ -39,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         if signal.getsignal(number) != signal.SIG_IGN  # as under nohup
     }
     try:
-        print(train(config))
+        print(run_training(config))
     except KeyboardInterrupt:
         print_error(
             args,

@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echostream.cli.messages import prefix_log, print_error
@@ -32,7 +33,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="recordings, in any format that soundfile reads; a pipe, or - for standard input, "
         "is read to its end first",
     )
-    add_session_flags(parser)
+    add_session_flags(parser, but=("speech",))  # which follows from --speech-output
+    parser.add_argument(
+        "--speech-output",
+        metavar="FOLDER",
+        help="also write the translation as speech, FOLDER/NAME.wav, on the time of the recording; "
+        "for a model that has a vocoder",
+    )
     parser.add_argument(
         "--segment-ms", type=int, default=320, help="length of a segment (default: %(default)s)"
     )
@@ -52,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
-    config = session_config(args)
+    config = session_config(args, speech=args.speech_output is not None)
     if config.task == "asr":  # the output is the source words already
         config = dataclasses.replace(config, transcript=False)
     session = StreamingTranslator.load(args.model, args.device, args.backend, config)
@@ -63,7 +70,11 @@ def run(args: argparse.Namespace) -> int:
             samples, sample_rate = _read(path, name)
             print(name, flush=True)
             with prefix_log(name):
-                _translate(session, samples, sample_rate, args.segment_ms)
+                outputs = _translate(session, samples, sample_rate, args.segment_ms)
+            if args.speech_output is not None:
+                stem = "standard-input" if path == STANDARD_INPUT else os.path.basename(path)
+                file = _write_speech(args.speech_output, stem, outputs)
+                print(f"   speech in {show_path(str(file))}", flush=True)
         except ValueError as error:
             print_error(args, str(error) if str(error).startswith(name) else f"{name}: {error}")
             failed += 1
@@ -97,12 +108,36 @@ def _translate(
     samples: NDArray[np.float32],
     sample_rate: int,
     segment_ms: int,
-) -> None:
+) -> list[Output]:
+    """Prints the words as they come; returns all outputs."""
     session.reset()
     size = max(1, segment_ms * sample_rate // 1000)
+    outputs = []
     for start in range(0, len(samples), size):
-        _show(session.push(samples[start : start + size], sample_rate))
-    _show(session.finish())
+        new = session.push(samples[start : start + size], sample_rate)
+        _show(new)
+        outputs += new
+    last = session.finish()
+    _show(last)
+    return [*outputs, *last]
+
+
+def _write_speech(folder: str, name: str, outputs: Sequence[Output]) -> Path:
+    """Writes the speech of a recording as 16-bit WAV."""
+    import soundfile as sf
+
+    from echostream.files import replacing
+    from echostream.session.playback import Playback
+    from echostream.streaming import SAMPLE_RATE
+
+    playback = Playback()
+    for output in outputs:
+        playback.add(output)
+    path = Path(folder) / f"{name}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        sf.write(temporary, playback.samples.clip(-1, 1), SAMPLE_RATE, format="WAV")
+    return path
 
 
 def _show(outputs: Sequence[Output]) -> None:

@@ -23,6 +23,7 @@ from echostream.doctor.probe import (
     evaluate,
 )
 from echostream.scoring.metrics.atd import text_token_delay
+from echostream.scoring.metrics.discontinuity import gaps
 from echostream.scoring.metrics.quality import make_bleu, quality
 from echostream.scoring.metrics.table import COMPUTATION_AWARE, measure, playback_ends
 from echostream.scoring.simuleval_scores import SIMULEVAL_TOLERANCE
@@ -179,10 +180,10 @@ def _expected(outcome: Outcome) -> dict[str, float]:
         values["RTF" + COMPUTATION_AWARE] = timeline.elapsed[-1] / timeline.source_ms
     values["NumChunks"] = len(set(timeline.delays))
     if timeline.durations:
-        gaps = _gaps(timeline)
-        values["DiscontinuitySum"] = sum(gaps)
-        values["DiscontinuityAve"] = sum(gaps) / max(1, len(gaps))
-        values["DiscontinuityNum"] = len(gaps)
+        silences = gaps(timeline)
+        values["DiscontinuitySum"] = sum(silences)
+        values["DiscontinuityAve"] = sum(silences) / max(1, len(silences))
+        values["DiscontinuityNum"] = len(silences)
     return values
 
 
@@ -195,13 +196,6 @@ def _timeline(outcome: Outcome, reference_units: int) -> Timeline:
         reference_units,
         logged.durations or (),
     )
-
-
-def _gaps(timeline: Timeline) -> list[float]:
-    """Silences between one write of speech and the next, in ms."""
-    ends = playback_ends(timeline)
-    waits = [delay - end for delay, end in zip(timeline.delays[1:], ends, strict=False)]
-    return [wait for wait in waits if wait > 0]
 
 
 def _fault_of_quality(outcome: Outcome) -> str | None:

@@ -35,11 +35,13 @@ from echostream.doctor.columns import (
     text_columns,
 )
 from echostream.doctor.probe import remote_error
+from echostream.doctor.recognizers import recognizer_lines
 from echostream.extras import how_to_install
 
 # Distribution, module, its extra, what it is for.
 OPTIONAL = (
     ("OmniSTEval", "omnisteval", "yaal", "YAAL in `echostream score`"),
+    ("ctranslate2", "ctranslate2", "judge", "`echostream score --asr-judge whisper:FOLDER`"),
     ("simulstream", "simulstream", "simulstream", "EchoStream in simulstream"),
     ("matplotlib", "matplotlib", "eval", "the pictures of `echostream curve`"),
     ("tensorboard", "tensorboard", "train", "`echostream train`"),
@@ -60,7 +62,7 @@ def main() -> int:
         ("Installed", _installed()),
         ("Columns of text runs", [*_verdicts(text), _joiner()]),
         ("Text runs with --eval-latency-unit char", _by_character()),
-        ("Columns of speech runs", [*_verdicts(speech), *_recogniser()]),
+        ("Columns of speech runs", [*_verdicts(speech), *recognizer_lines()]),
         ("Other checks", [*_log(), RTF, where, _remote()]),
         ("Summary", _summary(text, speech, lost, is_own)),
     )
@@ -142,12 +144,6 @@ def _joiner() -> str:
         "text is joined with spaces: SentencePiece pieces stay apart. "
         "EchoStream's agents write plain words here (`--text-output auto`)."
     )
-
-
-def _recogniser() -> list[str]:
-    if importlib.util.find_spec("fairseq") is not None:
-        return []
-    return ["ASR_BLEU is not available: it needs fairseq, which is not installed."]
 
 
 def _remote() -> str:

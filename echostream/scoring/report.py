@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from echostream.extras import how_to_install
+from echostream.scoring.judge.report import speech_tables
 from echostream.scoring.metrics.table import COMPUTATION_AWARE, NAMES
 from echostream.scoring.score import MetricTable, RunScores
+from echostream.scoring.tables import markdown_table
 from echostream.scoring.warnings import warnings_of
 
 WORDS = "words"
@@ -49,6 +51,7 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
         parts.append("With compute (computation-aware):")
         parts.append(_table(aware, has_yaal, COMPUTATION_AWARE))
     parts.append("Latencies in ms, AP as a ratio; means over the utterances with output.")
+    parts += speech_tables({name: (run.discontinuity, run.speech) for name, run in runs.items()})
     signatures = _signatures(runs)
     if signatures:
         parts.append("\n".join(f"- {line}" for line in signatures))
@@ -99,16 +102,7 @@ def _table(runs: Mapping[str, RunScores], has_yaal: bool, suffix: str = "") -> s
         header.append("compute RTF")
         rtfs = [run.compute_rtf for run in runs.values() for _ in rows_of(run)]
         rows = [[*row, _cell("AP", rtf)] for row, rtf in zip(rows, rtfs, strict=True)]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    dashes = ["-" * width for width in widths]
-    lines = [header, [dashes[0], dashes[1], *(dash[:-1] + ":" for dash in dashes[2:])], *rows]
-    return "\n".join(_line(cells, widths) for cells in lines)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    left = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
-    right = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
-    return "| " + " | ".join(left + right) + " |"
+    return markdown_table([header, *rows])
 
 
 def _quality(run: RunScores, metric: str) -> float | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, NamedTuple
 
 import sentencepiece
 
+from echostream.scoring.judge.speech import Judging, SpeechScores, judge_speech
+from echostream.scoring.judge.transcript import JudgeError
 from echostream.scoring.log import INSTANCES_LOG, Log, ScoringError, Utterance, read_log
 from echostream.scoring.metrics.degenerate import Degeneracy, degeneracy
+from echostream.scoring.metrics.discontinuity import Discontinuity, discontinuity
 from echostream.scoring.metrics.quality import (
     DEFAULT_TOKENIZER,
     UNSPACED_TOKENIZER,
@@ -90,6 +93,8 @@ class RunScores:
     segmentation: Segmentation
     degeneracy: Degeneracy | None
     compute_rtf: float | None
+    discontinuity: Discontinuity | None = None  # None for text
+    speech: SpeechScores | None = None  # by a judge, if there was one
 
     @property
     def num_empty(self) -> int:
@@ -146,7 +151,22 @@ def score_run(path: Path, options: Options) -> RunScores:
             None if unit == "write" else degeneracy(character_times or word_times or logged_times)
         ),
         compute_rtf=compute_rtf(logged_times),
+        discontinuity=discontinuity(logged_times) if unit == "write" else None,
     )
+
+
+def judge_run(run: RunScores, judging: Judging, omnisteval: ModuleType | None) -> RunScores:
+    """The scores with those of the speech by a judge.
+
+    Raises ScoringError for a run of text, and if the speech cannot be judged.
+    """
+    if run.unit != "write":
+        raise ScoringError(f"{run.path}: the output is text, which needs no judge of speech.")
+    try:
+        speech = judge_speech(run.path, run.log.utterances, judging, omnisteval)
+    except JudgeError as error:
+        raise ScoringError(f"{run.path}: {error}") from error
+    return replace(run, speech=speech)
 
 
 def compare_texts(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from echostream.files import write_whole
+from echostream.scoring.judge.report import SPEECH_COLUMNS, speech_cells, speech_json
 from echostream.scoring.metrics.table import COMPUTATION_AWARE, NAMES
 from echostream.scoring.report import ERROR_RATES, error_rate, rows_of
 from echostream.scoring.score import MetricTable, RunScores
@@ -19,6 +20,7 @@ COLUMNS = (
     *NAMES,
     *(name + COMPUTATION_AWARE for name in NAMES),
     "compute_rtf",
+    *SPEECH_COLUMNS,
 )
 
 
@@ -57,6 +59,8 @@ def to_json(run: RunScores) -> str:
             "degenerate": run.degeneracy.is_degenerate,
             "offline": run.degeneracy.is_offline,
         },
+        "discontinuity": None if run.discontinuity is None else run.discontinuity._asdict(),
+        "speech": speech_json(run.speech),
         "left_out": list(run.log.skipped),
         "findings": warnings_of(run),
     }
@@ -77,6 +81,7 @@ def to_tsv(runs: Mapping[str, RunScores]) -> str:
                 "compute_rtf": run.compute_rtf,
                 **metrics.values,
             }
+            values |= speech_cells(run.discontinuity, run.speech)
             if run.quality is not None:
                 values |= {"BLEU": run.quality.BLEU, "chrF": run.quality.chrF}
             rows.append(values)

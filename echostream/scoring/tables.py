@@ -1,4 +1,4 @@
-"""Values as JSON and as tab-separated cells: NaN and None are null, or an empty cell."""
+"""Values as JSON, tab-separated cells and Markdown: NaN and None are null, or an empty cell."""
 
 from __future__ import annotations
 
@@ -29,6 +29,20 @@ def tsv_text(
         [_cell(row.get(name), special.get(name, decimals)) for name in columns] for row in rows
     ]
     return "".join("\t".join(cells) + "\n" for cells in lines)
+
+
+def markdown_table(rows: Sequence[Sequence[str]], num_names: int = 2) -> str:
+    """A table whose first row is its header; all but the first `num_names` columns are numbers."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    dashes = ["-" * width for width in widths]
+    rule = [*dashes[:num_names], *(dash[:-1] + ":" for dash in dashes[num_names:])]
+    lines = []
+    for cells in (rows[0], rule, *rows[1:]):
+        pairs = list(zip(cells, widths, strict=True))
+        left = [cell.ljust(width) for cell, width in pairs[:num_names]]
+        right = [cell.rjust(width) for cell, width in pairs[num_names:]]
+        lines.append("| " + " | ".join(left + right) + " |")
+    return "\n".join(lines)
 
 
 def _cell(value: Any, decimals: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import mean
 
+from echostream.scoring.judge.report import warnings_of_judge
 from echostream.scoring.metrics.atd import text_token_delay
 from echostream.scoring.metrics.degenerate import LIMIT
 from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, UNSPACED_TOKENIZER
@@ -23,6 +24,7 @@ def warnings_of(run: RunScores) -> list[str]:
         *_of_words(run),
         *_of_compute(run),
         *_of_speech(run),
+        *warnings_of_judge(run.speech),
         *_of_al(run),
         *_of_policy(run),
     ]
@@ -175,10 +177,10 @@ def _of_speech(run: RunScores) -> Iterator[str]:
         "ATD cuts the speech into tokens of 300 ms. SimulEval 1.1.4 and its head print "
         f"{as_text:.1f} for this log, because they score it as text."
     )
+    need = "" if run.speech else " Quality and latency per word need a recogniser: --asr-judge."
     yield (
         "each write of speech counts as one unit and references count in words, in every version "
-        "of SimulEval: AL, LAAL and AP of speech depend on how often a system writes. Quality and "
-        "latency per word need a recogniser."
+        f"of SimulEval: AL, LAAL and AP of speech depend on how often a system writes.{need}"
     )
 
 

@@ -39,6 +39,7 @@ class NewTokens(NamedTuple):
     source: list[int]  # found by the ASR head
     target: list[int]  # to be appended to the pending tokens of the stream
     num_emitted: int  # number of pending tokens, oldest first, that are written now
+    ends: bool = False  # whether a pause has ended the utterance
 
 
 class TokenCounts(NamedTuple):
@@ -113,14 +114,15 @@ class CtcDecoding:
         """See `DecodingMethod.step`."""
         found, after = [], []
         for ids, counts in zip(_ids_of(output), _as_counts(state.counts), strict=True):
-            source, target, num_emitted = list[int](), list[int](), 0
+            source, target, num_emitted, ends = list[int](), list[int](), 0, False
             for group in range(_num_groups(output)):
                 new, counts = _count(ids, group, counts)
                 allowed, counts = _allow(counts, self.config)
                 source += new.source
                 target += new.target
                 num_emitted += allowed
-            found.append(NewTokens(source, target, num_emitted))
+                ends |= counts.num_silent == PAUSE_GROUPS
+            found.append(NewTokens(source, target, num_emitted, ends))
             after.append(counts)
         return found, DecodingState(_as_tensor(after), ())
 
@@ -171,6 +173,9 @@ class DecoderDecoding:
                 tokens, decoder, counts = self._decode(decoder, counts, ends)
                 for new, more in zip(found, tokens, strict=True):
                     new.target.extend(more)
+                found = [
+                    new._replace(ends=new.ends | end) for new, end in zip(found, ends, strict=True)
+                ]
                 decoder, counts = self._reset(decoder, counts, ends)
         decoder = self._append(output, num_appended, num_groups, decoder)
         return _all_emitted(found), DecodingState(_as_tensor(counts), decoder)

@@ -9,6 +9,7 @@ from echostream.device import adapt_to_fork
 from echostream.model_folder import Model
 from echostream.models.echostream import ModelState, resolve_max_future_frames
 from echostream.session.decoding import DecodingMethod, DecodingState, make_decoding_method
+from echostream.session.speech import Speech, SpeechState
 from echostream.session_config import SessionConfig
 
 
@@ -17,6 +18,7 @@ class StreamState(NamedTuple):
 
     network: ModelState
     decoding: DecodingState
+    speech: SpeechState | tuple[()] = ()  # empty without speech
 
 
 class SessionSettings:
@@ -44,10 +46,28 @@ class SessionSettings:
         elif config.emission_unit != "auto":
             self.target_unit = config.emission_unit
         self.emission_unit = self.source_unit if config.task == "asr" else self.target_unit
+        self.speech = _speech(model, config) if config.speech else None
 
     def init_state(self, batch_size: int) -> StreamState:
         """The state of `batch_size` new streams."""
         return StreamState(
             self.network.init_state(batch_size, self.max_future_frames),
             self.method.init_state(batch_size),
+            () if self.speech is None else self.speech.init_state(batch_size),
         )
+
+
+def _speech(model: Model, config: SessionConfig) -> Speech:
+    if model.speech is None:
+        raise ValueError(
+            "`speech` needs a model with a unit decoder and a vocoder, which this one lacks."
+        )
+    if config.task != "st":
+        raise ValueError(f"`speech` needs the task st, but it is {config.task} instead.")
+    return Speech(
+        model.speech.unit_decoder,
+        model.speech.vocoder,
+        model.target_tokenizer,
+        model.config.target_emission_unit,
+        model.speech.silence_unit,
+    )

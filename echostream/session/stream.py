@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from echostream.device import adapt_to_fork
 from echostream.frontend.online import StreamFeatures, collate
+from echostream.models import CtcOutput
 from echostream.session.decoding import NewTokens
 from echostream.session.settings import SessionSettings, StreamState
+from echostream.session.speech import (
+    GROUP_SAMPLES,
+    Speech,
+    SpeechQueue,
+    SpeechState,
+    speak_group,
+)
+from echostream.streaming import GROUP_OUTPUTS
 from echostream.text.detokenizer import join_text, make_assembler
+
+
+def _no_samples() -> NDArray[np.float32]:
+    return np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,9 @@ class Output:
     source_words: tuple[str, ...] = ()  # new source words; only with `transcript=True`
     unit: str = "word"  # of `words`: word or char
     source_unit: str = "word"  # of `source_words`
+    # (S,) float32 at 16 kHz, to be played after those before; only with `speech=True`
+    samples: NDArray[np.float32] = field(default_factory=_no_samples, compare=False)
+    units: tuple[int, ...] = ()  # of the samples
 
     @property
     def text(self) -> str:
@@ -77,6 +96,7 @@ class Stream:
         self._pending: list[int] = []
         self._new_source: list[str] = []
         self._new_target: list[str] = []
+        self.speech = SpeechQueue()
 
     @property
     def at_end(self) -> bool:
@@ -86,12 +106,22 @@ class Stream:
     @property
     def ready(self) -> bool:
         """Whether there are groups to encode, words for `take_output`, or a stream to close."""
-        return bool(self.features.num_groups or self.at_end or self._new_source or self._new_target)
+        new = self._new_source or self._new_target or self.speech.samples
+        return bool(self.features.num_groups or self.at_end or new)
+
+    def emitted(self, steps: Sequence[NewTokens]) -> list[list[int]]:
+        """The tokens that successive steps write, without adding them."""
+        pending, emitted = list(self._pending), []
+        for new in steps:
+            pending += new.target
+            emitted.append(pending[: new.num_emitted])
+            pending = pending[new.num_emitted :]
+        return emitted
 
     def add(self, new: NewTokens) -> None:
         """Adds the tokens of a step."""
-        self._pending += new.target
-        emitted, self._pending = self._pending[: new.num_emitted], self._pending[new.num_emitted :]
+        (emitted,) = self.emitted([new])
+        self._pending = [*self._pending, *new.target][new.num_emitted :]
         self._new_source += self._source.push(new.source)
         self._new_target += self._target.push(emitted)
 
@@ -108,7 +138,9 @@ class Stream:
         settings, config = self._settings, self._settings.config
         words = source if config.task == "asr" else target
         shown = source if config.transcript else ()
-        if not (words or shown):
+        samples = np.concatenate([_no_samples(), *self.speech.samples])
+        units, self.speech = self.speech.units, replace(self.speech, samples=(), units=())
+        if not (words or shown or len(samples)):
             return []
         return [
             Output(
@@ -118,6 +150,8 @@ class Stream:
                 shown,
                 settings.emission_unit,
                 settings.source_unit,
+                samples,
+                units,
             )
         ]
 
@@ -133,18 +167,57 @@ def step_streams(
     chunks = [stream.features.peek(num_groups) for stream in streams]
     x, valid = collate(chunks, settings.network.device)
     output, network = settings.network.step(x, state.network, valid)
-    found, decoding = settings.method.step(output, state.decoding)
-    for stream, new in zip(streams, found, strict=True):
+    speech = settings.speech
+    size = num_groups if speech is None else 1  # the clock of speech is the group
+    decoding, found = state.decoding, list[list[NewTokens]]()
+    for start in range(0, num_groups, size):
+        new, decoding = settings.method.step(_groups(output, start, start + size), decoding)
+        found.append(new)
+    if speech is None:
+        queues, spoken = [stream.speech for stream in streams], state.speech
+    else:
+        queues, spoken = _speak(speech, streams, found, state)
+    for row, stream in enumerate(streams):
         stream.features.pop(num_groups)
-        stream.add(new)
-    return StreamState(network, decoding)
+        for new in found:
+            stream.add(new[row])
+        stream.speech = queues[row]
+    return StreamState(network, decoding, spoken)
 
 
 def close_streams(
     settings: SessionSettings, streams: Sequence[Stream], state: StreamState
 ) -> StreamState:
     """Decodes the remaining tokens of streams that are `at_end`; returns their states."""
-    found, decoding = settings.method.finish(state.decoding)
-    for stream, last in zip(streams, found, strict=True):
-        stream.close(last)
-    return StreamState(state.network, decoding)
+    last, decoding = settings.method.finish(state.decoding)
+    last = [new._replace(ends=True) for new in last]
+    queues, spoken = [stream.speech for stream in streams], state.speech
+    if settings.speech is not None:
+        queues, spoken = _speak(settings.speech, streams, [last], state, 0)
+    for row, stream in enumerate(streams):
+        stream.close(last[row])
+        stream.speech = queues[row]
+    return StreamState(state.network, decoding, spoken)
+
+
+def _speak(
+    speech: Speech,
+    streams: Sequence[Stream],
+    found: Sequence[Sequence[NewTokens]],
+    state: StreamState,
+    num_samples: int = GROUP_SAMPLES,
+) -> tuple[list[SpeechQueue], SpeechState]:
+    """Speaks what is written after each of the groups `found`; changes nothing of the streams."""
+    assert isinstance(state.speech, SpeechState)
+    queues, spoken = [stream.speech for stream in streams], state.speech
+    emitted = [stream.emitted([new[row] for new in found]) for row, stream in enumerate(streams)]
+    for group, new in enumerate(found):
+        tokens, ends = [mine[group] for mine in emitted], [one.ends for one in new]
+        queues, spoken = speak_group(speech, queues, tokens, ends, spoken, num_samples)
+    return queues, spoken
+
+
+def _groups(output: CtcOutput, start: int, stop: int) -> CtcOutput:
+    """The groups from `start` to `stop` of an output."""
+    frames = slice(start * GROUP_OUTPUTS, stop * GROUP_OUTPUTS)
+    return CtcOutput(*(field[:, frames] for field in output))

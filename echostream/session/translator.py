@@ -101,6 +101,16 @@ class StreamingTranslator:
         """Bytes of the state tensors; constant within a stream."""
         return state_nbytes(self._state)
 
+    @property
+    def backlog_ms(self) -> float:
+        """Speech that is committed and not yet played, on the clock of a player, in ms."""
+        return 1000 * self._stream.speech.backlog / SAMPLE_RATE
+
+    @property
+    def longest_backlog_ms(self) -> float:
+        """The longest `backlog_ms` of the stream so far."""
+        return 1000 * self._stream.speech.longest_backlog / SAMPLE_RATE
+
     def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> list[Output]:
         """Translates samples; the new words as one output, or an empty list if there are none.
 

@@ -13,6 +13,10 @@ GROUP_MS = 1000 * GROUP_FRAMES * HOP_LENGTH // SAMPLE_RATE  # 160
 OUTPUT_STRIDE = 4  # fbank frames for each output frame of the encoder (25 Hz)
 GROUP_OUTPUTS = GROUP_FRAMES // OUTPUT_STRIDE  # encoder frames in a group
 
+UNIT_SAMPLES = 320  # samples of a discrete unit of target speech: 50 units a second
+UNIT_MS = 1000 * UNIT_SAMPLES // SAMPLE_RATE  # 20
+GROUP_UNITS = GROUP_MS // UNIT_MS  # 8
+
 
 def algorithmic_latency_ms(max_future_frames: int) -> int:
     """The latency of an encoder with a look-ahead of L groups: `160 (1 + L)` ms."""

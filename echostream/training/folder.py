@@ -16,6 +16,8 @@ from echostream.files import LOCK, holds_lock, locked, remove_unfinished, write_
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.training.config import TrainConfig
 from echostream.training.prepare import Prepared
+from echostream.training.unit_decoder.config import UnitTrainConfig
+from echostream.training.vocoder.config import VocoderTrainConfig
 
 CONFIG = "train.yaml"
 CHECKPOINTS = "checkpoints"
@@ -23,7 +25,9 @@ CHECKPOINTS = "checkpoints"
 logger = logging.getLogger(__name__)
 
 
-def check_run_config(folder: Path, config: TrainConfig) -> None:
+def check_run_config(
+    folder: Path, config: TrainConfig | UnitTrainConfig | VocoderTrainConfig
+) -> None:
     """Writes the configuration of the run, or compares it with that of the run in the folder.
 
     `output` may differ: it is the folder itself, which may have been moved. The caller holds the
@@ -37,7 +41,7 @@ def check_run_config(folder: Path, config: TrainConfig) -> None:
     path = folder / CONFIG
     is_begun = any(file.name not in (CONFIG, LOCK) for file in folder.iterdir())
     if is_begun and path.exists():
-        there, here = (dict(_flatten(to_dict(c))) for c in (load_config(TrainConfig, path), config))
+        there, here = (dict(_flatten(to_dict(c))) for c in (_load_like(config, path), config))
         for key in here:
             if key != "output" and there[key] != here[key]:
                 raise ConfigError(
@@ -46,6 +50,18 @@ def check_run_config(folder: Path, config: TrainConfig) -> None:
                 )
         return
     write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False))
+
+
+def _load_like(
+    config: TrainConfig | UnitTrainConfig | VocoderTrainConfig, path: Path
+) -> TrainConfig | UnitTrainConfig | VocoderTrainConfig:
+    """The configuration in a file, which must be of the class of another one."""
+    try:
+        return load_config(type(config), path)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} Perhaps the folder is of a run of another kind: give another `output`."
+        ) from error
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

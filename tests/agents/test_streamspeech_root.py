@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from tiny_model import SAMPLE_RATE, babble, make_model_folder
+from tiny_speech import make_speaking_folder
 
 from echostream.cli import _parser
 from echostream.model_folder import load_model
@@ -226,14 +227,16 @@ tail -n 1 $output_dir/asr_bleu.log >> $output_dir/res.txt
 }
 
 
-@pytest.mark.parametrize("name", SPEECH_SCRIPTS)
-def test_a_script_for_speech_fails_with_the_reason(name: str, model: Path, tmp_path: Path) -> None:
+def run_speech_script(
+    name: str, model: Path, data_root: Path, tmp_path: Path, ok: bool
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A script for speech with its variables edited, in a copy of the root; and its output."""
     root = tmp_path / "root"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__", "res"))
     output = f"res/{name}" if name.startswith("pred.") else f"$ROOT/res/{name}"
     variables = f"""
 ROOT={root}
-DATA_ROOT={tmp_path}
+DATA_ROOT={data_root}
 VOCODER_CKPT=/data/someone/g_00500000
 VOCODER_CFG=/data/someone/config.json
 LANG=fr
@@ -245,9 +248,37 @@ chunk_size={SEGMENT_MS}
 mkdir -p $output_dir
 """
     (tmp_path / "run.sh").write_text(variables + SPEECH_SCRIPTS[name])
-    done = run(["bash", str(tmp_path / "run.sh")], root, ok=False)
+    done = run(["bash", str(tmp_path / "run.sh")], root, ok=ok)
+    return done, root / "res" / name / f"chunk_size={SEGMENT_MS}"
+
+
+def test_the_script_for_simultaneous_speech_runs_to_the_end_with_a_model_that_speaks(
+    data_root: Path, recordings: list[Path], tmp_path: Path
+) -> None:
+    speaking = make_speaking_folder(tmp_path / "speaking")
+    done, output = run_speech_script("simul-s2st", speaking, data_root, tmp_path, ok=True)
+    waves = sorted((output / "wavs").glob("*_pred.wav"))
+    assert len(waves) == len(recordings)
+    header, values = done.stdout.strip().splitlines()[-2:]
+    assert {"AL", "AL_CA", "StartOffset", "DiscontinuitySum"} <= set(header.split())
+    assert np.isfinite([float(value) for value in values.split()]).all()
+    assert "`--vocoder` is ignored" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_cannot_speak_is_refused_with_the_reason(
+    model: Path, data_root: Path, tmp_path: Path
+) -> None:
+    done, _ = run_speech_script("simul-s2st", model, data_root, tmp_path, ok=False)
+    assert "`speech` needs a model with a unit decoder and a vocoder" in done.stderr
+
+
+def test_the_script_for_whole_recordings_fails_with_the_reason(
+    model: Path, data_root: Path, tmp_path: Path
+) -> None:
+    done, _ = run_speech_script("pred.offline-s2st", model, data_root, tmp_path, ok=False)
     (message,) = [line for line in done.stderr.splitlines() if line.startswith("EchoStream ")]
-    assert message.startswith("EchoStream has no speech output yet") and f"{name}.sh" in message
+    assert message.startswith("EchoStream ") and "pred.offline-s2st.sh" in message
     assert "Traceback" not in done.stderr
 
 

@@ -30,7 +30,7 @@ from echostream.training.log import RunLog
 
 LINE = re.compile(r" *(\d+\.\d\d) s  (\S.*)")
 Capture = pytest.CaptureFixture[str]
-COMMANDS = ("translate", "score", "doctor", "train", "corpus")
+COMMANDS = ("translate", "score", "doctor", "train", "corpus", "units")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

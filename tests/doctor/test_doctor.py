@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from simuleval.evaluator.instance import SpeechOutputInstance, TextOutputInstanc
 from simuleval.evaluator.remote import RemoteEvaluator
 from simuleval.evaluator.scorers import get_scorer_class
 
+from echostream.doctor import recognizers
 from echostream.doctor import report as doctor
 from echostream.doctor.columns import (
     TIMED,
@@ -24,6 +26,7 @@ from echostream.doctor.columns import (
     text_columns,
 )
 from echostream.doctor.probe import SpeechProbe, TextProbe, evaluate, remote_error
+from echostream.doctor.recognizers import recognizer_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 Capture = pytest.CaptureFixture[str]
@@ -77,6 +80,33 @@ def test_the_faults_of_speech_of_the_installed_build_are_named() -> None:
     assert set(plain) == {"ATD", "RTF", *stops}
     assert all("scoring stops with" in flagged[name] for name in ("AL", "AL_CA", "StartOffset_CA"))
     assert log_faults() == ["speech has no times with compute (`elapsed` is empty)"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("fairseq") is not None, reason="it is installed")
+def test_a_recogniser_that_is_missing_gives_zero_and_no_error() -> None:
+    asr, whisper, instead = recognizer_lines()
+    assert asr.startswith("ASR_BLEU cannot be had: it needs fairseq, which is not installed")
+    assert "SimulEval writes 0.0 for any speech, with a line in its log as the only sign" in asr
+    assert whisper.startswith("WHISPER_ASR_BLEU can") and "echostream score" in instead
+
+
+def test_a_recogniser_that_is_installed_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would download a model."""
+    monkeypatch.setattr(recognizers, "evaluate", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: name)
+    assert [line.split(": ")[0] for line in recognizer_lines()[:2]] == [
+        "ASR_BLEU can be asked for",
+        "WHISPER_ASR_BLEU can be asked for",
+    ]
+
+
+def test_a_build_that_stops_without_a_recogniser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: object, instances: object) -> None:
+        raise RuntimeError("no fairseq")
+
+    monkeypatch.setattr(get_scorer_class("quality", "ASR_BLEU"), "asr_transcribe", stop)
+    assert recognizer_lines()[0].endswith("Scoring stops with RuntimeError: no fairseq.")
 
 
 def test_the_client_of_the_installed_build_is_named() -> None:

@@ -8,18 +8,22 @@ from typing import Any
 import pytest
 import torch
 from contract import Streaming, assert_close, check_contract, run
+from slow_code_hifigan import shallow_config
 from torch import Tensor, nn
 
 from echostream import ZipformerEncoder
+from echostream.models.code_hifigan import CodeHiFiGAN, CodeHiFiGANState
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.echostream import EchoStreamModel
 from echostream.models.text_decoder import DecoderState, TextDecoder
+from echostream.models.vocoder import UnitVocoder, VocoderState
 from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
 from echostream.modules.attention import AttentionState, CTSelfAttention
 from echostream.modules.conv import CausalConvModule, ConvEmbed
 from echostream.modules.masks import length_mask
 from echostream.modules.memory_bank import MemoryBank
 from echostream.modules.transformer import TransformerLayer
+from echostream.speech_config import VocoderConfig
 
 WIDTH, HEADS, FFN, KERNEL = 8, 2, 16, 5
 
@@ -192,13 +196,63 @@ def text_decoder() -> Streaming:
     return Streaming(module, WIDTH, 4, 1, forward, init_state, step, context=3 + 8 * 3)
 
 
+def vocoder() -> Streaming:
+    """A group is a unit, whose id follows from a number; NaN is unit 0."""
+    module = randomised(UnitVocoder(VocoderConfig(11, WIDTH, FFN, 2, 3, 6, 9)))
+
+    def units(x: Tensor) -> Tensor:
+        return (1000 * x[..., 0].nan_to_num()).long() % 11
+
+    def frames(samples: Tensor) -> Tensor:
+        return samples.unflatten(1, (-1, 320))
+
+    def step(x: Tensor, valid: Tensor, state: VocoderState) -> tuple[Tensor, VocoderState]:
+        wave, state = module.step(units(x), state, valid)
+        return frames(wave.samples), state
+
+    return Streaming(
+        module, 1, 1, 1,
+        forward=lambda x, valid: frames(module(units(x), valid).samples),
+        init_state=module.init_state,
+        step=step,
+        context=5,
+    )  # fmt: skip
+
+
+def code_hifigan() -> Streaming:
+    """A group is one unit, and its 320 samples are one frame out. The flush is real units here."""
+    sizes = shallow_config()
+    names = ("upsample_rates", "upsample_kernel_sizes", "resblock_kernel_sizes")
+    shapes = [*(sizes[name] for name in names), sizes["resblock_dilation_sizes"]]
+    look_ahead, num_units = 5, 50
+    module = randomised(CodeHiFiGAN(num_units, WIDTH, 16, *shapes, None, False, look_ahead))
+
+    def units(x: Tensor) -> Tensor:
+        return (17 * x[..., 0]).nan_to_num().round().long().remainder(num_units)
+
+    def forward(x: Tensor, valid: Tensor) -> Tensor:
+        flushed = torch.cat([x, x.new_zeros(len(x), look_ahead, 1)], dim=1)
+        return module(units(flushed)).samples.unflatten(1, (-1, 320))[:, :-look_ahead]
+
+    def step(x: Tensor, valid: Tensor, state: CodeHiFiGANState) -> tuple[Tensor, CodeHiFiGANState]:
+        found, state = module.step(units(x), state)
+        void = x.new_zeros(len(x), 320 * x.shape[1] - found.samples.shape[1])
+        return torch.cat([void, found.samples], dim=1).unflatten(1, (-1, 320)), state
+
+    return Streaming(
+        module, 1, 1, 1, forward, module.init_state, step, context=10, look_ahead=look_ahead
+    )
+
+
 CASES: dict[str, Callable[[], Streaming]] = {
+    "vocoder": vocoder,
     "embed": embed,
     "conv": conv,
     "transformer": transformer,
     "memory_bank": memory_bank,
     "st_head": st_head,
     "text_decoder": text_decoder,
+    "code_hifigan": code_hifigan,
 }
 for L in (0, 1, 2):
     CASES[f"attention L={L}"] = lambda L=L: attention(L)

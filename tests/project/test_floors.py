@@ -22,11 +22,18 @@ FLOORS = (
         "echostream.streaming",
         "echostream.config",
         "echostream.session_config",
+        "echostream.speech_config",
     ),
     ("echostream.modules",),
     ("echostream.frontend", "echostream.text", "echostream.models", "echostream.backends"),
     # The export reads a model folder, which itself opens either back end.
-    ("echostream.model_folder", "echostream.backends.export", "echostream.session"),
+    (
+        "echostream.weights_file",
+        "echostream.speech_folder",
+        "echostream.model_folder",
+        "echostream.backends.export",
+        "echostream.session",
+    ),
     ("echostream.data", "echostream.scoring", "echostream.training"),
     ("echostream.evaluation", "echostream.doctor"),
     ("echostream", "echostream.agents", "echostream.simulstream"),  # `echostream`: names only

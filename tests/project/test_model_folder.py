@@ -119,7 +119,7 @@ def test_a_save_that_fails_leaves_the_old_model_and_no_rest(
         Path(path).write_bytes(b"half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("echostream.model_folder.save_file", half_a_file)
+    monkeypatch.setattr("echostream.weights_file.save_file", half_a_file)
     with pytest.raises(OSError, match="no space left"):
         save_from(folder, model, folder, before["README.md"].decode())
     after = {file.name: file.read_bytes() for file in folder.iterdir()}

@@ -20,6 +20,7 @@ from echostream.session.decoding import (
     MAX_EXTRA_TOKENS,
     DecodingMethod,
     DecodingState,
+    NewTokens,
     TokenCounts,
     make_decoding_method,
 )
@@ -310,7 +311,7 @@ def test_nothing_is_written_when_there_was_nothing(model: Model, kind: str) -> N
     nothing = part(encode(model, 1.0), 0, 0)
     (new,), state = method.step(nothing, method.init_state(1))
     (last,), _ = method.finish(state)
-    assert new == last == ([], [], 0)
+    assert new == last == NewTokens([], [], 0)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)

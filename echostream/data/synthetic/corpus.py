@@ -19,9 +19,11 @@ from echostream.data.synthetic.speech import (
     Split,
     SyntheticSpeech,
 )
+from echostream.data.synthetic.target_speech import Voice, make_voice, write_target_speech
 from echostream.data.table import COLUMNS
 from echostream.data.utterance import Utterance
 from echostream.files import locked, remove_unfinished, replacing, write_whole
+from echostream.model_folder import Model
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ def write_corpus(
     train_voices: Sequence[str] = TRAIN_VOICES,
     unseen_voices: Sequence[str] = UNSEEN_VOICES,
     train_texts: int = 20_000,
+    target_voice: str | None = None,
+    hypotheses: Model | None = None,
 ) -> CorpusReport:
     """Writes `counts[split]` utterances of each split to `out_dir`, and returns the report on them.
 
@@ -53,6 +57,10 @@ def write_corpus(
     sentence twice. Every file is renamed into place when it is complete, so the same call continues
     a killed run: existing recordings are kept. `train_texts`: training sentences, as text, against
     which the report counts unseen n-grams.
+
+    With `target_voice` (see `target_speech.make_voice`) the translations are spoken as well:
+    `SPLIT.speech.tsv` and `audio-target/SPLIT/ID.flac`. With a model as `hypotheses`, every second
+    text is what the model writes for the recording.
 
     Raises:
         CorpusError: for a count that is not positive, an unknown split, or if `out_dir` holds a
@@ -70,13 +78,16 @@ def write_corpus(
     if not counts:
         raise CorpusError(f"`counts` must name at least one of the splits {SPLITS}.")
     grammar = grammar or Grammar.load()
+    voice = None if target_voice is None else make_voice(target_voice)
     train = SyntheticSpeech(grammar, train_voices, seed, "train")
-    settings = _settings(train, unseen_voices)  # draws sentences, which raises for a bad grammar
+    settings = _settings(
+        train, unseen_voices, target_voice
+    )  # draws sentences, which raises for a bad grammar
     _check_space(out_dir, sum(counts.values()))
     with locked(out_dir):
         remove_unfinished(out_dir)
         _check_settings(out_dir, settings)
-        return _write(out_dir, counts, train, unseen_voices, train_texts)
+        return _write(out_dir, counts, train, unseen_voices, train_texts, voice, hypotheses)
 
 
 def _write(
@@ -85,6 +96,8 @@ def _write(
     train: SyntheticSpeech,
     unseen_voices: Sequence[str],
     train_texts: int,
+    voice: Voice | None,
+    hypotheses: Model | None,
 ) -> CorpusReport:
     texts: dict[str, list[Pair]] = {}
     seconds: dict[str, list[float]] = {}
@@ -92,6 +105,8 @@ def _write(
         voices = unseen_voices if split == "test-unseen" else train.voices
         speech = SyntheticSpeech(train.grammar, voices, train.seed, split)
         rows = _write_split(out_dir, speech, count)
+        if voice is not None:
+            write_target_speech(out_dir, split, rows, voice, hypotheses)
         texts[split] = [Pair(row["src_text"], row["tgt_text"]) for row in rows]
         seconds[split] = [int(row["src_n_frames"]) * HOP_LENGTH / SAMPLE_RATE for row in rows]
         logger.info("%s: %d utterances, %.0f s", out_dir / split, count, sum(seconds[split]))
@@ -100,9 +115,12 @@ def _write(
     return report
 
 
-def _settings(train: SyntheticSpeech, unseen_voices: Sequence[str]) -> dict[str, object]:
+def _settings(
+    train: SyntheticSpeech, unseen_voices: Sequence[str], target_voice: str | None
+) -> dict[str, object]:
     """The settings on which a corpus depends."""
     return {
+        **({} if target_voice is None else {"target_voice": target_voice}),
         "seed": train.seed,
         "train_voices": list(train.voices),
         "unseen_voices": list(unseen_voices),

@@ -91,6 +91,16 @@ class Espeak:
         word_ends = _match_words(text, header["words"], sample_rate, samples.size / sample_rate)
         return Speech(samples, sample_rate, word_ends)
 
+    def phonemes(self, text: str, voice: str) -> str:
+        """The pronunciation of `text` in IPA, words separated by spaces.
+
+        espeak-ng may join words that are pronounced together ("of the"). Raises `EspeakError` for
+        an unknown voice.
+        """
+        header, _ = self._request(text=text, voice=voice, phonemes=True)
+        found: str = header["phonemes"]
+        return found
+
     def _request(self, **request: object) -> tuple[dict[str, Any], bytes]:
         assert self._process.stdin is not None
         with self._lock:

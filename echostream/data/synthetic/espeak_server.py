@@ -5,8 +5,8 @@ so its output depends on all texts before. Here every request is synthesised in 
 that has synthesised nothing: the same request gives the same samples. Run by `espeak.Espeak` with a
 bare interpreter, so that a fork costs less than a millisecond; hence the standard library only.
 
-A request is a line of JSON. The response is a line of JSON, and `num_bytes` bytes of 16-bit
-samples.
+A request is a line of JSON; with `phonemes` the response holds the pronunciation, no speech. The
+response is a line of JSON, and `num_bytes` bytes of 16-bit samples.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _INSTALL = "apt-get install libespeak-ng1 espeak-ng-data"
 _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000
 _UTF8 = 1
+_IPA = 2
 _RATE, _PITCH = 1, 3
 _LIST_TERMINATED, _WORD = 0, 1
 # The library names French by its file; the program `espeak-ng` also accepts this name.
@@ -83,6 +84,17 @@ class _Library:
             raise _RequestError(f"espeak-ng cannot speak {request['text']!r} (error {error}).")
         return {"words": self._words, "sample_rate": self.sample_rate}, b"".join(self._pcm)
 
+    def phonemes(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        self._set_voice(request["voice"])
+        to_phonemes = self._c.espeak_TextToPhonemes
+        to_phonemes.restype = ctypes.c_char_p
+        pointer, clauses = ctypes.c_char_p(request["text"].encode()), []
+        while pointer.value is not None:
+            # Clause by clause: the library moves the pointer, and sets it to NULL at the end.
+            clause = to_phonemes(ctypes.byref(pointer), _UTF8, _IPA)
+            clauses.append((clause or b"").decode().strip())
+        return {"phonemes": " ".join(filter(None, clauses))}, b""
+
     def _set_voice(self, voice: str) -> None:
         language, _, variant = voice.partition("+")
         name = _ALIASES.get(language, language) + voice[len(language) :]
@@ -113,7 +125,9 @@ def _open_library() -> ctypes.CDLL:
 
 def _respond(library: _Library, line: bytes) -> None:
     try:
-        header, pcm = library.speak(json.loads(line))
+        request = json.loads(line)
+        answer = library.phonemes if request.get("phonemes") else library.speak
+        header, pcm = answer(request)
     except _RequestError as error:
         header, pcm = {"error": str(error)}, b""
     _write(header, pcm)

@@ -1,14 +1,8 @@
-"""Where StreamSpeech's simuleval.simul-s2st.sh looks for an agent that speaks: there is none yet.
+"""SimulEval entry file where StreamSpeech's scripts look for speech-to-speech translation."""
 
-SimulEval imports this file before it reads anything else of the run, and would otherwise end with
-a traceback.
-"""
+from echostream.agents import SpeechToSpeechTranslationAgent, entrypoint
 
-import sys
 
-print(
-    "EchoStream has no speech output yet, so simuleval.simul-s2st.sh cannot run with it; "
-    "simuleval.simul-s2tt.sh gives the translation as text.",
-    file=sys.stderr,
-)
-sys.exit(2)
+@entrypoint
+class EchoStreamS2ST(SpeechToSpeechTranslationAgent):
+    """The speech-to-speech agent; everything is in `echostream.agents`."""

@@ -6,8 +6,8 @@ The script goes on after each of its commands that fails, and ends with a status
 import sys
 
 print(
-    "EchoStream has no speech output yet and no models for fairseq, so pred.offline-s2st.sh cannot "
-    "run with it; `python eval/latency_curve.py --offline` scores the text of whole recordings.",
+    "EchoStream has no models for fairseq, so pred.offline-s2st.sh cannot run with it; "
+    "`python eval/latency_curve.py --offline` scores the text of whole recordings.",
     file=sys.stderr,
 )
 sys.exit(2)

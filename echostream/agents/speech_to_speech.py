@@ -1,0 +1,70 @@
+"""Speech in, speech out: the speech-to-speech translation agent."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from simuleval.agents import Action, AgentStates, ReadAction, WriteAction
+from simuleval.data.segments import SpeechSegment
+
+from echostream.agents.options import add_args
+from echostream.agents.simuleval_speech import patch_speech_scoring
+from echostream.agents.speech_to_text import SpeechToTextTranslationAgent
+from echostream.agents.vocoder import with_vocoder
+from echostream.model_folder import Model
+from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
+
+
+class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
+    """Simultaneous speech-to-speech translation with a model that has a vocoder.
+
+    Writes 16 kHz samples as soon as the units of a word are fixed. SimulEval plays them after each
+    other and inserts silence where it waits. An utterance without words is one unit of zeros,
+    because SimulEval needs a sample of each.
+    """
+
+    target_type = "speech"
+    speaks = True
+
+    @staticmethod
+    def add_args(parser: ArgumentParser) -> None:
+        """Declares the flags of `echostream.agents.options`, and that of the vocoder."""
+        add_args(parser)
+        parser.add_argument(
+            "--vocoder-lookahead-frames",
+            type=int,
+            default=19,
+            help="frames of 20 ms that a CodeHiFiGAN waits for: 19 is exact, 0 is StreamSpeech's "
+            "behaviour (default: 19)",
+        )
+
+    def load(self, args: Namespace) -> Model:
+        """The model with its vocoder."""
+        return with_vocoder(super().load(args), args)
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> SpeechToSpeechTranslationAgent:
+        """An agent, after a check of the lists and recordings that the command line names."""
+        patch_speech_scoring()
+        agent = super().from_args(args)
+        assert isinstance(agent, cls)
+        return agent
+
+    def policy(self, states: AgentStates | None = None) -> Action:
+        """WRITE the new samples since the last call, READ if there are none."""
+        states = self.states if states is None else states
+        already_closed = states.closed
+        new = states.take()
+        self.show(states, new)
+        samples = new.samples.tolist()
+        if not states.source_finished:
+            return WriteAction(_segment(samples, False), False) if samples else ReadAction()
+        if not already_closed:
+            self.transcripts.append(states.source_text, states.target_text, states.units)
+            samples = samples or ([] if states.units else [0.0] * UNIT_SAMPLES)
+        states.target_finished = True  # for callers that do not call `pop`
+        return WriteAction(_segment(samples, True), finished=True)
+
+
+def _segment(samples: list[float], finished: bool) -> SpeechSegment:
+    return SpeechSegment(content=samples, sample_rate=SAMPLE_RATE, finished=finished)

@@ -1,0 +1,108 @@
+"""`echostream units`: discrete units of target speech."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "learn discrete units of speech, extract them, or turn them into speech again"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags of the three commands."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    learn = actions.add_parser("learn", help="k-means over the target speech of a table")
+    learn.add_argument("table", help="table whose column tgt_audio names recordings")
+    learn.add_argument("--num-units", type=int, default=1000, help="(default: %(default)s)")
+    learn.add_argument("--output", required=True, help="folder of the unit model")
+    learn.add_argument("--seed", type=int, default=1)
+    learn.add_argument(
+        "--max-utterances",
+        type=int,
+        default=10_000,
+        help="of a larger table, a random sample (default: %(default)s)",
+    )
+    extract = actions.add_parser("extract", help="the units of each recording, as a table")
+    extract.add_argument("units", help="folder of the unit model")
+    extract.add_argument("table", help="table whose column tgt_audio names recordings")
+    extract.add_argument("--output", required=True, help="table to write")
+    extract.add_argument("--reduce", action="store_true", help="merge runs of one unit to one")
+    speak = actions.add_parser("speak", help="the speech of texts, by a model that has a vocoder")
+    speak.add_argument("model", help="model folder")
+    speak.add_argument("texts", help="text file, one text a line")
+    speak.add_argument("--output", required=True, help="folder for N.wav of each line, from 0 on")
+    resynth = actions.add_parser("resynth", help="the units of a table as speech")
+    resynth.add_argument("vocoder", help="folder of the vocoder")
+    resynth.add_argument("table", help="table whose column tgt_audio holds units")
+    resynth.add_argument("--output", required=True, help="folder for ID.wav of each row")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs one of the commands, and prints what it wrote."""
+    return {"learn": _learn, "extract": _extract, "resynth": _resynth, "speak": _speak}[
+        args.action
+    ](args)
+
+
+def _learn(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from echostream.data.unit_table import read_unit_table
+    from echostream.data.units import learn_units
+
+    if args.max_utterances < 1:
+        raise ValueError(
+            f"`--max-utterances` must be at least 1, but is {args.max_utterances} instead."
+        )
+    if args.seed < 0:
+        raise ValueError(f"`--seed` must be at least 0, but is {args.seed} instead.")
+    table = read_unit_table(args.table)
+    count = min(len(table.rows), args.max_utterances)
+    chosen = np.random.default_rng(args.seed).permutation(len(table.rows))[:count]
+    recordings = (table.samples(table.rows[index]) for index in sorted(chosen))
+    learn_units(recordings, args.num_units, args.seed).save(args.output)
+    print(args.output)
+    return 0
+
+
+def _extract(args: argparse.Namespace) -> int:
+    from echostream.data.unit_table import read_unit_table, write_units
+    from echostream.data.units import UnitModel
+
+    model = UnitModel.load(args.units)
+    table = read_unit_table(args.table)
+    units = [model.extract(table.samples(row)) for row in table.rows]
+    write_units(args.output, table, units, args.reduce)
+    print(args.output)
+    return 0
+
+
+def _resynth(args: argparse.Namespace) -> int:
+    from echostream.data.resynthesis import resynthesise
+    from echostream.data.unit_table import read_unit_table
+    from echostream.speech_folder import load_vocoder
+
+    resynthesise(load_vocoder(args.vocoder), read_unit_table(args.table), Path(args.output))
+    print(args.output)
+    return 0
+
+
+def _speak(args: argparse.Namespace) -> int:
+    import torch
+
+    from echostream.data.resynthesis import write_speech
+    from echostream.model_folder import load_model
+    from echostream.session.settings import SessionSettings
+    from echostream.session.speech import speak_text
+    from echostream.session_config import SessionConfig
+
+    speech = SessionSettings(load_model(args.model), SessionConfig(speech=True)).speech
+    assert speech is not None
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = Path(args.texts).read_text(encoding="utf-8").splitlines()
+    with torch.inference_mode():
+        for number, text in enumerate(texts):
+            write_speech(folder / f"{number}.wav", speak_text(speech, text))
+    print(args.output)
+    return 0

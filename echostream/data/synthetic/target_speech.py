@@ -1,0 +1,109 @@
+"""Target speech of a corpus: one voice reads the translations, or what a model made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soundfile as sf
+
+from echostream.data.synthetic.espeak import Espeak, Speech
+from echostream.data.synthetic.piper import PiperVoice
+from echostream.data.table import COLUMNS
+from echostream.files import remove_unfinished, replacing, write_whole
+from echostream.frontend.audio import read_audio
+from echostream.frontend.resample import resample
+from echostream.model_folder import Model
+from echostream.session.translator import StreamingTranslator, joined_text
+from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
+
+WORD_ENDS = "tgt_word_ends"  # column: the unit with which each word ends, as in "12 31 40"
+SPEECH_COLUMNS = (*COLUMNS, WORD_ENDS)
+
+
+class Voice(Protocol):
+    """A voice: a text to its samples and word times."""
+
+    def speak(self, text: str) -> Speech:
+        """Speech for `text`."""
+
+
+class EspeakVoice:
+    """A voice of espeak-ng for target speech."""
+
+    def __init__(self, name: str = "en-us") -> None:
+        self.name = name
+
+    def speak(self, text: str) -> Speech:
+        """Speech for `text`, at the default rate and pitch."""
+        return Espeak().speak(text, self.name)
+
+
+def make_voice(name: str) -> Voice:
+    """The voice of a name: "piper", "piper:FOLDER", or "espeak:LANGUAGE".
+
+    Raises:
+        ValueError: for another name, or a Piper voice that cannot be loaded.
+    """
+    kind, _, value = name.partition(":")
+    if kind == "piper":
+        return PiperVoice(value or None)
+    if kind == "espeak":
+        return EspeakVoice(value or "en-us")
+    raise ValueError(f"a voice must be piper, piper:FOLDER or espeak:LANGUAGE, but is {name!r}.")
+
+
+def write_target_speech(
+    out_dir: Path, split: str, rows: Sequence[Mapping[str, str]], voice: Voice, model: Model | None
+) -> Path:
+    """Speaks the translation of each row of a split; returns the table, `SPLIT.speech.tsv`.
+
+    The table has the columns of the corpus and `tgt_word_ends`, with `tgt_audio` a FLAC file at
+    16 kHz and `tgt_n_frames` its number of units (20 ms). With a `model`, `tgt_text` of every
+    second row is what the model writes for the recording, so that later training meets its errors.
+    Existing recordings are kept.
+    """
+    audio_dir = out_dir / "audio-target" / split
+    audio_dir.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(audio_dir)
+    lines = ["\t".join(SPEECH_COLUMNS)]
+    for number, row in enumerate(rows):
+        text = row["tgt_text"]
+        if model is not None and number % 2:
+            text = _translate(model, out_dir / row["src_audio"]) or text
+        path = audio_dir / f"{row['id']}.flac"
+        ends_path = path.with_suffix(".txt")  # of the words; written before the recording
+        if not path.exists():
+            _write_speech(path, ends_path, voice.speak(text))
+        ends = ends_path.read_text(encoding="ascii").strip()
+        about = {
+            **row,
+            "tgt_text": text,
+            "tgt_audio": path.relative_to(out_dir).as_posix(),
+            "tgt_n_frames": str(sf.info(path).frames // UNIT_SAMPLES),
+            WORD_ENDS: ends,
+        }
+        lines.append("\t".join(about[column] for column in SPEECH_COLUMNS))
+    table = out_dir / f"{split}.speech.tsv"
+    write_whole(table, "".join(f"{line}\n" for line in lines))
+    return table
+
+
+def _translate(model: Model, path: Path) -> str:
+    translator = StreamingTranslator(model)
+    samples, sample_rate = read_audio(path)
+    return joined_text([*translator.push(samples, sample_rate), *translator.finish()])
+
+
+def _write_speech(path: Path, ends_path: Path, speech: Speech) -> None:
+    """A recording of whole units, and the unit with which each word ends."""
+    samples = np.clip(resample(speech.samples, speech.sample_rate), -1, 1)
+    num_units = -(-len(samples) // UNIT_SAMPLES)
+    samples = np.pad(samples, (0, num_units * UNIT_SAMPLES - len(samples)))
+    ends = [round(end * SAMPLE_RATE / UNIT_SAMPLES) for end in speech.word_ends]
+    ends = [*(min(end, num_units) for end in ends[:-1]), num_units] if ends else []
+    write_whole(ends_path, " ".join(map(str, ends)) + "\n")
+    with replacing(path) as temporary:
+        sf.write(temporary, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")

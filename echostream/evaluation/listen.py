@@ -1,0 +1,95 @@
+"""Recordings with the speech of their translation, to be listened to.
+
+    echostream listen models/fr-en-demo examples/fr-en/*.flac --output out/demo-speech
+
+For each recording: NAME.wav in stereo, with the recording on the left and its translation on the
+right, as a listener would hear it. And one page, index.html, with both waveforms, the words and a
+player for each; it needs no other file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import soundfile as sf
+
+from echostream.evaluation.arguments import print_error
+from echostream.evaluation.listen_page import Example, page
+from echostream.files import remove_unfinished, replacing, write_whole
+from echostream.frontend.audio import clean, read_audio, show_path
+from echostream.frontend.resample import resample
+from echostream.model_folder import load_model
+from echostream.session.playback import Playback
+from echostream.session.translator import StreamingTranslator, joined_text
+from echostream.session_config import add_session_flags, session_config
+from echostream.streaming import SAMPLE_RATE
+
+PAGE = "index.html"
+
+
+def speak(session: StreamingTranslator, path: Path, segment_ms: int) -> tuple[Example, str]:
+    """A recording and its translation as speech and as text, pushed in segments.
+
+    Raises ValueError naming the file if it is no audio.
+    """
+    samples, sample_rate = read_audio(path)
+    samples, _ = clean(samples)
+    source = samples if sample_rate == SAMPLE_RATE else resample(samples, sample_rate)
+    session.reset()
+    playback, outputs = Playback(), []
+    size = SAMPLE_RATE * segment_ms // 1000
+    for start in range(0, len(source), size):
+        outputs += session.push(source[start : start + size], SAMPLE_RATE)
+    outputs += session.finish()
+    for output in outputs:
+        playback.add(output)
+    return Example(path.stem, source, playback.samples, playback.words), joined_text(outputs)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; 1 if a recording could not be translated."""
+    args = _parser().parse_args(argv)
+    if args.segment_ms < 1:
+        raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
+    session = StreamingTranslator(load_model(args.model), session_config(args, speech=True))
+    folder: Path = args.output
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
+    examples, failed = [], 0
+    for path in args.audio:
+        try:
+            example, text = speak(session, path, args.segment_ms)
+        except (ValueError, OSError) as error:
+            print_error("listen", error)
+            failed += 1
+            continue
+        with replacing(folder / f"{example.name}.wav") as temporary:
+            sf.write(temporary, example.stereo, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        backlog = session.longest_backlog_ms / 1000
+        print(f"{show_path(str(path))}: {text} (backlog at most {backlog:.2f} s)", flush=True)
+        examples.append(example)
+    if examples:
+        title = f"{Path(args.model).resolve().name}, speech to speech"
+        write_whole(folder / PAGE, page(examples, title))
+        print(f"page: {folder / PAGE}")
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    description, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog="echostream listen",
+        description=description,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="folder of a model that has a vocoder")
+    parser.add_argument("audio", nargs="+", type=Path, help="recordings")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write")
+    parser.add_argument(
+        "--segment-ms", type=int, default=320, help="length of a segment (default: 320)"
+    )
+    add_session_flags(parser, but=("speech", "task", "transcript"))
+    return parser

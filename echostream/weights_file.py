@@ -1,0 +1,78 @@
+"""Weights on disk: safetensors files, checked against the network that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from echostream.models.skip_init import skip_init
+from echostream.ranges import shown
+
+CONFIG = "config.yaml"
+WEIGHTS = "model.safetensors"
+
+
+class ModelFolderError(ValueError):
+    """A model folder that cannot be used as it is; the message names the file."""
+
+
+def save_weights(weights: dict[str, Tensor], path: Path) -> None:
+    """Writes a safetensors file. Raises `OSError` if that fails, as on a full disk."""
+    try:
+        save_file(weights, path)
+    except SafetensorError as error:  # which has no other base than Exception
+        raise OSError(f"cannot be written: {error}") from error
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[None]:
+    """Context for building modules whose weights are about to be loaded."""
+    try:
+        with skip_init():
+            yield
+    except (
+        RuntimeError,
+        MemoryError,
+    ) as error:  # RuntimeError is PyTorch's for no memory
+        raise ModelFolderError(
+            f"{folder / CONFIG} is of a network that is too large for this machine."
+        ) from error
+
+
+def read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a file whose names begin with `prefix`: those of `wanted`, no others."""
+    try:
+        with safe_open(file, framework="pt") as weights:
+            names = [name for name in weights.keys() if name.startswith(prefix)]  # noqa: SIM118
+            _check_names(file, set(names), wanted.keys())
+            found = {name: weights.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+        why = str(error).partition("\n")[0][:200]
+        raise ModelFolderError(f"{file} is not a readable safetensors file: {why}.") from error
+    for key, value in found.items():
+        shape = tuple(wanted[key].shape)
+        if value.shape != shape or value.dtype != wanted[key].dtype:
+            raise ModelFolderError(
+                f"{file}: `{key}` must have shape {shape} and {wanted[key].dtype} in the network "
+                f"of {CONFIG}, but has {tuple(value.shape)} and {value.dtype} instead."
+            )
+        # The extremes are enough: NaN propagates, and this is 5 times faster than a check of each.
+        if value.is_floating_point() and not torch.stack(value.aminmax()).isfinite().all():
+            raise ModelFolderError(f"{file}: `{key}` holds NaN or infinity.")
+    return found
+
+
+def _check_names(file: Path, found: Set[str], wanted: Set[str]) -> None:
+    lacking, foreign = sorted(wanted - found), sorted(found - wanted)
+    if lacking or foreign:
+        raise ModelFolderError(
+            f"{file} is not of the network in {CONFIG}: "
+            f"{len(lacking)} weights are missing {shown(lacking[:3])}, "
+            f"{len(foreign)} are unknown {shown(foreign[:3])}."
+        )

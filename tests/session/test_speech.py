@@ -1,0 +1,235 @@
+"""Speech out: the samples depend on the audio alone, follow the words, and have no seam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny_model import SAMPLE_RATE, babble
+from tiny_speech import make_speaking_folder
+
+from echostream.config import ConfigError
+from echostream.model_folder import Model, ModelFolderError, load_model
+from echostream.session.batch import StreamBatch
+from echostream.session.settings import SessionSettings
+from echostream.session.speech import (
+    GAP_UNITS,
+    GROUP_SAMPLES,
+    MAX_BACKLOG,
+    SpeechQueue,
+    speak_group,
+)
+from echostream.session.translator import Output, StreamingTranslator, joined_text
+from echostream.session_config import SessionConfig
+from echostream.streaming.clock import UNIT_SAMPLES
+
+METHODS = ("ctc", "decoder")
+
+
+@pytest.fixture(scope="module")
+def speaking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_speaking_folder(tmp_path_factory.mktemp("speaking"))
+
+
+@pytest.fixture(scope="module")
+def model(speaking: Path) -> Model:
+    return load_model(speaking)
+
+
+def cut(samples: NDArray[Any], sizes: Sequence[int]) -> list[NDArray[Any]]:
+    """The samples in pieces of the given sizes, over and over."""
+    pieces, start, turn = [], 0, 0
+    while start < len(samples):
+        pieces.append(samples[start : start + sizes[turn % len(sizes)]])
+        start, turn = start + sizes[turn % len(sizes)], turn + 1
+    return pieces
+
+
+def run(model: Model, pieces: Sequence[NDArray[Any]], **options: Any) -> list[Output]:
+    session = StreamingTranslator(model, speech=True, **options)
+    outputs = [output for piece in pieces for output in session.push(piece, SAMPLE_RATE)]
+    return outputs + session.finish()
+
+
+def wave(outputs: Sequence[Output]) -> NDArray[np.float32]:
+    return np.concatenate([np.zeros(0, np.float32), *(output.samples for output in outputs)])
+
+
+def units(outputs: Sequence[Output]) -> list[int]:
+    return [unit for output in outputs for unit in output.units]
+
+
+def assert_same_wave(found: Sequence[Output], wanted: Sequence[Output]) -> None:
+    """Equal but for the rounding of float32."""
+    loudest = np.abs(wave(wanted)).max(initial=1)
+    np.testing.assert_allclose(wave(found), wave(wanted), rtol=0, atol=1e-5 * loudest)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("look_ahead", [0, 1])
+def test_the_samples_do_not_depend_on_the_cut_of_the_source(
+    model: Model, method: str, look_ahead: int
+) -> None:
+    samples = babble(9, seed=3)
+    samples[40_000:70_000] = 0  # a pause of more than 640 ms
+    options = {"decoding_method": method, "max_future_frames": look_ahead}
+    whole = run(model, [samples], **options)
+    assert len(wave(whole)) > 4000
+    for sizes in ([160], [5120], [1, 2559, 2561, 9000, 17]):
+        pieces = run(model, cut(samples, sizes), **options)
+        assert units(pieces) == units(whole)
+        assert_same_wave(pieces, whole)
+        assert joined_text(pieces) == joined_text(whole)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_speech_changes_no_word_and_no_delay(model: Model, method: str) -> None:
+    pieces = cut(babble(9, seed=4), [5120])
+    speaking = [o for o in run(model, pieces, decoding_method=method) if o.words]
+    session = StreamingTranslator(model, decoding_method=method)
+    silent = [o for piece in pieces for o in session.push(piece, SAMPLE_RATE)] + session.finish()
+    assert [(o.words, o.delay_ms) for o in speaking] == [(o.words, o.delay_ms) for o in silent]
+    assert not any(len(o.samples) for o in silent)
+
+
+def test_each_unit_has_320_samples(model: Model) -> None:
+    for output in run(model, cut(babble(6, seed=5), [2560])):
+        assert len(output.samples) == UNIT_SAMPLES * len(output.units)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_streams_of_a_batch_speak_as_if_alone(model: Model, method: str) -> None:
+    recordings = [babble(seconds, seed) for seed, seconds in enumerate((3.0, 5.3, 0.1, 7.0))]
+    batch = StreamBatch(model, 4, speech=True, decoding_method=method)
+    streams = [batch.join() for _ in recordings]
+    found: dict[int, list[Output]] = {stream: [] for stream in streams}
+    for start in range(0, max(map(len, recordings)), 4000):
+        for stream, samples in zip(streams, recordings, strict=True):
+            if stream in batch and start < len(samples):
+                batch.push(stream, samples[start : start + 4000], SAMPLE_RATE)
+                if start + 4000 >= len(samples):
+                    batch.finish(stream)
+        for stream, outputs in batch.step().items():
+            found[stream] += outputs
+    while batch.ready:
+        for stream, outputs in batch.step().items():
+            found[stream] += outputs
+    for stream, samples in zip(streams, recordings, strict=True):
+        alone = run(model, cut(samples, [4000]), decoding_method=method)
+        assert units(found[stream]) == units(alone)
+        assert_same_wave(found[stream], alone)
+
+
+def groups_of_speech(
+    model: Model, tokens: Sequence[Sequence[int]], ends: Sequence[bool]
+) -> tuple[list[list[int]], list[int]]:
+    """The units and the backlog (samples) after each group with its committed tokens."""
+    speech = SessionSettings(model, SessionConfig(speech=True)).speech
+    assert speech is not None
+    queue, state, found, backlogs = SpeechQueue(), speech.init_state(1), [], []
+    with torch.inference_mode():
+        for new, end in zip(tokens, ends, strict=True):
+            (queue,), state = speak_group(speech, [queue], [new], [end], state)
+            found.append(list(queue.units))
+            backlogs.append(queue.backlog)
+            queue = replace(queue, units=())
+    return found, backlogs
+
+
+def word_tokens(model: Model, num_words: int) -> list[int]:
+    """Tokens of so many words, the last of them not complete."""
+    tokenizer = model.target_tokenizer
+    starts = [i for i in range(2, tokenizer.vocab_size) if tokenizer.starts_word(i)]
+    return [starts[number % len(starts)] for number in range(num_words + 1)]
+
+
+def test_before_a_gap_the_speech_is_closed_with_silence_once(model: Model) -> None:
+    num_groups = 40
+    tokens = [word_tokens(model, 3), *[[]] * (num_groups - 1)]
+    found, backlogs = groups_of_speech(model, tokens, [False] * num_groups)
+    assert model.speech is not None
+    spoken = [group for group, units in enumerate(found) if units]
+    assert len(spoken) == 2 and found[spoken[1]] == [model.speech.silence_unit] * GAP_UNITS
+    assert 0 < backlogs[spoken[1] - 1] <= GROUP_SAMPLES  # played within this group
+
+
+def test_a_text_that_ended_needs_no_silence_before_the_gap(model: Model) -> None:
+    num_groups = 40
+    tokens = [word_tokens(model, 3), *[[]] * (num_groups - 1)]
+    found, _ = groups_of_speech(model, tokens, [True, *[False] * (num_groups - 1)])
+    assert found[0] and not any(found[1:])
+
+
+def test_words_are_shorter_while_the_backlog_is_more_than_a_second(model: Model) -> None:
+    many = word_tokens(model, 60)
+    found, backlogs = groups_of_speech(model, [many], [False])
+    one_by_one = [[many[0]], *[[token] for token in many[1:]]]
+    gaps = [new for token in one_by_one for new in (token, *[[]] * 20)]
+    slow, _ = groups_of_speech(model, gaps, [False] * len(gaps))
+    assert model.speech is not None
+    silence = model.speech.silence_unit
+    normal = sum(len(units) for units in slow if set(units) != {silence})
+    assert backlogs[0] > MAX_BACKLOG
+    assert 0.75 * normal < len(found[0]) < 0.92 * normal
+
+
+def test_the_backlog_is_measured(model: Model) -> None:
+    session = StreamingTranslator(model, speech=True)
+    session.push(babble(12, seed=7), SAMPLE_RATE)
+    assert 0 <= session.backlog_ms <= session.longest_backlog_ms
+    assert session.longest_backlog_ms > 0
+
+
+def test_a_reset_forgets_the_speech(model: Model) -> None:
+    session = StreamingTranslator(model, speech=True)
+    first = session.push(babble(3, seed=8), SAMPLE_RATE) + session.finish()
+    session.reset()
+    assert session.longest_backlog_ms == 0
+    again = session.push(babble(3, seed=8), SAMPLE_RATE) + session.finish()
+    np.testing.assert_array_equal(wave(first), wave(again))
+
+
+def test_silence_says_nothing(model: Model) -> None:
+    outputs = run(model, [])
+    assert all(len(output.samples) == 0 or output.words for output in outputs)
+
+
+def test_a_model_that_cannot_speak_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="`speech` needs a model with a unit decoder"):
+        StreamingTranslator(load_model(folder), speech=True)
+
+
+def test_recognition_does_not_speak(model: Model) -> None:
+    with pytest.raises(ValueError, match="`speech` needs the task st"):
+        StreamingTranslator(model, speech=True, task="asr")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("vocoder", "must be the folder of a vocoder"), ("unit_decoder", "folder of a unit decoder")],
+)
+def test_a_model_with_one_of_both_parts_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    path = make_speaking_folder(tmp_path)
+    (path / name / "model.safetensors").unlink()
+    with pytest.raises(ModelFolderError, match=message):
+        load_model(path)
+
+
+def test_a_unit_decoder_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    path = make_speaking_folder(tmp_path, vocab_size=7)
+    with pytest.raises(ModelFolderError, match="`vocab_size` must be 24 in this model, but is 7"):
+        load_model(path)
+
+
+def test_an_unknown_key_of_a_part_is_refused(tmp_path: Path) -> None:
+    path = make_speaking_folder(tmp_path)
+    config = path / "unit_decoder" / "config.yaml"
+    config.write_text(config.read_text() + "beam: 3\n")
+    with pytest.raises(ConfigError, match="`beam` is not a key"):
+        load_model(path)
