@@ -98,8 +98,9 @@ def _parse(fields: Mapping[str, Any]) -> CodeHiFiGANConfig:
             f"`resblock_dilation_sizes` must be a list of {len(resblock_kernels)} lists, one for "
             f"each of `resblock_kernel_sizes`, but is {shown(dilations)} instead."
         )
+    num_units = _whole(fields, "num_embeddings", 1, 1_000_000)
     return CodeHiFiGANConfig(
-        num_units=_whole(fields, "num_embeddings", 1, 1_000_000),
+        num_units=num_units,
         embedding_dim=embedding_dim,
         initial_channels=initial,
         upsample_rates=rates,
