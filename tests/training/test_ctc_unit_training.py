@@ -86,7 +86,7 @@ def test_a_decoder_that_writes_blanks_is_warned_of(
 def test_texts_that_ctc_cannot_reach_are_counted_and_named_before_the_run(
     data: UnitDataConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = ctc_run(data, tmp_path / "run", 1, UnitLossConfig(), unit_upsample=4)
+    config = ctc_run(data, tmp_path / "run", 1, UnitLossConfig(), unit_upsample=2)
     with caplog.at_level(logging.WARNING):
         kept = read_unit_data(config.data, config.network).train
     assert 0 < len(kept) < 16
