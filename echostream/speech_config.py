@@ -112,4 +112,4 @@ class RefinerConfig(_PartConfig):
     num_heads: int = 4
     ffn_dim: int = 512
     num_layers: int = 4
-    window: int = 32  # spoken units that the span attends to
+    window: int = 16  # spoken units that the span attends to

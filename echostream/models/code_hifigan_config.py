@@ -98,19 +98,18 @@ def _parse(fields: Mapping[str, Any]) -> CodeHiFiGANConfig:
             f"`resblock_dilation_sizes` must be a list of {len(resblock_kernels)} lists, one for "
             f"each of `resblock_kernel_sizes`, but is {shown(dilations)} instead."
         )
-    num_units = _whole(fields, "num_embeddings", 1, 1_000_000)
     return CodeHiFiGANConfig(
-        num_units=num_units,
+        num_units=_whole(fields, "num_embeddings", 1, 1_000_000),
         embedding_dim=embedding_dim,
         initial_channels=initial,
-        upsample_rates=rates,
-        upsample_kernel_sizes=kernels,
+        duration_dim=_duration_dim(fields.get("dur_predictor_params"), embedding_dim),
         resblock_kernel_sizes=resblock_kernels,
         resblock_dilation_sizes=tuple(
             _list({"resblock_dilation_sizes": each}, "resblock_dilation_sizes", 1, 63)
             for each in dilations
         ),
-        duration_dim=_duration_dim(fields.get("dur_predictor_params"), embedding_dim),
+        upsample_rates=rates,
+        upsample_kernel_sizes=kernels,
     )
 
 

@@ -18,15 +18,14 @@ class AdamWConfig:
     lr: float = 2e-3
     beta1: float = 0.9
     beta2: float = 0.98
-    warmup_steps: int = 100
     weight_decay: float = 0.01
+    warmup_steps: int = 100
     clip_norm: float = 2.0
 
     def __post_init__(self) -> None:
         make_plain(self)
-        check_values(self, "optim.", 0, "warmup_steps")
-        check_values(self, "optim.", 0, "lr", "weight_decay", most=math.inf)
         check_values(self, "optim.", 0, "beta1", "beta2", most=0.9999)
+        check_values(self, "optim.", 0, "lr", "weight_decay", "warmup_steps", most=math.inf)
         check_positive(self, "optim.", "clip_norm", most=math.inf)
 
     def rate(self, step: int, steps: int) -> float:

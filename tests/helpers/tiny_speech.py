@@ -39,18 +39,7 @@ def make_speaking_folder(
     sizes = decoder.config
     refiner = RefinerConfig(sizes.num_classes, sizes.frame_dim, 16, 2, 16, 2, window=5)
     save_part(path / REFINER, random_weights(UnitRefiner(refiner)))
-    vocoder = UnitVocoder(
-        VocoderConfig(
-            NUM_UNITS,
-            dim=8,
-            ffn_dim=16,
-            num_layers=2,
-            kernel_size=3,
-            num_bands=8,
-            num_harmonics=10,
-            silence_unit=2,
-        )
-    )
+    vocoder = UnitVocoder(VocoderConfig(NUM_UNITS, 8, 16, 2, 3, 8, 10, silence_unit=2))
     nn.init.normal_(vocoder.head.weight, std=0.3)
     save_part(path / VOCODER, vocoder)
     return path

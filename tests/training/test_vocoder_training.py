@@ -23,19 +23,12 @@ from echostream.frontend.unit_features import unit_features
 from echostream.speech_config import VocoderConfig
 from echostream.speech_folder import load_vocoder
 from echostream.training.part_config import AdamWConfig
-from echostream.training.vocoder.config import (
-    VocoderDataConfig,
-    VocoderTrainConfig,
-)
+from echostream.training.vocoder.config import VocoderDataConfig, VocoderTrainConfig
 from echostream.training.vocoder.loss import spectral_loss
 from echostream.training.vocoder.pitch import track_pitch
 from echostream.training.vocoder.segments import SegmentSampler
 from echostream.training.vocoder.targets import make_targets
-from echostream.training.vocoder.train import (
-    losses_of,
-    new_vocoder,
-    train_vocoder,
-)
+from echostream.training.vocoder.train import losses_of, new_vocoder, train_vocoder
 
 
 @pytest.fixture(scope="module")

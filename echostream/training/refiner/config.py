@@ -15,7 +15,7 @@ from echostream.training.part_config import PartTrainConfig, UnitDataConfig
 class SpanConfig:
     """What a refiner is shown of the words that it learns to complete."""
 
-    words: int = 4  # of each text in a batch
+    words: int = 2  # of each text in a batch
     drafts: float = 0.5  # share of the spans whose visible classes are the unit decoder's own
     errors: float = 0.2  # share of the visible classes of the other spans that are its own
     near_units: float = 0.5  # as `loss.near_units` of a unit decoder
