@@ -27,9 +27,9 @@ def merge_units(
 
 
 def compact(units: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """The units `(B, T)` that are kept, at the front of each row, and their number `(B,)`."""
+    """The units `(B, T)` that are kept, at the front of each row before zeros, and their number."""
     order = (~kept).to(torch.int64).argsort(dim=1, stable=True)
-    return units.gather(1, order), kept.sum(1)
+    return units.masked_fill(~kept, 0).gather(1, order), kept.sum(1)
 
 
 def drop_some(units: Tensor, num_units: Tensor, faster: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,7 @@ def test_rows_of_different_lengths_are_merged_as_if_alone() -> None:
     )
     found = [row[:number].tolist() for row, number in zip(units, count.tolist(), strict=True)]
     assert found == [[1, 2], [2], []]
+    assert units.max() < BLANK  # what is left is a unit, too
     assert last.tolist() == [2, 2, 4]
 
 
