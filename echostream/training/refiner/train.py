@@ -32,7 +32,7 @@ _README = """\
 (`kind: refiner`) for {steps} steps on {examples} texts of {table}. On {dev_examples} other texts:
 {scores}.
 """
-_STEPS = (0, 1, 4)  # the numbers of rounds that are scored
+_STEPS = (0, 1, 2, 4, 8)  # the numbers of rounds that are scored
 
 
 def train_refiner(config: RefinerTrainConfig) -> Path:
@@ -65,11 +65,13 @@ def train_refiner(config: RefinerTrainConfig) -> Path:
 
 
 class RefinerScores(NamedTuple):
-    """Share of the frames on which the refiner is right after 0, 1 and 4 rounds."""
+    """Share of the frames on which the refiner is right after so many rounds."""
 
     accuracy_0: float
     accuracy_1: float
+    accuracy_2: float
     accuracy_4: float
+    accuracy_8: float
 
     def __str__(self) -> str:
         shares = ", ".join(f"{share:.1%}" for share in self)
