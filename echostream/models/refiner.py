@@ -35,7 +35,8 @@ class UnitRefiner(nn.Module):
     The span is the frames of the word, of which each has a class: a unit, or the blank of an
     alignment. In each round the most confident classes of the span are kept, the others are masked,
     and all are predicted at once from the kept ones, the frames of the unit decoder and the last W
-    frames that were spoken, which never change. The k-th of K rounds keeps
+    frames that were spoken, which never change. What is learned is a correction of the logits of
+    the unit decoder. The k-th of K rounds keeps
     `1 - cos(pi/2 k/(K+1))` of the span; which ones is decided anew, so that an early error can be
     undone. Every choice is an arg-max: the same words give the same units. After Chang et al. 2022
     (MaskGIT, arXiv:2202.04200) and Chan et al. 2020 (Align-Refine, arXiv:2010.14233).
@@ -54,6 +55,8 @@ class UnitRefiner(nn.Module):
         )
         self.norm = BiasNorm(dim)
         self.project_units = nn.Linear(dim, config.num_classes)
+        nn.init.zeros_(self.project_units.weight)  # at first, no correction
+        nn.init.zeros_(self.project_units.bias)
 
     def init_state(self, batch_size: int) -> RefinerState:
         """The state of `batch_size` new streams: nothing has been spoken."""
@@ -65,12 +68,14 @@ class UnitRefiner(nn.Module):
             torch.zeros(batch_size, window, dtype=torch.bool, device=weight.device),
         )
 
-    def forward(self, classes: Tensor, frames: Tensor, valid: Tensor, num_spoken: int) -> Tensor:
+    def forward(self, classes: Tensor, frames: Tensor, valid: Tensor, logits: Tensor) -> Tensor:
         """Logits `(B, T, C)` of a span from `classes (B, W + T)`, of which some are `mask_id`.
 
-        `frames (B, W + T, F)` are those of the unit decoder. The first `num_spoken` positions were
-        spoken; a span attends to them and to itself, and they attend to the positions before them.
+        `frames (B, W + T, F)` and `logits (B, T, C)` are those of the unit decoder. The positions
+        before the span were spoken; a span attends to them and to itself, and they attend to the
+        positions before them.
         """
+        num_spoken = classes.shape[1] - logits.shape[1]
         x = self.embed(classes) + self.project_frames(frames)
         position = torch.arange(classes.shape[1], device=classes.device)
         # A spoken frame does not see what comes after it: its part is as it was when it was new.
@@ -79,8 +84,7 @@ class UnitRefiner(nn.Module):
         visible = visible & valid[:, None, :]  # (B, T', T')
         for layer in self._layers:
             x = layer(x, visible)
-        logits: Tensor = self.project_units(self.norm(x[:, num_spoken:]))
-        return logits
+        return logits + self.project_units(self.norm(x[:, num_spoken:]))  # type: ignore[no-any-return]
 
     def step(
         self, output: UnitOutput, ends: Tensor, num_steps: int, state: RefinerState
@@ -100,7 +104,8 @@ class UnitRefiner(nn.Module):
             share = 1 - math.cos(math.pi / 2 * step / (num_steps + 1))
             kept = most_confident(probability, here, (share * counts).ceil())
             masked = torch.where(kept, classes, self.mask_id)
-            found = self(torch.cat([state.classes, masked], dim=1), frames, valid, window)
+            shown = torch.cat([state.classes, masked], dim=1)
+            found = self(shown, frames, valid, output.logits)
             probability, classes = found.softmax(-1).max(-1)
         after = RefinerState(
             frames_from(torch.cat([state.classes, classes], dim=1), counts, window),

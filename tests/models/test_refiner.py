@@ -65,7 +65,7 @@ def slowly(refiner: UnitRefiner, words: list[UnitOutput], steps: int) -> list[in
             shown = [int(classes[i]) if i in best else CONFIG.num_classes for i in range(size)]
             given = torch.tensor([spoken[first:] + shown], dtype=torch.int64)
             valid = torch.ones_like(given, dtype=torch.bool)
-            logits = refiner(given, every[None, first:], valid, len(spoken) - first)
+            logits = refiner(given, every[None, first:], valid, word.logits[:, :size])
             probability, classes = logits[0].softmax(-1).max(-1)
         spoken, frames = spoken + classes.tolist(), every
     return spoken
@@ -102,7 +102,8 @@ def test_a_unit_depends_on_the_spoken_units_in_the_window_alone(refiner: UnitRef
         classes = torch.tensor([[1, 2, 3, 4, 9, 9]])
         classes[0, changed] = 7
         frames = torch.zeros(1, 6, CONFIG.frame_dim).double()
-        return refiner(classes, frames, torch.ones(1, 6, dtype=torch.bool), 4)
+        draft = torch.zeros(1, 2, CONFIG.num_classes).double()
+        return refiner(classes, frames, torch.ones(1, 6, dtype=torch.bool), draft)
 
     base = logits(5)
     assert not torch.equal(logits(0)[0, 0], base[0, 0])  # within the window it counts
@@ -125,3 +126,9 @@ def test_the_most_confident_positions_are_kept_and_padding_never_is() -> None:
     here = torch.tensor([[True] * 4, [True, True, False, False]])
     kept = most_confident(probability, here, torch.tensor([2.0, 1.0]))
     assert kept.tolist() == [[False, True, False, True], [True, False, False, False]]
+
+
+def test_a_new_refiner_is_the_unit_decoder() -> None:
+    new = UnitRefiner(CONFIG).double()
+    words = [draft([6, 3], 1), draft([2, 9], 2)]
+    assert refine(new, words, 3)[0] == refine(new, words, 0)[0]

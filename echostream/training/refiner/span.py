@@ -20,6 +20,7 @@ class Drafts(NamedTuple):
     """What a unit decoder gives for whole texts, and what it should give."""
 
     frames: Tensor  # (B, T, F)
+    logits: Tensor  # (B, T, C)
     classes: Tensor  # (B, T), its own
     wanted: Tensor  # (B, T), NO_UNIT for padding
     lengths: Tensor  # (B, N) frames of each word, 0 for padding
@@ -31,6 +32,7 @@ class Spans(NamedTuple):
     classes: Tensor  # (S, W + T), masks and errors included
     frames: Tensor  # (S, W + T, F)
     valid: Tensor  # (S, W + T)
+    logits: Tensor  # (S, T, C)
     wanted: Tensor  # (S, T), NO_UNIT where there is nothing to learn
 
 
@@ -44,7 +46,8 @@ def make_drafts(decoder: UnitDecoder, batch: UnitBatch) -> Drafts:
     if decoder.config.kind == CTC:
         log_probs = output.logits.float().log_softmax(-1)
         wanted = best_alignment(log_probs, output.num_frames, wanted, decoder.num_units)
-    return Drafts(output.frames, output.logits.argmax(-1), wanted, lengths)
+    classes = output.logits.argmax(-1)
+    return Drafts(output.frames, output.logits, classes, wanted, lengths)
 
 
 def draw_spans(
@@ -81,4 +84,8 @@ def draw_spans(
     classes[:, window:] = torch.where(masked, mask_id, classes[:, window:])
     learned = (masked | is_error) & valid[:, window:]
     span = torch.where(learned, wanted[:, window:], NO_UNIT)
-    return Spans(classes, drafts.frames[row[:, None], index], valid, span)
+    frames, logits = (
+        drafts.frames[row[:, None], index],
+        drafts.logits[row[:, None], index[:, window:]],
+    )
+    return Spans(classes, frames, valid, logits, span)

@@ -102,7 +102,7 @@ class RefinerTask:
 
     def losses(self, spans: Spans, step: int) -> dict[str, Tensor]:
         """Cross-entropy of the classes that are masked or wrong."""
-        logits = self.part(spans.classes, spans.frames, spans.valid, self.part.config.window)
+        logits = self.part(spans.classes, spans.frames, spans.valid, spans.logits)
         return {"loss": soft_cross_entropy(logits, spans.wanted, self.targets)}
 
     def seconds(self, spans: Spans) -> float:
