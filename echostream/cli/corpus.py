@@ -45,9 +45,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the corpus and prints its statistics."""
     from echostream.data.synthetic.corpus import write_corpus
-    from echostream.data.synthetic.espeak import EspeakError
     from echostream.data.synthetic.grammar import Grammar
     from echostream.model_folder import load_model
+    from echostream.voices.espeak import EspeakError
 
     counts: dict[str, int] = {}
     for item in args.counts:

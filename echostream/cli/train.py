@@ -24,9 +24,9 @@ def run(args: argparse.Namespace) -> int:
     """Trains or resumes, and prints the model folder; 1, 2 or 130 if it had to stop."""
     import dataclasses
 
-    from echostream.data.synthetic.espeak import EspeakError
     from echostream.training.kinds import load_run_config, run_training
     from echostream.training.loader import WorkerError
+    from echostream.voices.espeak import EspeakError
 
     config = load_run_config(args.config)
     if args.output is not None:

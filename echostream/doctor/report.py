@@ -23,7 +23,6 @@ import simuleval
 import torch
 
 from echostream._version import __version__
-from echostream.data.synthetic.espeak import Espeak, EspeakError
 from echostream.doctor.build import joins_pieces
 from echostream.doctor.columns import (
     QUALITY,
@@ -37,6 +36,7 @@ from echostream.doctor.columns import (
 from echostream.doctor.probe import remote_error
 from echostream.doctor.recognizers import recognizer_lines
 from echostream.extras import how_to_install
+from echostream.voices.espeak import Espeak, EspeakError
 
 # Distribution, module, its extra, what it is for.
 OPTIONAL = (

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from echostream.data.synthetic.espeak import EspeakError
 from echostream.training.batch import Batch
 from echostream.training.dataset import BatchDataset
+from echostream.voices.espeak import EspeakError
 
 NICENESS = 10
 _SIGNAL_SECONDS = 1.0  # for the signal of a worker that has died

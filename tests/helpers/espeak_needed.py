@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echostream.data.synthetic.espeak import Espeak, EspeakError
+from echostream.voices.espeak import Espeak, EspeakError
 
 
 def _missing() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from echostream.data.synthetic.espeak import Espeak
+from echostream.voices.espeak import Espeak
 
 
 def phonemes(texts: Sequence[str]) -> list[str]:

@@ -26,7 +26,13 @@ FLOORS = (
         "echostream.speech_config",
     ),
     ("echostream.modules",),
-    ("echostream.frontend", "echostream.text", "echostream.models", "echostream.backends"),
+    (
+        "echostream.frontend",
+        "echostream.text",
+        "echostream.voices",
+        "echostream.models",
+        "echostream.backends",
+    ),
     # The export reads a model folder, which itself opens either back end.
     (
         "echostream.weights_file",

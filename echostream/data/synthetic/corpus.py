@@ -19,12 +19,14 @@ from echostream.data.synthetic.speech import (
     Split,
     SyntheticSpeech,
 )
-from echostream.data.synthetic.target_speech import Voice, make_voice, write_target_speech
+from echostream.data.synthetic.target_speech import write_target_speech
 from echostream.data.table import COLUMNS
 from echostream.data.utterance import Utterance
 from echostream.files import locked, remove_unfinished, replacing, write_whole
 from echostream.model_folder import Model
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
+from echostream.voices.make import make_voice
+from echostream.voices.voice import Voice
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ def write_corpus(
     a killed run: existing recordings are kept. `train_texts`: training sentences, as text, against
     which the report counts unseen n-grams.
 
-    With `target_voice` (see `target_speech.make_voice`) the translations are spoken as well:
+    With `target_voice` (see `echostream.voices.make`) the translations are spoken as well:
     `SPLIT.speech.tsv` and `audio-target/SPLIT/ID.flac`. With a model as `hypotheses`, every second
     text is what the model writes for the recording.
 
@@ -67,6 +69,7 @@ def write_corpus(
             corpus of another seed, other sentences or other voices; if the disk is too small, or
             the grammar has too few sentences.
         BlockingIOError: if another process writes to the folder.
+        VoiceError: for a target voice that cannot be used.
         EspeakError: without espeak-ng.
     """
     out_dir = Path(out_dir)
@@ -78,7 +81,7 @@ def write_corpus(
     if not counts:
         raise CorpusError(f"`counts` must name at least one of the splits {SPLITS}.")
     grammar = grammar or Grammar.load()
-    voice = None if target_voice is None else make_voice(target_voice)
+    voice = None if target_voice is None else make_voice(target_voice, word_times=True)
     train = SyntheticSpeech(grammar, train_voices, seed, "train")
     settings = _settings(
         train, unseen_voices, target_voice

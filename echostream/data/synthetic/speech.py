@@ -14,12 +14,12 @@ from echostream.data.synthetic.augment import (
     draw_rendering,
     render,
 )
-from echostream.data.synthetic.espeak import Espeak
 from echostream.data.synthetic.grammar import Grammar, Pair
 from echostream.data.synthetic.grammar_rules import GrammarError
 from echostream.data.utterance import Utterance
 from echostream.frontend.resample import resample
 from echostream.streaming.clock import SAMPLE_RATE
+from echostream.voices.espeak import Espeak
 
 Split = Literal["train", "dev", "test-seen", "test-unseen"]
 SPLITS: tuple[Split, ...] = get_args(Split)

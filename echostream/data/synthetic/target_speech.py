@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import soundfile as sf
 
-from echostream.data.synthetic.espeak import Espeak, Speech
-from echostream.data.synthetic.piper import PiperVoice
 from echostream.data.table import COLUMNS
 from echostream.files import remove_unfinished, replacing, write_whole
 from echostream.frontend.audio import read_audio
@@ -18,41 +15,10 @@ from echostream.frontend.resample import resample
 from echostream.model_folder import Model
 from echostream.session.translator import StreamingTranslator, joined_text
 from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
+from echostream.voices.voice import Speech, Voice
 
 WORD_ENDS = "tgt_word_ends"  # column: the unit with which each word ends, as in "12 31 40"
 SPEECH_COLUMNS = (*COLUMNS, WORD_ENDS)
-
-
-class Voice(Protocol):
-    """A voice: a text to its samples and word times."""
-
-    def speak(self, text: str) -> Speech:
-        """Speech for `text`."""
-
-
-class EspeakVoice:
-    """A voice of espeak-ng for target speech."""
-
-    def __init__(self, name: str = "en-us") -> None:
-        self.name = name
-
-    def speak(self, text: str) -> Speech:
-        """Speech for `text`, at the default rate and pitch."""
-        return Espeak().speak(text, self.name)
-
-
-def make_voice(name: str) -> Voice:
-    """The voice of a name: "piper", "piper:FOLDER", or "espeak:LANGUAGE".
-
-    Raises:
-        ValueError: for another name, or a Piper voice that cannot be loaded.
-    """
-    kind, _, value = name.partition(":")
-    if kind == "piper":
-        return PiperVoice(value or None)
-    if kind == "espeak":
-        return EspeakVoice(value or "en-us")
-    raise ValueError(f"a voice must be piper, piper:FOLDER or espeak:LANGUAGE, but is {name!r}.")
 
 
 def write_target_speech(

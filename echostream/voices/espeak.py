@@ -11,31 +11,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from echostream.data.synthetic import espeak_server
+from echostream.voices import espeak_server
+from echostream.voices.voice import Speech
+
+_RATE_WPM = 170
 
 
 class EspeakError(RuntimeError):
     """espeak-ng is not installed, or refused a request."""
-
-
-@dataclass(frozen=True)
-class Speech:
-    """Synthesised speech: `samples` (S,) float32 in [-1, 1] at `sample_rate` Hz.
-
-    `word_ends`: seconds at which each whitespace word of the text ends, or empty when the events of
-    espeak-ng could not be matched with the words.
-    """
-
-    samples: NDArray[np.float32]
-    sample_rate: int
-    word_ends: tuple[float, ...]
 
 
 class Espeak:
@@ -74,7 +62,7 @@ class Espeak:
         self._read()
 
     def speak(
-        self, text: str, voice: str = "fr-fr", rate_wpm: int = 170, pitch: int = 50
+        self, text: str, voice: str = "fr-fr", rate_wpm: int = _RATE_WPM, pitch: int = 50
     ) -> Speech:
         """Speech for `text` in `voice`: a language and, after `+`, a variant ("fr-fr+f2").
 
@@ -142,6 +130,21 @@ class Espeak:
             assert stream is not None
             with contextlib.suppress(OSError):  # the process has ended: unwritten bytes are lost
                 stream.close()
+
+
+class EspeakVoice:
+    """A voice of espeak-ng by its name, at the default pitch.
+
+    Raises `EspeakError` without the library or for a name that it does not know.
+    """
+
+    def __init__(self, name: str = "en-us") -> None:
+        self.name = name
+        Espeak().phonemes("a", name)
+
+    def speak(self, text: str, speed: float = 1.0) -> Speech:
+        """Speech for `text`; `speed` 0.5 to 2."""
+        return Espeak().speak(text, self.name, round(_RATE_WPM * speed))
 
 
 def _match_words(

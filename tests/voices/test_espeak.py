@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from espeak_needed import needs_espeak
 
-from echostream.data.synthetic import espeak_server
-from echostream.data.synthetic.espeak import Espeak, EspeakError, _match_words
 from echostream.data.synthetic.grammar import Grammar
 from echostream.data.synthetic.speech import TRAIN_VOICES, UNSEEN_VOICES
+from echostream.voices import espeak_server
+from echostream.voices.espeak import Espeak, EspeakError, _match_words
 
 TEXT = "je voudrais une chambre pour deux nuits"
 

@@ -1,0 +1,1 @@
+"""Speech from text: espeak-ng and Piper voices, behind one interface."""
