@@ -23,6 +23,7 @@ from echostream.models.build import build_decoder
 from echostream.models.text_decoder import TextDecoder
 from echostream.speech_folder import SpeechModel, load_speech
 from echostream.text.tokenizer import Tokenizer
+from echostream.voices.voice import Voice
 from echostream.weights_file import CONFIG as CONFIG
 from echostream.weights_file import WEIGHTS as WEIGHTS
 from echostream.weights_file import ModelFolderError as ModelFolderError
@@ -65,6 +66,7 @@ class Model:
     cmvn: GlobalCmvn
     config: ModelConfig
     speech: SpeechModel | None = None
+    voice: Voice | None = None  # speaks instead of `speech`
 
 
 def save_model(
@@ -101,12 +103,16 @@ def save_model(
 
 
 def load_model(
-    path: str | Path, device: str | torch.device = "cpu", backend: str = "torch"
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    backend: str = "torch",
+    voice: str | None = None,
 ) -> Model:
     """The model of a folder, in evaluation mode on `device` (cpu, cuda or gpu).
 
     `backend` computes the step: "torch"; or, on the CPU and after `echostream export`, "onnx" or
-    "onnx-int8".
+    "onnx-int8". A `voice`, "piper", "piper:FOLDER" or "espeak:LANGUAGE", speaks the translation in
+    place of the units of the model.
 
     A process that is forked after this call computes with one thread, with a warning, because
     PyTorch's threads do not survive a fork. Start processes with multiprocessing's `spawn` and load
@@ -118,6 +124,7 @@ def load_model(
             damaged, not finite or not those of the configuration, or if the parts do not fit.
         OnnxError: if the graph of the back end is damaged or of another kind.
         ConfigError: if `config.yaml` is not YAML, or a key unknown, missing or not allowed.
+        VoiceError: for a voice that cannot be loaded.
     """
     adapt_to_fork()
     if backend not in BACKENDS:
@@ -144,7 +151,16 @@ def load_model(
         else _load_onnx(folder, config, backend, torch_device)
     )
     speech = load_speech(folder, config.target_vocab_size)
-    return Model(network, source, target, cmvn, config, speech)
+    return Model(network, source, target, cmvn, config, speech, load_voice(voice))
+
+
+def load_voice(name: str | None) -> Voice | None:
+    """The voice of a name; none for None. Raises VoiceError as `make_voice`."""
+    if name is None:
+        return None
+    from echostream.voices.make import make_voice  # brings what only voices need
+
+    return make_voice(name)
 
 
 def open_folder(path: str | Path) -> tuple[Path, ModelConfig]:

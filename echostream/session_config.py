@@ -154,6 +154,17 @@ def add_session_flags(parser: ArgumentParser, but: Collection[str] = ()) -> None
             parser.add_argument(names[0], type=int, default=field.default, help=text)
 
 
+def add_voice_flag(parser: ArgumentParser) -> None:
+    """Declares `--voice`: what speaks in place of the units of a model."""
+    parser.add_argument(
+        "--voice",
+        metavar="VOICE",
+        help="speak with a voice instead of the units of the model, which needs none then: "
+        "piper:FOLDER, a folder with NAME.onnx and NAME.onnx.json; piper, the voice of the extra "
+        "`voices`; or espeak:LANGUAGE",
+    )
+
+
 def session_config(args: Namespace, **settled: Any) -> SessionConfig:
     """The options in `args`; those in `settled` override them."""
     names = {field.name for field in dataclasses.fields(SessionConfig)}

@@ -10,15 +10,16 @@ from simuleval.data.segments import SpeechSegment
 from echostream.agents.options import add_args
 from echostream.agents.simuleval_speech import patch_speech_scoring
 from echostream.agents.speech_to_text import SpeechToTextTranslationAgent
-from echostream.agents.vocoder import with_vocoder
+from echostream.agents.vocoder import with_voice
 from echostream.model_folder import Model
+from echostream.session_config import add_voice_flag
 from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
 
 
 class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
-    """Simultaneous speech-to-speech translation with a model that has a vocoder.
+    """Simultaneous speech-to-speech translation with a vocoder or a voice.
 
-    Writes 16 kHz samples as soon as the units of a word are fixed. SimulEval plays them after each
+    Writes 16 kHz samples as soon as words are spoken. SimulEval plays them after each
     other and inserts silence where it waits. An utterance without words is one unit of zeros,
     because SimulEval needs a sample of each.
     """
@@ -28,8 +29,9 @@ class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
 
     @staticmethod
     def add_args(parser: ArgumentParser) -> None:
-        """Declares the flags of `echostream.agents.options`, and that of the vocoder."""
+        """Declares the flags of `echostream.agents.options`, and those of what speaks."""
         add_args(parser)
+        add_voice_flag(parser)
         parser.add_argument(
             "--vocoder-lookahead-frames",
             type=int,
@@ -39,8 +41,8 @@ class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
         )
 
     def load(self, args: Namespace) -> Model:
-        """The model with its vocoder."""
-        return with_vocoder(super().load(args), args)
+        """The model with what speaks."""
+        return with_voice(super().load(args), args)
 
     @classmethod
     def from_args(cls, args: Namespace) -> SpeechToSpeechTranslationAgent:
@@ -61,7 +63,7 @@ class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
             return WriteAction(_segment(samples, False), False) if samples else ReadAction()
         if not already_closed:
             self.transcripts.append(states.source_text, states.target_text, states.units)
-            samples = samples or ([] if states.units else [0.0] * UNIT_SAMPLES)
+            samples = samples or ([] if states.has_spoken else [0.0] * UNIT_SAMPLES)
         states.target_finished = True  # for callers that do not call `pop`
         return WriteAction(_segment(samples, True), finished=True)
 

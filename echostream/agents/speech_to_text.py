@@ -52,7 +52,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
             args.output_asr_translation,
             self.task,
             finished_utterances(args),
-            self.speaks,
+            self.speaks and self.model.voice is None,
         )
         self._requested_device: str | None = None
         # Last, because SimulEval's constructor builds states and resets them.

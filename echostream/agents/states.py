@@ -55,6 +55,7 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         self.session.reset()
         self._taken: list[Output] = []
         self.units: list[int] = []  # of the speech of the utterance, as far as it has been taken
+        self.has_spoken = False  # whether there were samples
         self.closed = False  # True after the last text has been taken
         self._pending: list[Output] = []
         self._num_pushed = 0  # samples of `source` that were pushed to the session
@@ -102,6 +103,7 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         outputs, self._pending = self._pending, []
         is_first = not any(output.text for output in self._taken)
         samples = [np.zeros(0, np.float32), *(output.samples for output in outputs)]
+        self.has_spoken |= any(len(output.samples) for output in outputs)
         self.units += [unit for output in outputs for unit in output.units]
         self._taken += [replace(output, samples=samples[0], units=()) for output in outputs]
         return NewText(

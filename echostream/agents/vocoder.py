@@ -1,4 +1,4 @@
-"""StreamSpeech's vocoder flags, for a model whose units are those of a CodeHiFiGAN."""
+"""What speaks for an agent: a voice, a CodeHiFiGAN by StreamSpeech's flags, or its model."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ import logging
 from argparse import Namespace
 from dataclasses import replace
 
-from echostream.model_folder import Model
+from echostream.model_folder import Model, load_voice
 from echostream.models.code_hifigan_file import load_code_hifigan
 from echostream.speech_config import OWN_UNITS
 
 logger = logging.getLogger(__name__)
+
+
+def with_voice(model: Model, args: Namespace) -> Model:
+    """The model with the voice of `--voice`, without one as `with_vocoder`.
+
+    Raises:
+        ValueError: if the voice or the vocoder cannot be used.
+    """
+    if args.voice is None:
+        return with_vocoder(model, args)
+    if args.vocoder:
+        logger.warning("`--vocoder` is ignored: the voice of `--voice` speaks.")
+    return replace(model, voice=load_voice(args.voice))
 
 
 def with_vocoder(model: Model, args: Namespace) -> Model:

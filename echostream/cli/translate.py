@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echostream.cli.messages import prefix_log, print_error
-from echostream.session_config import add_session_flags, session_config
+from echostream.session_config import add_session_flags, add_voice_flag, session_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +38,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--speech-output",
         metavar="FOLDER",
         help="also write the translation as speech, FOLDER/NAME.wav, on the time of the recording; "
-        "for a model that has a vocoder",
+        "for a model that has a vocoder, or with --voice",
     )
+    add_voice_flag(parser)
     parser.add_argument(
         "--segment-ms", type=int, default=320, help="length of a segment (default: %(default)s)"
     )
@@ -59,10 +60,14 @@ def run(args: argparse.Namespace) -> int:
 
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
+    if args.voice is not None and args.speech_output is None:
+        raise ValueError("`--voice` needs `--speech-output`.")
     config = session_config(args, speech=args.speech_output is not None)
     if config.task == "asr":  # the output is the source words already
         config = dataclasses.replace(config, transcript=False)
-    session = StreamingTranslator.load(args.model, args.device, args.backend, config)
+    session = StreamingTranslator.load(
+        args.model, args.device, args.backend, config, voice=args.voice
+    )
     failed = 0
     for path in args.audio:
         name = "standard input" if path == STANDARD_INPUT else show_path(path)

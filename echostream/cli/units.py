@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from echostream.session_config import add_voice_flag
+
 HELP = "learn discrete units of speech, extract them, or turn them into speech again"
 
 
@@ -27,9 +29,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     extract.add_argument("table", help="table whose column tgt_audio names recordings")
     extract.add_argument("--output", required=True, help="table to write")
     extract.add_argument("--reduce", action="store_true", help="merge runs of one unit to one")
-    speak = actions.add_parser("speak", help="the speech of texts, by a model that has a vocoder")
+    speak = actions.add_parser("speak", help="the speech of texts by a model or a voice")
     speak.add_argument("model", help="model folder")
     speak.add_argument("texts", help="text file, one text a line")
+    add_voice_flag(speak)
     speak.add_argument("--output", required=True, help="folder for N.wav of each line, from 0 on")
     speak.add_argument("--unit-decoder", help="folder of another unit decoder than the model's")
     speak.add_argument("--refiner", help="folder of another refiner than the model's")
@@ -100,22 +103,24 @@ def _speak(args: argparse.Namespace) -> int:
     from echostream.data.resynthesis import write_speech
     from echostream.model_folder import load_model
     from echostream.session.settings import SessionSettings
-    from echostream.session.speech import speak_text
+    from echostream.session.speech_queue import speak_text
     from echostream.session_config import SessionConfig
     from echostream.speech_folder import load_speech
 
-    model = load_model(args.model)
+    if args.voice is not None and (args.unit_decoder or args.refiner):
+        raise ValueError("`--voice` speaks without `--unit-decoder` and `--refiner`.")
+    model = load_model(args.model, voice=args.voice)
     vocab_size = model.config.target_vocab_size
     parts = load_speech(Path(args.model), vocab_size, args.unit_decoder, args.refiner)
     model = dataclasses.replace(model, speech=parts)
     config = SessionConfig(speech=True, refine_steps=args.refine_steps)
-    speech = SessionSettings(model, config).speech
-    assert speech is not None
+    speaker = SessionSettings(model, config).speaker
+    assert speaker is not None
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     texts = Path(args.texts).read_text(encoding="utf-8").splitlines()
     with torch.inference_mode():
         for number, text in enumerate(texts):
-            write_speech(folder / f"{number}.wav", speak_text(speech, text))
+            write_speech(folder / f"{number}.wav", speak_text(speaker, text))
     print(args.output)
     return 0

@@ -23,7 +23,7 @@ from echostream.frontend.resample import resample
 from echostream.model_folder import load_model
 from echostream.session.playback import Playback
 from echostream.session.translator import StreamingTranslator, joined_text
-from echostream.session_config import add_session_flags, session_config
+from echostream.session_config import add_session_flags, add_voice_flag, session_config
 from echostream.streaming import SAMPLE_RATE
 
 PAGE = "index.html"
@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
-    session = StreamingTranslator(load_model(args.model), session_config(args, speech=True))
+    model = load_model(args.model, voice=args.voice)
+    session = StreamingTranslator(model, session_config(args, speech=True))
     folder: Path = args.output
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
@@ -85,11 +86,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help="folder of a model that has a vocoder")
+    parser.add_argument("model", help="folder of a model that has a vocoder, or with --voice")
     parser.add_argument("audio", nargs="+", type=Path, help="recordings")
     parser.add_argument("--output", required=True, type=Path, help="folder to write")
     parser.add_argument(
         "--segment-ms", type=int, default=320, help="length of a segment (default: 320)"
     )
+    add_voice_flag(parser)
     add_session_flags(parser, but=("speech", "task", "transcript"))
     return parser

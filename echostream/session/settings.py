@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from echostream.backends.protocol import Network
 from echostream.device import adapt_to_fork
 from echostream.model_folder import Model
 from echostream.models.echostream import ModelState, resolve_max_future_frames
 from echostream.session.decoding import DecodingMethod, DecodingState, make_decoding_method
-from echostream.session.speech import Speech, SpeechState
+from echostream.session.speech import SpeechState, UnitSpeaker
+from echostream.session.speech_queue import Speaker
+from echostream.session.voice_speaker import VoiceSpeaker
 from echostream.session_config import SessionConfig
 
 
@@ -18,7 +20,7 @@ class StreamState(NamedTuple):
 
     network: ModelState
     decoding: DecodingState
-    speech: SpeechState | tuple[()] = ()  # empty without speech
+    speech: SpeechState | tuple[()] = ()  # empty without speech and with a voice
 
 
 class SessionSettings:
@@ -46,35 +48,40 @@ class SessionSettings:
         elif config.emission_unit != "auto":
             self.target_unit = config.emission_unit
         self.emission_unit = self.source_unit if config.task == "asr" else self.target_unit
-        self.speech = _speech(model, config) if config.speech else None
+        self.speaker: Speaker[Any] | None = _speaker(model, config) if config.speech else None
 
     def init_state(self, batch_size: int) -> StreamState:
         """The state of `batch_size` new streams."""
         return StreamState(
             self.network.init_state(batch_size, self.max_future_frames),
             self.method.init_state(batch_size),
-            () if self.speech is None else self.speech.init_state(batch_size),
+            () if self.speaker is None else self.speaker.init_state(batch_size),
         )
 
 
-def _speech(model: Model, config: SessionConfig) -> Speech:
-    if model.speech is None:
-        raise ValueError(
-            "`speech` needs a model with a unit decoder and a vocoder, which this one lacks."
-        )
+def _speaker(model: Model, config: SessionConfig) -> Speaker[Any]:
+    voice, parts = model.voice, model.speech
     if config.task != "st":
         raise ValueError(f"`speech` needs the task st, but it is {config.task} instead.")
-    if config.refine_steps and model.speech.refiner is None:
+    if config.refine_steps and (voice is not None or parts is None or parts.refiner is None):
+        what = "a model without a refiner" if voice is None else "a voice"
         raise ValueError(
-            "`refine_steps` must be 0 with a model without a refiner, but is "
-            f"{config.refine_steps} instead."
+            f"`refine_steps` must be 0 with {what}, but is {config.refine_steps} instead."
         )
-    return Speech(
-        model.speech.unit_decoder,
-        model.speech.vocoder,
-        model.target_tokenizer,
-        model.config.target_emission_unit,
-        model.speech.silence_unit,
-        refiner=model.speech.refiner,
+    tokenizer, unit = model.target_tokenizer, model.config.target_emission_unit
+    if voice is not None:
+        return VoiceSpeaker(voice, tokenizer, unit)
+    if parts is None:
+        raise ValueError(
+            "`speech` needs a model with a unit decoder and a vocoder, which this one lacks, or a "
+            "voice."
+        )
+    return UnitSpeaker(
+        parts.unit_decoder,
+        parts.vocoder,
+        tokenizer,
+        unit,
+        parts.silence_unit,
+        refiner=parts.refiner,
         refine_steps=config.refine_steps,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,8 @@ from echostream.frontend.online import StreamFeatures, collate
 from echostream.models import CtcOutput
 from echostream.session.decoding import NewTokens
 from echostream.session.settings import SessionSettings, StreamState
-from echostream.session.speech import (
-    GROUP_SAMPLES,
-    Speech,
-    SpeechQueue,
-    SpeechState,
-    speak_group,
-)
+from echostream.session.speech import SpeechState
+from echostream.session.speech_queue import GROUP_SAMPLES, Speaker, SpeechQueue, speak_group
 from echostream.streaming import GROUP_OUTPUTS
 from echostream.text.detokenizer import join_text, make_assembler
 
@@ -167,16 +162,15 @@ def step_streams(
     chunks = [stream.features.peek(num_groups) for stream in streams]
     x, valid = collate(chunks, settings.network.device)
     output, network = settings.network.step(x, state.network, valid)
-    speech = settings.speech
-    size = num_groups if speech is None else 1  # the clock of speech is the group
+    speaker = settings.speaker
+    size = num_groups if speaker is None else 1  # the clock of speech is the group
     decoding, found = state.decoding, list[list[NewTokens]]()
     for start in range(0, num_groups, size):
         new, decoding = settings.method.step(_groups(output, start, start + size), decoding)
         found.append(new)
-    if speech is None:
-        queues, spoken = [stream.speech for stream in streams], state.speech
-    else:
-        queues, spoken = _speak(speech, streams, found, state)
+    queues, spoken = [stream.speech for stream in streams], state.speech
+    if speaker is not None:
+        queues, spoken = _speak(speaker, streams, found, state)
     for row, stream in enumerate(streams):
         stream.features.pop(num_groups)
         for new in found:
@@ -192,8 +186,8 @@ def close_streams(
     last, decoding = settings.method.finish(state.decoding)
     last = [new._replace(ends=True) for new in last]
     queues, spoken = [stream.speech for stream in streams], state.speech
-    if settings.speech is not None:
-        queues, spoken = _speak(settings.speech, streams, [last], state, 0)
+    if settings.speaker is not None:
+        queues, spoken = _speak(settings.speaker, streams, [last], state, 0)
     for row, stream in enumerate(streams):
         stream.close(last[row])
         stream.speech = queues[row]
@@ -201,19 +195,18 @@ def close_streams(
 
 
 def _speak(
-    speech: Speech,
+    speaker: Speaker[Any],
     streams: Sequence[Stream],
     found: Sequence[Sequence[NewTokens]],
     state: StreamState,
     num_samples: int = GROUP_SAMPLES,
-) -> tuple[list[SpeechQueue], SpeechState]:
+) -> tuple[list[SpeechQueue], SpeechState | tuple[()]]:
     """Speaks what is written after each of the groups `found`; changes nothing of the streams."""
-    assert isinstance(state.speech, SpeechState)
     queues, spoken = [stream.speech for stream in streams], state.speech
     emitted = [stream.emitted([new[row] for new in found]) for row, stream in enumerate(streams)]
     for group, new in enumerate(found):
         tokens, ends = [mine[group] for mine in emitted], [one.ends for one in new]
-        queues, spoken = speak_group(speech, queues, tokens, ends, spoken, num_samples)
+        queues, spoken = speak_group(speaker, queues, tokens, ends, spoken, num_samples)
     return queues, spoken
 
 

@@ -70,10 +70,15 @@ class StreamingTranslator:
         device: str | torch.device = "cpu",
         backend: str = "torch",
         config: SessionConfig | None = None,
+        *,
+        voice: str | None = None,
         **options: Any,
     ) -> StreamingTranslator:
-        """A session with the model of a folder; `config` and options as in the constructor."""
-        return cls(load_model(path, device, backend), config, **options)
+        """A session with the model of a folder, and the voice of that name (see `load_model`).
+
+        `config` and options are as in the constructor.
+        """
+        return cls(load_model(path, device, backend, voice), config, **options)
 
     def reset(self) -> None:
         """Discards the stream; the next push begins another, at any sample rate."""
@@ -103,7 +108,10 @@ class StreamingTranslator:
 
     @property
     def backlog_ms(self) -> float:
-        """Speech that is committed and not yet played, on the clock of a player, in ms."""
+        """Speech that is committed and not yet played, on the clock of a player, in ms.
+
+        With a voice, words that wait for others are counted from when they are spoken.
+        """
         return 1000 * self._stream.speech.backlog / SAMPLE_RATE
 
     @property

@@ -81,6 +81,8 @@ class PiperVoice:
     def speak(self, text: str, speed: float = 1.0) -> Speech:
         """Speech for `text`; `speed` 1 is that of the voice, 1.25 takes 0.8 of the time.
 
+        A text that is not pronounced, like "...", has no samples.
+
         Raises `ValueError` for a text without a word or a speed that is not 0.5 to 2, and
         `VoiceError` if the network cannot be computed.
         """
@@ -90,6 +92,8 @@ class PiperVoice:
         if not words:
             raise ValueError("`text` must hold at least one word.")
         ids, word_of_id = self._encode(words)
+        if not word_of_id:
+            return Speech(np.zeros(0, np.float32), self.sample_rate, ())
         inputs = {
             "input": np.array([ids], np.int64),
             "input_lengths": np.array([len(ids)], np.int64),
@@ -111,8 +115,13 @@ class PiperVoice:
         return Speech(samples.reshape(-1), self.sample_rate, word_ends)
 
     def _encode(self, words: list[str]) -> tuple[list[int], list[int]]:
-        """The ids of the phonemes with a pad after each, and the index of the word of each id."""
+        """The ids of the phonemes with a pad after each, and the index of the word of each id.
+
+        Nothing if there is none but those of punctuation.
+        """
         spoken = self._pronounce(words)
+        if not (self._ids.keys() - {*_PAUSES}).intersection("".join(spoken)):
+            return [], []
         symbols = [(_START, 0)]
         for number, phonemes in enumerate(spoken):
             symbols += [(_SPACE, number - 1)] * (number > 0)

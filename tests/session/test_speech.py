@@ -18,8 +18,8 @@ from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
 from echostream.session.batch import StreamBatch
 from echostream.session.settings import SessionSettings
-from echostream.session.speech import (
-    GAP_UNITS,
+from echostream.session.speech import GAP_UNITS
+from echostream.session.speech_queue import (
     GROUP_SAMPLES,
     MAX_BACKLOG,
     SpeechQueue,
@@ -125,7 +125,7 @@ def groups_of_speech(
     model: Model, tokens: Sequence[Sequence[int]], ends: Sequence[bool]
 ) -> tuple[list[list[int]], list[int]]:
     """The units and the backlog (samples) after each group with its committed tokens."""
-    speech = SessionSettings(model, SessionConfig(speech=True)).speech
+    speech = SessionSettings(model, SessionConfig(speech=True)).speaker
     assert speech is not None
     queue, state, found, backlogs = SpeechQueue(), speech.init_state(1), [], []
     with torch.inference_mode():

@@ -1,0 +1,126 @@
+"""Speech is a queue: words wait until they are spoken, speech until it is played.
+
+The clock is that of the source, in whole groups, so that the samples depend on the audio alone and
+not on how it is cut into pushes. A player begins a stretch of speech when the one before it has
+ended, or at once. What is spoken and not yet played is the backlog.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echostream.models.word_encoder import END_OF_TEXT
+from echostream.streaming.clock import GROUP_UNITS, SAMPLE_RATE, UNIT_SAMPLES
+from echostream.streaming.state import State
+from echostream.text.spoken_words import SpokenWord, last_word, spoken_words
+from echostream.text.tokenizer import Tokenizer
+
+GROUP_SAMPLES = GROUP_UNITS * UNIT_SAMPLES
+MAX_BACKLOG = SAMPLE_RATE  # samples; while there is more, words are spoken faster
+FAST = 1.25  # divides the durations
+
+
+@dataclass(frozen=True)
+class SpeechQueue:
+    """The speech of one stream on the clock of its player. A value: each step makes a new one."""
+
+    unfinished: tuple[int, ...] = ()  # tokens of the last word, which has not been spoken
+    waiting: tuple[SpokenWord, ...] = ()  # complete words that have not been spoken
+    clock: int = 0  # samples of the source in the groups so far
+    end: int = 0  # clock at which the player ends
+    longest_backlog: int = 0  # in samples
+    silent: bool = True  # whether the speech so far ends in silence
+    samples: tuple[NDArray[np.float32], ...] = ()  # not taken yet
+    units: tuple[int, ...] = ()  # spoken since the last take
+    max_backlog: int = MAX_BACKLOG
+
+    @property
+    def backlog(self) -> int:
+        """Samples that are committed and not yet played."""
+        return max(0, self.end - self.clock)
+
+    @property
+    def text_has_ended(self) -> bool:
+        """Whether the last word that waits is the last one of its text."""
+        return bool(self.waiting) and self.waiting[-1].following == END_OF_TEXT
+
+    def is_late(self, num_samples: int = 0) -> bool:
+        """Whether the backlog with so many samples more exceeds its bound: then words are fast."""
+        return self.backlog + num_samples > self.max_backlog
+
+    def play(self, samples: NDArray[np.float32], units: Sequence[int], silent: bool) -> SpeechQueue:
+        """Appends samples and their units; `silent` says whether they end in silence."""
+        queue = replace(
+            self,
+            samples=(*self.samples, samples),
+            units=(*self.units, *units),
+            end=max(self.end, self.clock) + len(samples),
+            silent=silent,
+        )
+        return replace(queue, longest_backlog=max(queue.backlog, self.longest_backlog))
+
+
+class Speaker(Protocol[State]):
+    """What speaks complete words: the units of a model, or a voice."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Of the target text."""
+
+    @property
+    def target_unit(self) -> str:
+        """Of the target text: word or char."""
+
+    def init_state(self, batch_size: int) -> State:
+        """The state of `batch_size` new streams."""
+
+    def speak(self, queues: Sequence[SpeechQueue], state: State) -> tuple[list[SpeechQueue], State]:
+        """Speaks words that wait in each queue, all of them if their text has ended.
+
+        What is spoken depends on the queue and its row of the state alone.
+        """
+
+
+def speak_group(
+    speaker: Speaker[State],
+    queues: Sequence[SpeechQueue],
+    tokens: Sequence[Sequence[int]],
+    ends: Sequence[bool],
+    state: State,
+    num_samples: int = GROUP_SAMPLES,
+) -> tuple[list[SpeechQueue], State]:
+    """Speaks after one more group of the source.
+
+    `tokens` are the newly committed ones of each stream, `ends` marks streams whose text has ended
+    with them; `num_samples` is the length of the group.
+    """
+    queues = [
+        _commit(speaker, replace(queue, clock=queue.clock + num_samples), new, end)
+        for queue, new, end in zip(queues, tokens, ends, strict=True)
+    ]
+    return speaker.speak(queues, state)
+
+
+def speak_text(speaker: Speaker[State], text: str) -> NDArray[np.float32]:
+    """The speech (S,) of a whole text, in [-1, 1]; without words it is empty."""
+    tokens = speaker.tokenizer.encode(text)
+    unhurried = SpeechQueue(max_backlog=sys.maxsize)
+    (queue,), _ = speak_group(speaker, [unhurried], [tokens], [True], speaker.init_state(1))
+    return np.concatenate([np.zeros(0, np.float32), *queue.samples]).clip(-1, 1)
+
+
+def _commit(
+    speaker: Speaker[State], queue: SpeechQueue, tokens: Sequence[int], ends: bool
+) -> SpeechQueue:
+    words, unfinished = spoken_words(
+        speaker.tokenizer, speaker.target_unit, tokens, queue.unfinished
+    )
+    if ends:
+        words, unfinished = [*words, *last_word(unfinished)], ()
+    return replace(queue, unfinished=unfinished, waiting=(*queue.waiting, *words))
