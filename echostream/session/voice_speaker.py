@@ -18,6 +18,7 @@ from echostream.voices.voice import Voice
 _WINDOW = SAMPLE_RATE // 200  # 5 ms, in which loudness is measured
 _QUIET = 10 ** (-45 / 20)  # of the loudest window; what is softer at either end is silence
 _MARGIN = 6 * _WINDOW  # of this silence is kept
+_ALONE = 0.9  # speed of a word that is spoken alone, which is hard to understand otherwise
 _CONTINUES = ","  # after words that others of the text follow, so that the voice does not fall
 
 
@@ -43,7 +44,7 @@ class VoiceSpeaker(NamedTuple):
         return [self._speak(queue) for queue in queues], state
 
     def _speak(self, queue: SpeechQueue) -> SpeechQueue:
-        ends = queue.text_has_ended
+        ends, is_alone = queue.text_has_ended, len(queue.waiting) == 1
         if not queue.waiting or (queue.backlog > GROUP_SAMPLES and not ends):
             return queue
         text = self.tokenizer.decode([token for word in queue.waiting for token in word.tokens])
@@ -51,7 +52,7 @@ class VoiceSpeaker(NamedTuple):
         if not text.strip():
             return queue
         text = text if ends else text + _CONTINUES
-        samples = self._samples(text, 1.0)
+        samples = self._samples(text, _ALONE if is_alone else 1.0)
         if queue.is_late(len(samples)):
             samples = self._samples(text, FAST)
         return queue.play(samples, (), silent=True) if len(samples) else queue
