@@ -52,6 +52,27 @@ def run(model: Model, pieces: Sequence[NDArray[Any]], **options: Any) -> list[Ou
     return outputs + session.finish()
 
 
+def run_batch(
+    model: Model, recordings: Sequence[NDArray[Any]], **options: Any
+) -> list[list[Output]]:
+    """The outputs of recordings that go through one batch in segments of 250 ms."""
+    batch = StreamBatch(model, len(recordings), speech=True, **options)
+    streams = [batch.join() for _ in recordings]
+    found: dict[int, list[Output]] = {stream: [] for stream in streams}
+    for start in range(0, max(map(len, recordings)), 4000):
+        for stream, samples in zip(streams, recordings, strict=True):
+            if stream in batch and start < len(samples):
+                batch.push(stream, samples[start : start + 4000], SAMPLE_RATE)
+                if start + 4000 >= len(samples):
+                    batch.finish(stream)
+        for stream, outputs in batch.step().items():
+            found[stream] += outputs
+    while batch.ready:
+        for stream, outputs in batch.step().items():
+            found[stream] += outputs
+    return list(found.values())
+
+
 def wave(outputs: Sequence[Output]) -> NDArray[np.float32]:
     return np.concatenate([np.zeros(0, np.float32), *(output.samples for output in outputs)])
 
@@ -101,24 +122,11 @@ def test_each_unit_has_320_samples(model: Model) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_streams_of_a_batch_speak_as_if_alone(model: Model, method: str) -> None:
     recordings = [babble(seconds, seed) for seed, seconds in enumerate((3.0, 5.3, 0.1, 7.0))]
-    batch = StreamBatch(model, 4, speech=True, decoding_method=method)
-    streams = [batch.join() for _ in recordings]
-    found: dict[int, list[Output]] = {stream: [] for stream in streams}
-    for start in range(0, max(map(len, recordings)), 4000):
-        for stream, samples in zip(streams, recordings, strict=True):
-            if stream in batch and start < len(samples):
-                batch.push(stream, samples[start : start + 4000], SAMPLE_RATE)
-                if start + 4000 >= len(samples):
-                    batch.finish(stream)
-        for stream, outputs in batch.step().items():
-            found[stream] += outputs
-    while batch.ready:
-        for stream, outputs in batch.step().items():
-            found[stream] += outputs
-    for stream, samples in zip(streams, recordings, strict=True):
+    found = run_batch(model, recordings, decoding_method=method)
+    for samples, outputs in zip(recordings, found, strict=True):
         alone = run(model, cut(samples, [4000]), decoding_method=method)
-        assert units(found[stream]) == units(alone)
-        assert_same_wave(found[stream], alone)
+        assert units(outputs) == units(alone)
+        assert_same_wave(outputs, alone)
 
 
 def groups_of_speech(

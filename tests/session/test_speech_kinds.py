@@ -8,15 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_speech import assert_same_wave, cut, groups_of_speech, run, units, wave, word_tokens
+from test_speech import (
+    assert_same_wave,
+    cut,
+    groups_of_speech,
+    run,
+    run_batch,
+    units,
+    wave,
+    word_tokens,
+)
 from tiny_model import SAMPLE_RATE, babble
 from tiny_speech import make_speaking_folder
 
 from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
 from echostream.models.refiner import UnitRefiner
-from echostream.session.batch import StreamBatch
-from echostream.session.stream import Output
 from echostream.session.translator import StreamingTranslator
 from echostream.speech_config import CTC, FRAME, RefinerConfig
 from echostream.speech_folder import REFINER, save_part
@@ -52,15 +59,8 @@ def test_streams_of_a_batch_speak_as_if_alone(
     models: dict[str, Model], kind: str, steps: int
 ) -> None:
     recordings = [babble(seconds, seed) for seed, seconds in enumerate((2.0, 4.3, 0.1))]
-    batch = StreamBatch(models[kind], 3, speech=True, refine_steps=steps)
-    found: dict[int, list[Output]] = {batch.join(): [] for _ in recordings}
-    for stream, samples in zip(found, recordings, strict=True):
-        batch.push(stream, samples, SAMPLE_RATE)
-        batch.finish(stream)
-    while batch.ready:
-        for stream, outputs in batch.step().items():
-            found[stream] += outputs
-    for outputs, samples in zip(found.values(), recordings, strict=True):
+    found = run_batch(models[kind], recordings, refine_steps=steps)
+    for outputs, samples in zip(found, recordings, strict=True):
         alone = run(models[kind], [samples], refine_steps=steps)
         assert units(outputs) == units(alone)
         assert_same_wave(outputs, alone)
