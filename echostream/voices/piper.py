@@ -48,7 +48,8 @@ class PiperVoice:
         self, folder: str | Path | None = None, num_threads: int = 1, word_times: bool = False
     ) -> None:
         self._arguments = (folder, num_threads, word_times)
-        self._graph = _graph_of(_packaged_folder() if folder is None else Path(folder))
+        self.folder = _packaged_folder() if folder is None else Path(folder)
+        self._graph = _graph_of(self.folder)
         settings = _settings_of(self._graph)
         path = f"{self._graph}.json"
         try:

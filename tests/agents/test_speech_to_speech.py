@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 from agent_calls import command_line, read_log, read_scores, run_simuleval, write_recordings
+from espeak_needed import needs_espeak
 from simuleval.data.segments import SpeechSegment
 from tiny_model import SAMPLE_RATE, babble
 from tiny_speech import make_speaking_folder
+from tiny_voice import make_voice_folder
 
 from echostream.agents import SpeechToSpeechTranslationAgent
 from echostream.frontend.audio import read_audio
@@ -128,3 +130,24 @@ def test_streamspeechs_vocoder_is_ignored_for_units_of_the_models_own(
 def test_a_model_that_cannot_speak_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="`speech` needs a model with a unit decoder"):
         SpeechToSpeechTranslationAgent(arguments(folder))
+
+
+@needs_espeak
+def test_a_voice_speaks_for_a_model_of_text(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    voice = f"piper:{make_voice_folder(tmp_path / 'voice')}"
+    given = {"voice": voice, "vocoder": "/nowhere/g_00500000", "extra_output_dir": tmp_path}
+    with caplog.at_level(logging.WARNING):
+        agent = SpeechToSpeechTranslationAgent(arguments(folder, **given))
+    assert "`--vocoder` is ignored: the voice of `--voice` speaks" in caplog.text
+    samples = babble(3, seed=3)
+    found = agent.pushpop(SpeechSegment(content=samples.tolist(), sample_rate=SAMPLE_RATE))
+    last = agent.pushpop(SpeechSegment(content=[], sample_rate=SAMPLE_RATE, finished=True))
+    session = StreamingTranslator.load(folder, voice=voice, speech=True)
+    outputs = [*session.push(samples, SAMPLE_RATE), *session.finish()]
+    spoken = np.concatenate([output.samples for output in outputs])
+    assert len(spoken) > 320 and last.finished
+    np.testing.assert_array_equal([*found.content, *last.content], spoken)
+    assert (tmp_path / "st.txt").read_text() == f"{joined_text(outputs)}\n"
+    assert not (tmp_path / "unit.txt").exists()

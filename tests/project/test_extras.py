@@ -16,6 +16,7 @@ from documents import ROOT
 from tiny_model import make_model_folder
 from tiny_sweep import Corpus
 from tiny_training import tiny_run
+from tiny_voice import make_voice_folder
 
 from echostream.config import to_dict
 from echostream.extras import LIBRARIES, how_to_install
@@ -69,6 +70,16 @@ def test_the_onnx_back_end_is_refused(library: str, model: Path) -> None:
     audio = ROOT / "examples/fr-en/test-seen-2026-0000002.flac"
     done = run_without(library, "translate", model, audio, "--backend", "onnx")
     assert_one_line(done, "translate", "onnx")
+
+
+@pytest.mark.parametrize("library", LIBRARIES["voices"])
+def test_a_voice_is_refused(library: str, model: Path, tmp_path: Path) -> None:
+    audio = ROOT / "examples/fr-en/test-seen-2026-0000002.flac"
+    voice = make_voice_folder(tmp_path / "voice")
+    output = tmp_path / "out"
+    words = (model, audio, "--speech-output", output, "--voice", f"piper:{voice}")
+    assert_one_line(run_without(library, "translate", *words), "translate", "voices")
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("library", LIBRARIES["export"])
