@@ -47,28 +47,28 @@ def _graph(speakers: int) -> onnx.ModelProto:
         "most": np.arange(64 * FRAME, dtype=np.float32)[None],
         "frame": np.array(FRAME, np.float32),
     }
-    node = helper.make_node
-    nodes = [
-        node("Squeeze", ["input"], ["ids"]),
-        node("Slice", ["scales", "one", "two"], ["slowness"]),
-        node("Gather", ["frames", "ids"], ["plain"]),
-        node("Mul", ["plain", "slowness"], ["slow"]),
-        node("Ceil", ["slow"], ["durations"]),
-        # A row for each phoneme, of which as many samples are taken as it has.
-        node("Mul", ["durations", "frame"], ["samples"]),
-        node("Reshape", ["samples", "shape"], ["lengths"]),
-        node("Less", ["most", "lengths"], ["taken"]),
-        node("Gather", ["pitch", "ids"], ["pitches"]),
-        node("Reshape", ["pitches", "shape"], ["column"]),
-        node("Mul", ["most", "column"], ["phase"]),
-        node("Sin", ["phase"], ["sine"]),
-        node("Gather", ["loudness", "ids"], ["levels"]),
-        node("Reshape", ["levels", "shape"], ["level"]),
-        node("Mul", ["sine", "level"], ["wave"]),
-        node("NonZero", ["taken"], ["places"]),
-        node("Transpose", ["places"], ["pairs"], perm=[1, 0]),
-        node("GatherND", ["wave", "pairs"], ["output" if speakers == 1 else "voiced"]),
-    ]
+    # The samples of each phoneme are the beginning of its row of `wave`.
+    steps = """
+        Squeeze input -> ids
+        Slice scales one two -> slowness
+        Gather frames ids -> plain
+        Mul plain slowness -> slow
+        Ceil slow -> durations
+        Mul durations frame -> samples
+        Reshape samples shape -> lengths
+        Less most lengths -> taken
+        Gather pitch ids -> pitches
+        Reshape pitches shape -> column
+        Mul most column -> phase
+        Sin phase -> sine
+        Gather loudness ids -> levels
+        Reshape levels shape -> level
+        Mul sine level -> wave
+        NonZero taken -> places
+        Transpose places -> pairs
+        GatherND wave pairs -> voiced
+    """
+    gain = "Identity voiced -> output"
     inputs = [
         helper.make_tensor_value_info("input", TensorProto.INT64, [1, "phonemes"]),
         helper.make_tensor_value_info("input_lengths", TensorProto.INT64, [1]),
@@ -77,10 +77,11 @@ def _graph(speakers: int) -> onnx.ModelProto:
     if speakers > 1:
         constants["gains"] = np.arange(1, speakers + 1, dtype=np.float32)
         inputs.append(helper.make_tensor_value_info("sid", TensorProto.INT64, [1]))
-        nodes += [
-            node("Gather", ["gains", "sid"], ["gain"]),
-            node("Mul", ["voiced", "gain"], ["output"]),
-        ]
+        gain = "Gather gains sid -> gain\nMul voiced gain -> output"
+    nodes = []
+    for line in (steps.strip() + "\n" + gain).splitlines():
+        (kind, *taken), output = (side.split() for side in line.split("->"))
+        nodes.append(helper.make_node(kind, taken, output))
     graph = helper.make_graph(
         nodes,
         "voice",
