@@ -141,13 +141,13 @@ def test_a_voice_speaks_for_a_model_of_text(
     with caplog.at_level(logging.WARNING):
         agent = SpeechToSpeechTranslationAgent(arguments(folder, **given))
     assert "`--vocoder` is ignored: the voice of `--voice` speaks" in caplog.text
-    samples = babble(3, seed=3)
+    samples = np.concatenate([babble(3, seed=3), np.zeros(3 * SAMPLE_RATE, np.float32)])
     found = agent.pushpop(SpeechSegment(content=samples.tolist(), sample_rate=SAMPLE_RATE))
     last = agent.pushpop(SpeechSegment(content=[], sample_rate=SAMPLE_RATE, finished=True))
     session = StreamingTranslator.load(folder, voice=voice, speech=True)
     outputs = [*session.push(samples, SAMPLE_RATE), *session.finish()]
     spoken = np.concatenate([output.samples for output in outputs])
-    assert len(spoken) > 320 and last.finished
+    assert len(spoken) > 320 and last.finished and not last.content
     np.testing.assert_array_equal([*found.content, *last.content], spoken)
     assert (tmp_path / "st.txt").read_text() == f"{joined_text(outputs)}\n"
     assert not (tmp_path / "unit.txt").exists()

@@ -52,12 +52,14 @@ def test_speed_divides_the_durations_of_phonemes(folder: Path) -> None:
         assert len(voice.speak("a cat", speed).samples) == frames * FRAME
 
 
-@pytest.mark.parametrize("text", [TEXT, "of the house", "a", "... a ⁇ b", "cat — dog"])
+@pytest.mark.parametrize("text", [TEXT, "of the house", "a", "a cat", "... a ⁇ b", "cat — dog"])
 def test_each_word_ends_where_the_next_begins_and_the_last_with_the_audio(
     folder: Path, text: str
 ) -> None:
     speech = PiperVoice(folder, word_times=True).speak(text)
     ends = np.array(speech.word_ends)
+    if text == "a cat":  # the mark at the beginning, a sound and a space, with a pad after each
+        assert ends[0] == pytest.approx((1 + 1 + 6 + 1 + 1 + 1) * FRAME / speech.sample_rate)
     assert len(ends) == len(text.split())
     assert (np.diff(ends, prepend=0) >= 0).all()
     assert ends[-1] == pytest.approx(len(speech.samples) / speech.sample_rate)
@@ -92,6 +94,7 @@ def test_the_packaged_voice_speaks_like_its_folder() -> None:
     again = make_voice(f"piper:{voice.folder}", word_times=True).speak("we want to leave")
     np.testing.assert_array_equal(again.samples, speech.samples)
     assert len(again.word_ends) == 4
+    assert len(voice.speak("...").samples) == 0
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
