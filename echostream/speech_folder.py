@@ -18,7 +18,7 @@ from echostream.files import missing_file, replacing, write_whole
 from echostream.models.refiner import UnitRefiner
 from echostream.models.unit_decoder import UnitDecoder
 from echostream.models.vocoder import UnitVocoder
-from echostream.speech_config import RefinerConfig, UnitDecoderConfig, VocoderConfig
+from echostream.speech_config import OWN_UNITS, RefinerConfig, UnitDecoderConfig, VocoderConfig
 from echostream.weights_file import (
     CONFIG,
     WEIGHTS,
@@ -39,11 +39,14 @@ Part = TypeVar("Part", bound=nn.Module)
 
 @dataclass(frozen=True)
 class SpeechModel:
-    """The parts of a model that speak; `silence_unit` is spoken before a gap."""
+    """The parts of a model that speak; `silence_unit`, if known, is spoken before a gap.
+
+    A model with the units of another unit model than ours may come without a vocoder.
+    """
 
     unit_decoder: protocol.UnitDecoder
-    vocoder: protocol.Vocoder[Any]
-    silence_unit: int
+    vocoder: protocol.Vocoder[Any] | None
+    silence_unit: int | None
     refiner: protocol.UnitRefiner | None = None
 
 
@@ -94,20 +97,20 @@ def load_speech(
     `unit_decoder` and `refiner` are folders of other ones than the model's.
 
     Raises:
-        ModelFolderError: as `load_vocoder`; if the unit decoder or the vocoder is missing, or the
-            parts do not fit.
+        ModelFolderError: as `load_vocoder`; if the unit decoder is missing, or the vocoder for
+            units of our own, or the parts do not fit.
         ConfigError: as `load_vocoder`.
     """
     decoder_folder = Path(unit_decoder or folder / UNIT_DECODER)
     refiner_folder = Path(refiner or folder / REFINER)
     if not any(path.exists() for path in (decoder_folder, refiner_folder, folder / VOCODER)):
         return None
-    decoder, vocoder = load_unit_decoder(decoder_folder), load_vocoder(folder / VOCODER)
+    decoder, vocoder = load_unit_decoder(decoder_folder), None
     sizes = decoder.config
-    fits = [
-        (decoder_folder, "vocab_size", sizes.vocab_size, vocab_size),
-        (decoder_folder, "num_units", sizes.num_units, vocoder.num_units),
-    ]
+    fits = [(decoder_folder, "vocab_size", sizes.vocab_size, vocab_size)]
+    if sizes.units == OWN_UNITS or (folder / VOCODER).exists():
+        vocoder = load_vocoder(folder / VOCODER)
+        fits.append((decoder_folder, "num_units", sizes.num_units, vocoder.num_units))
     unit_refiner = None
     # The refiner of the model is for the unit decoder of the model.
     if refiner is not None or (unit_decoder is None and refiner_folder.exists()):
@@ -121,7 +124,8 @@ def load_speech(
             raise ModelFolderError(
                 f"{path}: `{name}` must be {wanted} in this model, but is {found}."
             )
-    return SpeechModel(decoder, vocoder, vocoder.config.silence_unit, unit_refiner)
+    silence = None if vocoder is None else vocoder.config.silence_unit
+    return SpeechModel(decoder, vocoder, silence, unit_refiner)
 
 
 def _load(

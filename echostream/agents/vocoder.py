@@ -56,4 +56,4 @@ def with_vocoder(model: Model, args: Namespace) -> Model:
             f"`--vocoder` must be for the {decoder.num_units} units of the model, but "
             f"{args.vocoder} is for {vocoder.num_units}."
         )
-    return replace(model, speech=replace(model.speech, vocoder=vocoder))
+    return replace(model, speech=replace(model.speech, vocoder=vocoder, silence_unit=None))

@@ -76,6 +76,11 @@ def _speaker(model: Model, config: SessionConfig) -> Speaker[Any]:
             "`speech` needs a model with a unit decoder and a vocoder, which this one lacks, or a "
             "voice."
         )
+    if parts.vocoder is None:
+        raise ValueError(
+            f"`speech` needs a vocoder for the units {parts.unit_decoder.units} of this model: for "
+            "an agent, --vocoder and --vocoder-cfg name a CodeHiFiGAN."
+        )
     return UnitSpeaker(
         parts.unit_decoder,
         parts.vocoder,

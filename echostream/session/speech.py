@@ -30,13 +30,13 @@ NO_CLASS = -1
 
 
 class UnitSpeaker(NamedTuple):
-    """The speaker of a model with units of its own; `silence_unit` is spoken before a gap."""
+    """The speaker of a model with units; `silence_unit`, if known, is spoken before a gap."""
 
     unit_decoder: UnitDecoder
     vocoder: Vocoder[Any]
     tokenizer: Tokenizer
     target_unit: str
-    silence_unit: int
+    silence_unit: int | None
     refiner: UnitRefiner | None = None
     refine_steps: int = 0  # without a refiner
 
@@ -59,9 +59,10 @@ class UnitSpeaker(NamedTuple):
         while any(queue.waiting for queue in queues):
             queues, state = _speak_word(self, queues, state)
         if any(gaps := [queue.end <= queue.clock and not queue.silent for queue in queues]):
-            units = torch.full((len(queues), GAP_UNITS), self.silence_unit)
-            num_units = torch.tensor(gaps).long() * GAP_UNITS
-            queues, state = _play(self, queues, units, num_units, [True] * len(queues), state)
+            silence = self.silence_unit
+            units = torch.full((len(queues), GAP_UNITS), silence or 0)
+            num_units = torch.tensor(gaps).long() * (0 if silence is None else GAP_UNITS)
+            queues, state = _play(self, queues, units, num_units, gaps, state)
         return queues, state
 
 
@@ -86,12 +87,11 @@ def _speak_word(
         torch.tensor([bool(queue.waiting) for queue in queues]),
         torch.tensor([FAST if queue.is_late() else 1.0 for queue in queues]),
     )
-    ends = words.following == END_OF_TEXT
+    ends = (words.following == END_OF_TEXT) & words.active
     output, unit_decoder = speaker.unit_decoder.step(words, state.unit_decoder)
     classes, refiner = output.logits.argmax(-1), state.refiner
     if speaker.refiner is not None and isinstance(refiner, RefinerState):
-        done = ends & words.active
-        classes, refiner = speaker.refiner.step(output, done, speaker.refine_steps, refiner)
+        classes, refiner = speaker.refiner.step(output, ends, speaker.refine_steps, refiner)
     state = state._replace(unit_decoder=unit_decoder, refiner=refiner)
     queues = [replace(queue, waiting=queue.waiting[1:]) for queue in queues]
     units, num_units, state = _units(speaker, classes, output.num_frames, words.speed, ends, state)
@@ -113,7 +113,7 @@ def _units(
     units, num_units, last = merge_units(classes, num_frames, blank, state.last_class)
     if not speaker.vocoder.reduced:  # to drop one of units without repeats would drop a sound
         units, num_units = drop_some(units, num_units, speed > 1)
-    last = torch.where(ends & (num_frames > 0), blank, last)
+    last = torch.where(ends, blank, last)
     return units, num_units, state._replace(last_class=last)
 
 
@@ -125,11 +125,14 @@ def _play(
     silent: Sequence[bool],
     state: SpeechState,
 ) -> tuple[list[SpeechQueue], SpeechState]:
-    """Vocodes the first `num_units (B,)` of the `units (B, T)` of each row."""
+    """Vocodes the first `num_units (B,)` of the `units (B, T)` of each row.
+
+    `silent` rows end in silence after them: what the vocoder holds back comes out, too.
+    """
     valid = length_mask(num_units, units.shape[1])
     wave, vocoder = speaker.vocoder.step(units, state.vocoder, valid)
     waves = [_rows(wave)]
-    ends = valid[:, 0] & torch.tensor(silent)
+    ends = torch.tensor(silent)
     if speaker.vocoder.latency_units and bool(ends.any()):  # what waits for units after it
         wave, flushed = speaker.vocoder.finish(vocoder)
         waves.append(_rows(wave._replace(num_samples=wave.num_samples * ends)))
@@ -137,7 +140,7 @@ def _play(
     played = []
     for row, queue in enumerate(queues):
         count = int(num_units[row])
-        if count:
+        if count or silent[row]:
             samples = np.concatenate([part[row] for part in waves])
             queue = queue.play(samples, units[row, :count].tolist(), silent[row])
         played.append(queue)

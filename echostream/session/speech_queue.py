@@ -58,7 +58,7 @@ class SpeechQueue:
         """Appends samples and their units; `silent` says whether they end in silence."""
         queue = replace(
             self,
-            samples=(*self.samples, samples),
+            samples=(*self.samples, samples) if len(samples) else self.samples,
             units=(*self.units, *units),
             end=max(self.end, self.clock) + len(samples),
             silent=silent,
