@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from simuleval.agents import AgentStates
 from simuleval.data.segments import Segment, SpeechSegment
 
+from echostream.scoring.metrics.backlog import Backlog, backlog
+from echostream.scoring.timeline import Timeline
 from echostream.session.translator import (
     Output,
     StreamingTranslator,
     joined_source_text,
     joined_text,
 )
+from echostream.streaming.clock import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         self.session.reset()
         self._taken: list[Output] = []
         self.units: list[int] = []  # of the speech of the utterance, as far as it has been taken
+        self.writes: list[tuple[float, float]] = []  # delay and duration of its speech, in ms
         self.closed = False  # True after the last text has been taken
         self._pending: list[Output] = []
         self._num_pushed = 0  # samples of `source` that were pushed to the session
@@ -74,6 +78,17 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         elif not segment.is_empty:
             raise TypeError(f"`segment` must be speech, but is a {type(segment).__name__} instead.")
         self.source_finished = segment.finished
+
+    def speak(self, num_samples: int) -> None:
+        """Notes that samples of speech are written now."""
+        if num_samples:
+            self.writes.append((self.session.delay_ms, 1000 * num_samples / SAMPLE_RATE))
+
+    @property
+    def backlog(self) -> Backlog:
+        """The backlog of the utterance so far, as SimulEval plays its writes."""
+        delays, durations = zip(*self.writes, strict=True) if self.writes else ((), ())
+        return backlog(Timeline(delays, (), self.session.delay_ms, None, durations))
 
     def update_target(self, segment: Segment) -> None:
         """Stores only whether the target is finished."""

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.evaluation import bootstrap
-from echostream.evaluation.point import AGENT_CLASS, CTC, Point, Setup, method_options
-from echostream.evaluation.scoring_flags import read_scoring_flags
+from echostream.evaluation.point import (
+    AGENT_CLASS,
+    CTC,
+    SPEECH_AGENT_CLASS,
+    Point,
+    Setup,
+    method_options,
+)
+from echostream.evaluation.scoring_flags import UNIT, ScoringFlags, read_scoring_flags
 from echostream.evaluation.slurm.scripts import check_option
 from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
 from echostream.files import describe
 from echostream.model_folder import BACKENDS
+from echostream.scoring.judge.flags import NEED_A_JUDGE, add_judge_flags, read_judge_flags
+from echostream.scoring.judge.silence import WITHOUT_SILENCE
+from echostream.scoring.judge.speech import Judging
 from echostream.session_config import DECODING_METHODS
 
 # Flags of the agent and of SimulEval that the sweep sets; they are refused after `--`.
@@ -38,6 +50,9 @@ DEMO = {
     "source": Path("examples/fr-en/wav_list.txt"),
     "target": Path("examples/fr-en/target.txt"),
 }
+# The tasks, and the default output folder of each.
+TEXT, SPEECH = "s2tt", "s2st"
+OUTPUTS = {TEXT: Path("out/demo"), SPEECH: Path("out/demo-s2st")}
 # Arguments of a single call, which are no part of the sweep.
 _OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
 
@@ -63,11 +78,14 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     )
     positive = whole_from(1)
     add = parser.add_argument
-    add("--agent", type=Path, help=f"agent file (default: the class {AGENT_CLASS})")
+    add("--task", choices=OUTPUTS, default=TEXT, help="the output: text, or s2st for speech")
+    classes = f"{AGENT_CLASS}, or {SPEECH_AGENT_CLASS} with --task {SPEECH}"
+    add("--agent", type=Path, help=f"agent file (default: the class {classes})")
     add("--model-path", type=Path, default=DEMO["model_path"], help="model folder")
     add("--source", type=Path, default=DEMO["source"], help="wav list")
     add("--target", type=Path, default=DEMO["target"], help="references")
-    add("--output", type=Path, default=Path("out/demo"), help="output folder")
+    defaults = f"{OUTPUTS[TEXT]}, or {OUTPUTS[SPEECH]} with --task {SPEECH}"
+    add("--output", type=Path, help=f"output folder (default: {defaults})")
     add("--max-future-frames", type=whole_from(0), nargs="+", default=[0, 1], help="look-aheads L")
     segments = ("--segment-sizes", "--source-segment-size")
     add(*segments, type=positive, nargs="+", default=[320, 640, 960], help="in ms")
@@ -78,6 +96,13 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
         nargs="+",
         metavar="NAME[:K]",
         help="ctc, decoder, or either K tokens behind, like decoder:2 (default: all of the model)",
+    )
+    add(
+        "--refine-steps",
+        type=whole_from(0),
+        nargs="+",
+        metavar="K",
+        help="rounds of the unit refiner, of an agent that has one (default: that of the agent)",
     )
     add("--backend", choices=BACKENDS, default="torch", help="back end of the network")
     add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
@@ -99,7 +124,9 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
         metavar="NAME=VALUE",
         help="of sbatch, for that script, like partition=gpu time=2:00:00",
     )
+    add_judge_flags(parser)
     args = parser.parse_args(words[:split])
+    args.output = args.output or OUTPUTS[args.task]
     args.agent_args = words[split + 1 :]
     if args.slurm_options and args.slurm_script is None:
         parser.error("argument --slurm-options: goes with --slurm-script alone")
@@ -126,7 +153,9 @@ def make_setup(args: argparse.Namespace) -> Setup:
         raise InputError(
             "`--lagging-k1` must not be given after `--`: `--decoding-methods` sets it."
         )
-    scoring = read_scoring_flags(args.agent_args)
+    if args.refine_steps and "--refine-steps" in args.agent_args:
+        raise InputError("`--refine-steps` must not be given after `--`, too: the sweep sets it.")
+    scoring = _check_task(args, read_scoring_flags(args.agent_args))
     if "--extra-output-dir" in [word.partition("=")[0] for word in args.agent_args]:
         num_runs = len(make_points(args)) * args.shards
         if num_runs > 1:
@@ -154,6 +183,19 @@ def make_setup(args: argparse.Namespace) -> Setup:
     )
 
 
+def make_judging(args: argparse.Namespace, setup: Setup) -> Judging | None:
+    """How the speech of points is judged; None if it is not, or not by this call.
+
+    Raises InputError for a judge that cannot be used.
+    """
+    if args.only_task is not None:
+        return None
+    try:
+        return read_judge_flags(args, setup.counting.tokenizer, (WITHOUT_SILENCE,))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
 def check_demo(args: argparse.Namespace) -> None:
     """Raises InputError if a path of `DEMO`, the default, does not exist."""
     for name, path in DEMO.items():
@@ -168,12 +210,13 @@ def check_demo(args: argparse.Namespace) -> None:
 def make_points(args: argparse.Namespace) -> list[Point]:
     """All combinations, each once, in the order of the rows; offline points have one stride."""
     points = []
-    for method in args.decoding_methods:
-        for lookahead in args.max_future_frames:
-            for stride in args.stride_n:
-                points += [Point(lookahead, size, stride, method) for size in args.segment_sizes]
-            if args.offline:
-                points.append(Point(lookahead, None, args.stride_n[0], method))
+    axes = (args.decoding_methods, args.refine_steps or [None], args.max_future_frames)
+    for method, steps, lookahead in itertools.product(*axes):
+        for stride in args.stride_n:
+            sizes = args.segment_sizes
+            points += [Point(lookahead, size, stride, method, steps) for size in sizes]
+        if args.offline:
+            points.append(Point(lookahead, None, args.stride_n[0], method, steps))
     return list(dict.fromkeys(points))
 
 
@@ -187,6 +230,21 @@ def words_of(args: argparse.Namespace) -> list[str]:
         if value is not True:
             words += map(str, value if isinstance(value, list) else [value])
     return words
+
+
+def _check_task(args: argparse.Namespace, scoring: ScoringFlags) -> ScoringFlags:
+    """The scoring flags for the task. Raises InputError for flags of the other one."""
+    if args.task == TEXT:
+        for name in ("asr_judge", *NEED_A_JUDGE, "refine_steps"):
+            if getattr(args, name, None):
+                raise InputError(f"`--{name.replace('_', '-')}` needs `--task {SPEECH}`.")
+        return scoring
+    if scoring.counting.latency_unit != "word":
+        raise InputError(
+            f"`{UNIT}` must be word with `--task {SPEECH}`, whose references count in words, "
+            f"but is {scoring.counting.latency_unit} instead."
+        )
+    return replace(scoring, counting=replace(scoring.counting, latency_unit="write"))
 
 
 def _check_model(args: argparse.Namespace) -> list[str]:
