@@ -64,7 +64,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check_ranges(self, _ENCODER_RANGES)
+        check_ranges(self, _ENCODER_RANGES)
         if self.embed_dim % self.num_heads:
             raise ConfigError(
                 f"`embed_dim` must be a multiple of `num_heads`, which is {self.num_heads}, "
@@ -103,7 +103,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check_ranges(self, _NETWORK_RANGES)
+        check_ranges(self, _NETWORK_RANGES)
         if not isinstance(self.encoder, EncoderConfig):
             raise ConfigError(f"`encoder` must be an EncoderConfig, but is {shown(self.encoder)}.")
         look_aheads = self.max_future_frames
@@ -122,7 +122,7 @@ class ModelConfig:
         check_emission_unit("target_emission_unit", self.target_emission_unit)
 
 
-def _check_ranges(config: object, ranges: Mapping[str, tuple[int, int, int]]) -> None:
+def check_ranges(config: object, ranges: Mapping[str, tuple[int, int, int]]) -> None:
     for name, (least, most, multiple_of) in ranges.items():
         try:
             check_whole(name, getattr(config, name), least, most, multiple_of)
@@ -227,11 +227,16 @@ def load_config(kind: type[Config], path: str | Path) -> Config:
         OSError: if the file cannot be read.
         ConfigError: naming the file and the key, or the line that is not YAML.
     """
+    return from_dict(kind, read_values(path), str(path))
+
+
+def read_values(path: str | Path) -> Any:
+    """The values of a YAML file; an empty one is an empty mapping. Errors as `load_config`."""
     try:
         values = read_yaml(path)
     except YamlError as error:
         raise ConfigError(str(error)) from error
-    return from_dict(kind, {} if values is None else values, str(path))
+    return {} if values is None else values
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -146,3 +146,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):
             yield block
+
+
+def missing_file(folder: Path, *names: str) -> str | None:
+    """The first of the names that is no file in the folder; None if all are."""
+    return next((name for name in names if not (folder / name).is_file()), None)

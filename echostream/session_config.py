@@ -12,6 +12,7 @@ from echostream.config import EMISSION_UNITS, ConfigError
 from echostream.ranges import make_plain
 
 DECODING_METHODS = ("ctc", "decoder")
+MAX_REFINE_STEPS = 8
 
 
 def _option(
@@ -20,9 +21,11 @@ def _option(
     choices: tuple[Any, ...] = (),
     least: int | None = None,
     old_name: str | None = None,
+    most: int | None = None,
 ) -> Any:
     """A field with its allowed values, its help text, and its name in an earlier release."""
-    about = {"help": text, "choices": choices, "least": least, "old_name": old_name}
+    about = {"help": text, "choices": choices, "least": least, "most": most}
+    about["old_name"] = old_name
     return dataclasses.field(default=default, metadata=about)
 
 
@@ -63,6 +66,13 @@ class SessionConfig:
     speech: bool = _option(
         False, "also output the translation as speech, by a model that has a vocoder", (False, True)
     )
+    refine_steps: int = _option(
+        0,
+        "rounds of the refiner over the units of a word before it is spoken, 0 to 8, by a model "
+        "that has a refiner",
+        least=0,
+        most=MAX_REFINE_STEPS,
+    )
     emission_unit: str = _option(
         "auto",
         "output whole words, or characters for a language without spaces, for which SimulEval "
@@ -75,10 +85,13 @@ class SessionConfig:
         for field in dataclasses.fields(SessionConfig):
             value = getattr(self, field.name)
             choices, least = field.metadata["choices"], field.metadata["least"]
+            most = field.metadata["most"]
             if choices and value not in choices:
                 allowed = f"one of {', '.join(map(str, choices))}"
             elif least is not None and (type(value) is not int or value < least):
                 allowed = f"an integer >= {least}"
+            elif most is not None and value > most:
+                allowed = f"at most {most}"
             else:
                 continue
             raise ConfigError(f"`{field.name}` must be {allowed}, but is {value!r} instead.")

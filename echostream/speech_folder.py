@@ -11,14 +11,14 @@ import torch
 import yaml
 from torch import nn
 
-from echostream.backends.protocol import UnitDecoder as UnitDecoderProtocol
-from echostream.backends.protocol import Vocoder
+from echostream.backends import protocol
 from echostream.config import load_config, to_dict
 from echostream.device import adapt_to_fork, resolve_device
-from echostream.files import replacing, write_whole
+from echostream.files import missing_file, replacing, write_whole
+from echostream.models.refiner import UnitRefiner
 from echostream.models.unit_decoder import UnitDecoder
 from echostream.models.vocoder import UnitVocoder
-from echostream.speech_config import UnitDecoderConfig, VocoderConfig
+from echostream.speech_config import RefinerConfig, UnitDecoderConfig, VocoderConfig
 from echostream.weights_file import (
     CONFIG,
     WEIGHTS,
@@ -29,7 +29,9 @@ from echostream.weights_file import (
 )
 
 README = "README.md"
-UNIT_DECODER, VOCODER = "unit_decoder", "vocoder"  # folders in that of a model
+UNIT_DECODER, REFINER, VOCODER = "unit_decoder", "refiner", "vocoder"  # folders in that of a model
+
+SpeechPart = UnitDecoder | UnitRefiner | UnitVocoder
 
 Config = TypeVar("Config")
 Part = TypeVar("Part", bound=nn.Module)
@@ -39,13 +41,14 @@ Part = TypeVar("Part", bound=nn.Module)
 class SpeechModel:
     """The parts of a model that speak; `silence_unit` is spoken before a gap."""
 
-    unit_decoder: UnitDecoderProtocol
-    vocoder: Vocoder[Any]
+    unit_decoder: protocol.UnitDecoder
+    vocoder: protocol.Vocoder[Any]
     silence_unit: int
+    refiner: protocol.UnitRefiner | None = None
 
 
-def save_part(path: str | Path, part: UnitVocoder | UnitDecoder, readme: str = "") -> None:
-    """Writes the folder of a vocoder or unit decoder, the weights last.
+def save_part(path: str | Path, part: SpeechPart, readme: str = "") -> None:
+    """Writes the folder of a part, the weights last.
 
     `readme` tells how it was made. Raises OSError if a file cannot be written.
     """
@@ -75,27 +78,50 @@ def load_unit_decoder(path: str | Path, device: str | torch.device = "cpu") -> U
     return _load(Path(path), device, UnitDecoderConfig, UnitDecoder, "unit decoder")
 
 
-def load_speech(folder: Path, vocab_size: int) -> SpeechModel | None:
+def load_refiner(path: str | Path, device: str | torch.device = "cpu") -> UnitRefiner:
+    """The refiner of a folder, in evaluation mode on `device`; errors as `load_vocoder`."""
+    return _load(Path(path), device, RefinerConfig, UnitRefiner, "refiner")
+
+
+def load_speech(
+    folder: Path,
+    vocab_size: int,
+    unit_decoder: str | Path | None = None,
+    refiner: str | Path | None = None,
+) -> SpeechModel | None:
     """The parts in the folder of a model with `vocab_size` target tokens; None if it has none.
 
+    `unit_decoder` and `refiner` are folders of other ones than the model's.
+
     Raises:
-        ModelFolderError: as `load_vocoder`; if one of both is missing, or they do not fit.
+        ModelFolderError: as `load_vocoder`; if the unit decoder or the vocoder is missing, or the
+            parts do not fit.
         ConfigError: as `load_vocoder`.
     """
-    there = [name for name in (UNIT_DECODER, VOCODER) if (folder / name).exists()]
-    if not there:
+    decoder_folder = Path(unit_decoder or folder / UNIT_DECODER)
+    refiner_folder = Path(refiner or folder / REFINER)
+    if not any(path.exists() for path in (decoder_folder, refiner_folder, folder / VOCODER)):
         return None
-    unit_decoder = load_unit_decoder(folder / UNIT_DECODER)
-    vocoder = load_vocoder(folder / VOCODER)
-    for name, found, wanted in (
-        ("vocab_size", unit_decoder.config.vocab_size, vocab_size),
-        ("num_units", unit_decoder.config.num_units, vocoder.config.num_units),
-    ):
+    decoder, vocoder = load_unit_decoder(decoder_folder), load_vocoder(folder / VOCODER)
+    sizes = decoder.config
+    fits = [
+        (decoder_folder, "vocab_size", sizes.vocab_size, vocab_size),
+        (decoder_folder, "num_units", sizes.num_units, vocoder.num_units),
+    ]
+    unit_refiner = None
+    # The refiner of the model is for the unit decoder of the model.
+    if refiner is not None or (unit_decoder is None and refiner_folder.exists()):
+        unit_refiner = load_refiner(refiner_folder)
+        fits += [
+            (refiner_folder, name, getattr(unit_refiner.config, name), getattr(sizes, name))
+            for name in ("num_classes", "frame_dim")
+        ]
+    for path, name, found, wanted in fits:
         if found != wanted:
             raise ModelFolderError(
-                f"{folder / UNIT_DECODER}: `{name}` must be {wanted} in this model, but is {found}."
+                f"{path}: `{name}` must be {wanted} in this model, but is {found}."
             )
-    return SpeechModel(unit_decoder, vocoder, vocoder.config.silence_unit)
+    return SpeechModel(decoder, vocoder, vocoder.config.silence_unit, unit_refiner)
 
 
 def _load(
@@ -107,12 +133,11 @@ def _load(
 ) -> Part:
     adapt_to_fork()
     torch_device = resolve_device(device)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ModelFolderError(
-                f"{folder} must be the folder of a {what}, with {CONFIG} and {WEIGHTS}, but has "
-                f"no file {name}."
-            )
+    if name := missing_file(folder, CONFIG, WEIGHTS):
+        raise ModelFolderError(
+            f"{folder} must be the folder of a {what}, with {CONFIG} and {WEIGHTS}, but has no "
+            f"file {name}."
+        )
     try:
         config = load_config(kind, folder / CONFIG)
     except OSError as error:

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from echostream.model_folder import Model
 from echostream.models.code_hifigan_file import load_code_hifigan
-from echostream.models.unit_decoder import UnitDecoder
 from echostream.speech_config import OWN_UNITS
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ def with_vocoder(model: Model, args: Namespace) -> Model:
     if not args.vocoder or model.speech is None:
         return model
     decoder = model.speech.unit_decoder
-    if not isinstance(decoder, UnitDecoder) or decoder.config.units == OWN_UNITS:
+    if decoder.units == OWN_UNITS:
         logger.warning(
             "`--vocoder` is ignored: the units of this model are its own, and so is its vocoder."
         )
@@ -39,9 +38,9 @@ def with_vocoder(model: Model, args: Namespace) -> Model:
         dur_prediction=args.dur_prediction,
         lookahead_frames=args.vocoder_lookahead_frames,
     )
-    if vocoder.num_units != decoder.config.num_units:
+    if vocoder.num_units != decoder.num_units:
         raise ValueError(
-            f"`--vocoder` must be for the {decoder.config.num_units} units of the model, but "
+            f"`--vocoder` must be for the {decoder.num_units} units of the model, but "
             f"{args.vocoder} is for {vocoder.num_units}."
         )
     return replace(model, speech=replace(model.speech, vocoder=vocoder))

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from echostream.models import CtcOutput
 from echostream.models.echostream import ModelState
+from echostream.models.refiner import RefinerState
 from echostream.models.text_decoder import DecoderState
-from echostream.models.unit_decoder import UnitDecoderState, UnitOutput
+from echostream.models.unit_decoder import NextWords, UnitDecoderState, UnitOutput
 from echostream.models.waveform import Waveform
 from echostream.streaming.state import State
 
@@ -34,20 +35,39 @@ class Decoder(Protocol):
 
 
 class UnitDecoder(Protocol):
-    """Words of the translation to discrete units; see `echostream.models.unit_decoder`."""
+    """Words of the translation to frames with the logits of units; see `unit_decoder`."""
+
+    @property
+    def num_units(self) -> int:
+        """Units are ids from 0 to `num_units - 1`."""
+
+    @property
+    def blank(self) -> int | None:
+        """The class of the blank, if frames are positions of an alignment."""
+
+    @property
+    def units(self) -> str:
+        """The name of their unit model."""
 
     def init_state(self, batch_size: int) -> UnitDecoderState:
         """The state of `batch_size` new streams."""
 
     def step(
-        self,
-        words: Tensor,
-        following: Tensor,
-        active: Tensor,
-        speed: Tensor,
-        state: UnitDecoderState,
+        self, words: NextWords, state: UnitDecoderState
     ) -> tuple[UnitOutput, UnitDecoderState]:
-        """The units of the next word of each row that is `active`."""
+        """The frames of the next word of each row that is active."""
+
+
+class UnitRefiner(Protocol):
+    """Improves the units of a word before they are spoken; see `refiner`."""
+
+    def init_state(self, batch_size: int) -> RefinerState:
+        """The state of `batch_size` new streams."""
+
+    def step(
+        self, output: UnitOutput, ends: Tensor, num_steps: int, state: RefinerState
+    ) -> tuple[Tensor, RefinerState]:
+        """The classes of the frames of the next words after `num_steps` rounds."""
 
 
 class Network(Protocol):

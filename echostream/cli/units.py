@@ -31,6 +31,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     speak.add_argument("model", help="model folder")
     speak.add_argument("texts", help="text file, one text a line")
     speak.add_argument("--output", required=True, help="folder for N.wav of each line, from 0 on")
+    speak.add_argument("--unit-decoder", help="folder of another unit decoder than the model's")
+    speak.add_argument("--refiner", help="folder of another refiner than the model's")
+    speak.add_argument(
+        "--refine-steps", type=int, default=0, help="rounds of the refiner (default: %(default)s)"
+    )
     resynth = actions.add_parser("resynth", help="the units of a table as speech")
     resynth.add_argument("vocoder", help="folder of the vocoder")
     resynth.add_argument("table", help="table whose column tgt_audio holds units")
@@ -88,6 +93,8 @@ def _resynth(args: argparse.Namespace) -> int:
 
 
 def _speak(args: argparse.Namespace) -> int:
+    import dataclasses
+
     import torch
 
     from echostream.data.resynthesis import write_speech
@@ -95,8 +102,14 @@ def _speak(args: argparse.Namespace) -> int:
     from echostream.session.settings import SessionSettings
     from echostream.session.speech import speak_text
     from echostream.session_config import SessionConfig
+    from echostream.speech_folder import load_speech
 
-    speech = SessionSettings(load_model(args.model), SessionConfig(speech=True)).speech
+    model = load_model(args.model)
+    vocab_size = model.config.target_vocab_size
+    parts = load_speech(Path(args.model), vocab_size, args.unit_decoder, args.refiner)
+    model = dataclasses.replace(model, speech=parts)
+    config = SessionConfig(speech=True, refine_steps=args.refine_steps)
+    speech = SessionSettings(model, config).speech
     assert speech is not None
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)

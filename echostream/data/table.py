@@ -11,7 +11,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from echostream.data.table_text import TableError as TableError
-from echostream.data.table_text import TextNotes, lines_of
+from echostream.data.table_text import TextNotes, fields_of, lines_of
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError, FaultyFiles, clean, read_audio
 from echostream.frontend.resample import resample
@@ -154,29 +154,14 @@ def read_tsv(path: str | Path) -> Table:
 
 def _rows(lines: Iterator[tuple[int, str]], path: Path, notes: TextNotes) -> Iterator[Row]:
     header = _header(next(lines, (1, ""))[1], path)
-    seen: dict[str, int] = {}
-    for number, line in lines:
-        fields = line.split("\t")
-        if len(fields) != len(header):
-            raise TableError(
-                f"{path}, line {number}: {len(header)} fields are needed, but it has {len(fields)}."
-            )
-        row = dict(zip(header, fields, strict=True))
-        if empty := [column for column in _NEEDED if not row[column].strip()]:
-            raise TableError(f"{path}, line {number}: `{empty[0]}` is empty.")
-        if (name := row["id"]) in seen:
-            raise TableError(
-                f"{path}, line {number}: the id `{name[:80]}` comes twice, first in line "
-                f"{seen[name]}."
-            )
-        seen[name] = number
+    for number, row in fields_of(lines, path, header, _NEEDED):
         if row.get("offset", "").strip() not in _NO_OFFSET:
             raise TableError(
                 f"{path}, line {number}: `offset` is {row['offset'][:20]}, but a part of a "
                 "recording cannot be named; cut it into files."
             )
         source, target = (notes.read(row[column], number) for column in _NEEDED[2:])
-        yield Row(number, name, row["src_audio"], source, target)
+        yield Row(number, row["id"], row["src_audio"], source, target)
 
 
 def _header(line: str, path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import codecs
 import logging
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,6 +48,34 @@ def lines_of(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
             number += 1
             if line.strip():
                 yield number, line
+
+
+def fields_of(
+    lines: Iterator[tuple[int, str]], path: Path, columns: Sequence[str], needed: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The fields of each line by their columns, with its number.
+
+    Raises `TableError` for a line of another number of fields, an empty one that is needed, and an
+    `id` that comes twice.
+    """
+    seen: dict[str, int] = {}
+    for number, line in lines:
+        values = line.split("\t")
+        if len(values) != len(columns):
+            raise TableError(
+                f"{path}, line {number}: {len(columns)} fields are needed, but it has "
+                f"{len(values)}."
+            )
+        fields = dict(zip(columns, values, strict=True))
+        if empty := [name for name in needed if not fields[name].strip()]:
+            raise TableError(f"{path}, line {number}: `{empty[0]}` is empty.")
+        if (name := fields["id"]) in seen:
+            raise TableError(
+                f"{path}, line {number}: the id `{name[:80]}` comes twice, first in line "
+                f"{seen[name]}."
+            )
+        seen[name] = number
+        yield number, fields
 
 
 class TextNotes:

@@ -6,14 +6,14 @@ units separated by spaces; `tgt_n_frames` is the number of units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.data.table_text import TableError, lines_of
+from echostream.data.table_text import TableError, fields_of, lines_of
 from echostream.files import write_whole
 from echostream.frontend.audio import AudioError, read_audio
 from echostream.frontend.resample import resample
@@ -100,33 +100,10 @@ def read_unit_table(path: str | Path) -> UnitTable:
             )
         if len(set(columns)) < len(columns):
             raise TableError(f"{path}: a column comes twice in {str(columns)[:400]}.")
-        rows = tuple(_rows(lines, path, columns))
+        rows = tuple(TableRow(*each) for each in fields_of(lines, path, columns, _NEEDED))
     if not rows:
         raise TableError(f"{path}: the table has a header but no lines.")
     return UnitTable(path, columns, rows)
-
-
-def _rows(
-    lines: Iterator[tuple[int, str]], path: Path, columns: Sequence[str]
-) -> Iterator[TableRow]:
-    seen: dict[str, int] = {}
-    for number, line in lines:
-        values = line.split("\t")
-        if len(values) != len(columns):
-            raise TableError(
-                f"{path}, line {number}: {len(columns)} fields are needed, but it has "
-                f"{len(values)}."
-            )
-        fields = dict(zip(columns, values, strict=True))
-        if empty := [name for name in _NEEDED if not fields[name].strip()]:
-            raise TableError(f"{path}, line {number}: `{empty[0]}` is empty.")
-        if (name := fields["id"]) in seen:
-            raise TableError(
-                f"{path}, line {number}: the id `{name[:80]}` comes twice, first in line "
-                f"{seen[name]}."
-            )
-        seen[name] = number
-        yield TableRow(number, fields)
 
 
 def write_units(

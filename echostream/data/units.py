@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from echostream.config import ConfigError, load_config, to_dict
-from echostream.files import sha256_of, write_whole
+from echostream.files import missing_file, sha256_of, write_whole
 from echostream.frontend.unit_features import NUM_FEATURES, unit_features
 from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
 
@@ -101,12 +101,11 @@ class UnitModel:
             ConfigError: if `config.yaml` is of other features, another rate or a wrong number.
         """
         folder = Path(path)
-        for name in (CONFIG, CENTROIDS):
-            if not (folder / name).is_file():
-                raise UnitModelError(
-                    f"{folder} must be a unit model, a folder with {CONFIG} and {CENTROIDS} "
-                    f"(`echostream units learn` writes one), but has no file {name}."
-                )
+        if name := missing_file(folder, CONFIG, CENTROIDS):
+            raise UnitModelError(
+                f"{folder} must be a unit model, a folder with {CONFIG} and {CENTROIDS} "
+                f"(`echostream units learn` writes one), but has no file {name}."
+            )
         config = load_config(UnitConfig, folder / CONFIG)
         file = folder / CENTROIDS
         try:

@@ -102,14 +102,14 @@ def _parse(fields: Mapping[str, Any]) -> CodeHiFiGANConfig:
         num_units=_whole(fields, "num_embeddings", 1, 1_000_000),
         embedding_dim=embedding_dim,
         initial_channels=initial,
-        upsample_rates=rates,
-        upsample_kernel_sizes=kernels,
+        duration_dim=_duration_dim(fields.get("dur_predictor_params"), embedding_dim),
         resblock_kernel_sizes=resblock_kernels,
         resblock_dilation_sizes=tuple(
             _list({"resblock_dilation_sizes": each}, "resblock_dilation_sizes", 1, 63)
             for each in dilations
         ),
-        duration_dim=_duration_dim(fields.get("dur_predictor_params"), embedding_dim),
+        upsample_rates=rates,
+        upsample_kernel_sizes=kernels,
     )
 
 

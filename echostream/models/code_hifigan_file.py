@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,28 +15,13 @@ from torch import Tensor
 from echostream.models.code_hifigan import CodeHiFiGAN
 from echostream.models.code_hifigan_config import CodeHiFiGANConfig, read_config
 from echostream.models.skip_init import skip_init
+from echostream.torch_file import UNREADABLE
 
 DEFAULT_LOOKAHEAD_FRAMES = 19
 
 # Where the parts of the network are in a checkpoint.
 _RENAMED = {"embedding": "dict"}
 _WITHOUT_WEIGHT_NORM = ("embedding.", "dur_predictor.")
-# Errors that PyTorch and zipfile raise for files that are no checkpoints.
-_UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    ImportError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class VocoderError(ValueError):
@@ -88,16 +71,7 @@ def build_code_hifigan(
 ) -> CodeHiFiGAN:
     """A vocoder with new weights."""
     return CodeHiFiGAN(
-        num_units=config.num_units,
-        embedding_dim=config.embedding_dim,
-        initial_channels=config.initial_channels,
-        upsample_rates=config.upsample_rates,
-        upsample_kernel_sizes=config.upsample_kernel_sizes,
-        resblock_kernel_sizes=config.resblock_kernel_sizes,
-        resblock_dilation_sizes=config.resblock_dilation_sizes,
-        duration_dim=config.duration_dim,
-        predicts_durations=dur_prediction,
-        lookahead_frames=lookahead_frames,
+        **vars(config), predicts_durations=dur_prediction, lookahead_frames=lookahead_frames
     )
 
 
@@ -111,7 +85,9 @@ def _read_generator(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except VocoderError:
         raise
-    except _UNREADABLE as error:
+    except OSError:
+        raise
+    except UNREADABLE as error:
         raise VocoderError(_reason(error)) from error
     if not isinstance(content, Mapping) or "generator" not in content:
         names = f" {sorted(map(str, content))[:5]}" if isinstance(content, Mapping) else ""

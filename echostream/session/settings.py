@@ -64,10 +64,17 @@ def _speech(model: Model, config: SessionConfig) -> Speech:
         )
     if config.task != "st":
         raise ValueError(f"`speech` needs the task st, but it is {config.task} instead.")
+    if config.refine_steps and model.speech.refiner is None:
+        raise ValueError(
+            "`refine_steps` must be 0 with a model without a refiner, but is "
+            f"{config.refine_steps} instead."
+        )
     return Speech(
         model.speech.unit_decoder,
         model.speech.vocoder,
         model.target_tokenizer,
         model.config.target_emission_unit,
         model.speech.silence_unit,
+        refiner=model.speech.refiner,
+        refine_steps=config.refine_steps,
     )

@@ -17,9 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echostream.backends.protocol import UnitDecoder, Vocoder
-from echostream.models.unit_decoder import END_OF_TEXT, NO_TOKEN, UnitDecoderState
+from echostream.backends.protocol import UnitDecoder, UnitRefiner, Vocoder
+from echostream.models.refiner import RefinerState
+from echostream.models.unit_decoder import NextWords, UnitDecoderState
+from echostream.models.unit_merge import drop_some, merge_units
 from echostream.models.waveform import Waveform
+from echostream.models.word_encoder import END_OF_TEXT, NO_TOKEN
 from echostream.modules.masks import length_mask
 from echostream.streaming import select_rows
 from echostream.streaming.clock import GROUP_UNITS, SAMPLE_RATE, UNIT_SAMPLES
@@ -32,6 +35,7 @@ FAST = 1.25  # divides the durations
 # Units of silence that close a stretch of speech before a gap. The vocoder would stop in the middle
 # of a wave without them, which is a click.
 GAP_UNITS = 2
+NO_CLASS = -1
 
 
 class Speech(NamedTuple):
@@ -43,11 +47,18 @@ class Speech(NamedTuple):
     target_unit: str
     silence_unit: int
     max_backlog: int = MAX_BACKLOG
+    refiner: UnitRefiner | None = None
+    refine_steps: int = 0  # without a refiner
 
     def init_state(self, batch_size: int) -> SpeechState:
         """The state of `batch_size` new streams."""
+        refines = self.refiner is not None and self.refine_steps
+        blank = self.unit_decoder.blank
         return SpeechState(
-            self.unit_decoder.init_state(batch_size), self.vocoder.init_state(batch_size)
+            self.unit_decoder.init_state(batch_size),
+            self.refiner.init_state(batch_size) if self.refiner and refines else (),
+            torch.full((batch_size,), NO_CLASS if blank is None else blank),
+            self.vocoder.init_state(batch_size),
         )
 
 
@@ -55,6 +66,8 @@ class SpeechState(NamedTuple):
     """The tensors of the speech of `B` streams."""
 
     unit_decoder: UnitDecoderState
+    refiner: RefinerState | tuple[()]  # empty without refinement
+    last_class: Tensor  # (B,) of the last frame, for the merge of an alignment
     vocoder: Any
 
 
@@ -135,24 +148,41 @@ def _speak_word(
     """Speaks the next word of each stream that has one."""
     now = [queue.waiting[0] if queue.waiting else SpokenWord((), END_OF_TEXT) for queue in queues]
     size = max(len(word.tokens) for word in now)
-    words = torch.tensor([[*word.tokens, *[NO_TOKEN] * (size - len(word.tokens))] for word in now])
-    speed = torch.tensor([FAST if queue.backlog > speech.max_backlog else 1.0 for queue in queues])
-    output, unit_decoder = speech.unit_decoder.step(
-        words,
+    words = NextWords(
+        torch.tensor([[*word.tokens, *[NO_TOKEN] * (size - len(word.tokens))] for word in now]),
         torch.tensor([word.following for word in now]),
         torch.tensor([bool(queue.waiting) for queue in queues]),
-        speed,
-        state.unit_decoder,
+        torch.tensor([FAST if queue.backlog > speech.max_backlog else 1.0 for queue in queues]),
     )
+    ends = words.following == END_OF_TEXT
+    output, unit_decoder = speech.unit_decoder.step(words, state.unit_decoder)
+    classes, refiner = output.logits.argmax(-1), state.refiner
+    if speech.refiner is not None and isinstance(refiner, RefinerState):
+        done = ends & words.active
+        classes, refiner = speech.refiner.step(output, done, speech.refine_steps, refiner)
+    state = state._replace(unit_decoder=unit_decoder, refiner=refiner)
     queues = [replace(queue, waiting=queue.waiting[1:]) for queue in queues]
-    return _play(
-        speech,
-        queues,
-        output.logits.argmax(-1),
-        output.durations,
-        [word.following == END_OF_TEXT for word in now],
-        state._replace(unit_decoder=unit_decoder),
-    )
+    units, num_units, state = _units(speech, classes, output.num_frames, words.speed, ends, state)
+    return _play(speech, queues, units, num_units, ends.tolist(), state)
+
+
+def _units(
+    speech: Speech,
+    classes: Tensor,
+    num_frames: Tensor,
+    speed: Tensor,
+    ends: Tensor,
+    state: SpeechState,
+) -> tuple[Tensor, Tensor, SpeechState]:
+    """The units `(B, T)` of the frames of a word of each row, and their number `(B,)`."""
+    blank = speech.unit_decoder.blank
+    if blank is None:
+        return classes, num_frames, state
+    units, num_units, last = merge_units(classes, num_frames, blank, state.last_class)
+    if not speech.vocoder.reduced:  # to drop one of units without repeats would drop a sound
+        units, num_units = drop_some(units, num_units, speed > 1)
+    last = torch.where(ends & (num_frames > 0), blank, last)
+    return units, num_units, state._replace(last_class=last)
 
 
 def _play(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import shutil
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,23 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-# Errors that PyTorch and zipfile were seen to raise for files that are no checkpoints.
-_UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    ImportError,
-    OSError,
-    zipfile.BadZipFile,
-    NotImplementedError,
-)
+from echostream.torch_file import UNREADABLE
+
 _KEYS = {"step": int, "model": Mapping, "optimizer": Mapping, "places": list}
 _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 _LOW_SPACE = 1 << 20  # bytes; a disk with less counts as full
@@ -58,7 +41,7 @@ def read_checkpoint(path: Path) -> Content:
     _check_archive(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = "it holds more than weights" if "weights_only" in str(error) else "it is damaged"
         raise CheckpointError(f"{reason} ({lines[0][:200]})") from error
@@ -171,7 +154,7 @@ def _check_archive(path: Path) -> None:
                 raise CheckpointError(f"it is damaged (the check sum of {damaged} is wrong)")
     except CheckpointError:
         raise
-    except (*_UNREADABLE, zlib.error) as error:
+    except UNREADABLE as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CheckpointError(f"it is cut off, damaged or no checkpoint ({reason})") from error
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from echostream.config import ConfigError, ModelConfig
 from echostream.ranges import make_plain
 from echostream.text.tokenizer import MODEL_TYPES, NORMALIZATIONS, NUM_SPECIAL_IDS
+from echostream.training.check_values import MANY, check_choice, check_positive, check_values
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check(self, "data.", 1, "block_size", "reuse", "dev_utterances", most=_MANY)
-        _check(self, "data.", 0, "num_workers", most=256)
-        _check(self, "data.", 0, "seed", most=10**12)
-        _check(self, "data.", 2, "concat_utterances", most=1000)
-        _check(self, "data.", 0, "concat_probability", "nonspeech_probability", most=1)
-        _check_positive(self, "data.", "batch_seconds", most=86_400)
+        check_values(self, "data.", 1, "block_size", "reuse", "dev_utterances", most=MANY)
+        check_values(self, "data.", 0, "num_workers", most=256)
+        check_values(self, "data.", 0, "seed", most=10**12)
+        check_values(self, "data.", 2, "concat_utterances", most=1000)
+        check_values(self, "data.", 0, "concat_probability", "nonspeech_probability", most=1)
+        check_positive(self, "data.", "batch_seconds", most=86_400)
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check_choice("tokenizer.type", self.type, MODEL_TYPES)
-        _check(self, "tokenizer.", 1, "sentences")
+        check_choice("tokenizer.type", self.type, MODEL_TYPES)
+        check_values(self, "tokenizer.", 1, "sentences")
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check(self, "loss.", 0, "asr", "st", "decoder", "align_blank_weight", most=_MANY)
-        _check(self, "loss.", 0, "align_steps")
-        _check(self, "loss.", 0, "decoder_max_lag", most=1000)
-        _check(self, "loss.", 0, "decoder_label_smoothing", most=1)
+        check_values(self, "loss.", 0, "asr", "st", "decoder", "align_blank_weight", most=MANY)
+        check_values(self, "loss.", 0, "align_steps")
+        check_values(self, "loss.", 0, "decoder_max_lag", most=1000)
+        check_values(self, "loss.", 0, "decoder_label_smoothing", most=1)
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check(self, "optim.", 0, "warmup_steps")
-        _check(self, "optim.", 0, "lr", "final_lr", "weight_decay", most=math.inf)
-        _check_positive(self, "optim.", "clip_norm", most=math.inf)
+        check_values(self, "optim.", 0, "warmup_steps")
+        check_values(self, "optim.", 0, "lr", "final_lr", "weight_decay", most=math.inf)
+        check_positive(self, "optim.", "clip_norm", most=math.inf)
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class TextPretrainingConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check(self, "text_pretraining.", 0, "steps")
-        _check(self, "text_pretraining.", 1, "batch_sentences", most=_MANY)
-        _check(self, "text_pretraining.", 0, "lr", most=math.inf)
+        check_values(self, "text_pretraining.", 0, "steps")
+        check_values(self, "text_pretraining.", 1, "batch_sentences", most=MANY)
+        check_values(self, "text_pretraining.", 0, "lr", most=math.inf)
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check(self, "augment.", 0, "frequency_masks", "time_masks", most=1000)
-        _check(self, "augment.", 0, "frequency_bins", "time_frames")
+        check_values(self, "augment.", 0, "frequency_masks", "time_masks", most=1000)
+        check_values(self, "augment.", 0, "frequency_bins", "time_frames")
         if len(self.gain_db) != 2 or not -96 <= self.gain_db[0] <= self.gain_db[1] <= 48:
             raise ConfigError(
                 "`augment.gain_db` must be two numbers of decibels from -96 to 48, the smaller one "
@@ -161,35 +161,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        _check(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
-        _check(self, "", 0, "threads", most=1024)
+        check_values(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
+        check_values(self, "", 0, "threads", most=1024)
         sizes = ("source_vocab_size", "target_vocab_size")
-        _check(self.network, "network.", NUM_SPECIAL_IDS + 1, *sizes)  # at least one piece
+        check_values(self.network, "network.", NUM_SPECIAL_IDS + 1, *sizes)  # at least one piece
         normalization = self.network.tokenizer_normalization
-        _check_choice("network.tokenizer_normalization", normalization, NORMALIZATIONS)
-
-
-_MANY = 1_000_000  # far beyond any use: a typing error must not allocate all memory
-
-
-def _check(config: object, section: str, least: int, *names: str, most: float = math.inf) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not least <= value <= most:  # NaN, too
-            limit = f"at most {most}" if value > most else f"at least {least}"
-            raise ConfigError(f"`{section}{name}` must be {limit}, but is {value} instead.")
-
-
-def _check_positive(config: object, section: str, *names: str, most: float) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not 0 < value <= most:
-            limit = f"at most {most}" if value > most else "positive"
-            raise ConfigError(f"`{section}{name}` must be {limit}, but is {value} instead.")
-
-
-def _check_choice(key: str, value: str, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise ConfigError(
-            f"`{key}` must be one of {', '.join(allowed)}, but is {value[:80]!r} instead."
-        )
+        check_choice("network.tokenizer_normalization", normalization, NORMALIZATIONS)

@@ -15,9 +15,8 @@ from echostream.config import ConfigError, load_config, to_dict
 from echostream.files import LOCK, holds_lock, locked, remove_unfinished, write_whole
 from echostream.model_folder import CMVN, SOURCE_SPM, TARGET_SPM
 from echostream.training.config import TrainConfig
+from echostream.training.part_config import PartTrainConfig
 from echostream.training.prepare import Prepared
-from echostream.training.unit_decoder.config import UnitTrainConfig
-from echostream.training.vocoder.config import VocoderTrainConfig
 
 CONFIG = "train.yaml"
 CHECKPOINTS = "checkpoints"
@@ -25,9 +24,7 @@ CHECKPOINTS = "checkpoints"
 logger = logging.getLogger(__name__)
 
 
-def check_run_config(
-    folder: Path, config: TrainConfig | UnitTrainConfig | VocoderTrainConfig
-) -> None:
+def check_run_config(folder: Path, config: TrainConfig | PartTrainConfig) -> None:
     """Writes the configuration of the run, or compares it with that of the run in the folder.
 
     `output` may differ: it is the folder itself, which may have been moved. The caller holds the
@@ -52,9 +49,7 @@ def check_run_config(
     write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False))
 
 
-def _load_like(
-    config: TrainConfig | UnitTrainConfig | VocoderTrainConfig, path: Path
-) -> TrainConfig | UnitTrainConfig | VocoderTrainConfig:
+def _load_like(config: TrainConfig | PartTrainConfig, path: Path) -> TrainConfig | PartTrainConfig:
     """The configuration in a file, which must be of the class of another one."""
     try:
         return load_config(type(config), path)

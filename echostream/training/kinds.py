@@ -6,23 +6,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from echostream.config import ConfigError, from_dict
+from echostream.config import ConfigError, from_dict, read_values
 from echostream.ranges import shown
-from echostream.safe_yaml import YamlError, read_yaml
 from echostream.training.config import TrainConfig
+from echostream.training.refiner.config import RefinerTrainConfig
+from echostream.training.refiner.train import train_refiner
 from echostream.training.train import train
 from echostream.training.unit_decoder.config import UnitTrainConfig
 from echostream.training.unit_decoder.train import train_unit_decoder
 from echostream.training.vocoder.config import VocoderTrainConfig
 from echostream.training.vocoder.train import train_vocoder
 
-RunConfig = TrainConfig | VocoderTrainConfig | UnitTrainConfig
+RunConfig = TrainConfig | VocoderTrainConfig | UnitTrainConfig | RefinerTrainConfig
 
 _TRANSLATION = ""
 KINDS: dict[str, tuple[type[Any], Callable[[Any], Path]]] = {
     _TRANSLATION: (TrainConfig, train),
-    "vocoder": (VocoderTrainConfig, train_vocoder),
-    "unit_decoder": (UnitTrainConfig, train_unit_decoder),
+    VocoderTrainConfig.KIND: (VocoderTrainConfig, train_vocoder),
+    UnitTrainConfig.KIND: (UnitTrainConfig, train_unit_decoder),
+    RefinerTrainConfig.KIND: (RefinerTrainConfig, train_refiner),
 }
 
 
@@ -33,11 +35,7 @@ def load_run_config(path: str | Path) -> RunConfig:
         OSError: if the file cannot be read.
         ConfigError: naming the file and the key, or the line that is not YAML.
     """
-    try:
-        values = read_yaml(path)
-    except YamlError as error:
-        raise ConfigError(str(error)) from error
-    values = {} if values is None else values
+    values = read_values(path)
     kind = values.get("kind", _TRANSLATION) if isinstance(values, Mapping) else _TRANSLATION
     if not isinstance(kind, str) or kind not in KINDS or (not kind and "kind" in values):
         names = ", ".join(name for name in KINDS if name)

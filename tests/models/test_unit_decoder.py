@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
+from tiny_speech import tiny_unit_decoder
 from torch import Tensor, nn
 
-from echostream.models.unit_decoder import END_OF_TEXT, NO_TOKEN, UnitDecoder
-from echostream.speech_config import UnitDecoderConfig
+from echostream.models.unit_decoder import NextWords, UnitDecoder
+from echostream.models.word_encoder import END_OF_TEXT, NO_TOKEN
+from echostream.speech_config import CTC, FRAME
 from echostream.streaming import named_leaves, state_nbytes
 
-CONFIG = UnitDecoderConfig(
-    vocab_size=20,
-    num_units=11,
-    dim=16,
-    num_heads=2,
-    ffn_dim=16,
-    left_words=2,
-    frame_dim=16,
-    frame_layers=2,
-    kernel_size=3,
-    max_duration=9,
-    max_tokens=3,
-)
+CONFIG = tiny_unit_decoder(vocab_size=20, num_units=11, max_duration=9, max_tokens=3)
 # Words of one row before the last one that can matter: two layers see two words each.
 CONTEXT = 2 * CONFIG.left_words
 
 
-@pytest.fixture(scope="module")
-def decoder() -> UnitDecoder:
+@pytest.fixture(scope="module", params=[FRAME, CTC])
+def decoder(request: pytest.FixtureRequest) -> UnitDecoder:
     torch.manual_seed(0)
-    decoder = UnitDecoder(CONFIG).double().eval()
+    config = dataclasses.replace(CONFIG, kind=request.param, unit_upsample=4)
+    decoder = UnitDecoder(config).double().eval()
     for parameter in decoder.parameters():  # such that durations differ
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=0.5)
@@ -55,15 +48,16 @@ def run(
     state = decoder.init_state(rows)
     logits: list[list[Tensor]] = [[] for _ in range(rows)]
     durations = []
-    active, speeds = torch.ones(rows, dtype=torch.bool), torch.full((rows,), speed)
+    active, speeds = torch.ones(rows, dtype=torch.bool), torch.full((rows,), speed).double()
     with torch.no_grad():
         for word in range(words.shape[1]):
+            following_now = following[:, word]
             out, state = decoder.step(
-                words[:, word], following[:, word], active, speeds.double(), state
+                NextWords(words[:, word], following_now, active, speeds), state
             )
-            durations.append(out.durations)
+            durations.append(out.num_frames)
             for row in range(rows):
-                logits[row].append(out.logits[row, : out.durations[row]])
+                logits[row].append(out.logits[row, : out.num_frames[row]])
     return [torch.cat(row) for row in logits], torch.stack(durations, 1), state
 
 
@@ -72,11 +66,11 @@ def test_word_by_word_equals_the_whole_text(decoder: UnitDecoder, num_words: int
     words, following = draw_words(3, num_words)
     logits, durations, _ = run(decoder, words, following)
     with torch.no_grad():
-        whole = decoder(words, following, durations)
+        whole = decoder(decoder.encode(words, following), durations)
     assert num_words == 1 or len(durations.unique()) > 1
     for row, streamed in enumerate(logits):
         assert len(streamed) == durations[row].sum()
-        torch.testing.assert_close(streamed, whole.units[row, : len(streamed)], atol=1e-10, rtol=0)
+        torch.testing.assert_close(streamed, whole.logits[row, : len(streamed)], atol=1e-10, rtol=0)
 
 
 def test_a_row_does_not_depend_on_its_neighbours(decoder: UnitDecoder) -> None:
@@ -94,11 +88,10 @@ def test_a_row_without_a_new_word_keeps_its_state(decoder: UnitDecoder) -> None:
     with torch.no_grad():
         for word in range(5):
             for active in (torch.tensor([True, False]), torch.tensor([False, True])):
-                out, state = decoder.step(
-                    words[:, word], following[:, word], active, torch.ones(2).double(), state
-                )
-                assert (out.durations > 0).tolist() == active.tolist()
-                found.append(out.logits[1, : out.durations[1]])
+                now = NextWords(words[:, word], following[:, word], active, torch.ones(2).double())
+                out, state = decoder.step(now, state)
+                assert (out.num_frames > 0).tolist() == active.tolist()
+                found.append(out.logits[1, : out.num_frames[1]])
     torch.testing.assert_close(torch.cat(found), wanted, atol=1e-12, rtol=0)
 
 
@@ -136,6 +129,19 @@ def test_a_higher_speed_shortens_every_word_but_none_to_nothing(decoder: UnitDec
     _, normal, _ = run(decoder, words, following)
     _, fast, _ = run(decoder, words, following, speed=1.25)
     _, fastest, _ = run(decoder, words, following, speed=1000.0)
+    if decoder.config.kind == CTC:  # positions of an alignment are no durations
+        assert torch.equal(fastest, normal)
+        return
     assert fast.sum() < normal.sum()
     assert bool((fast <= normal).all())
     assert bool((fastest == 1).all())
+
+
+def test_an_alignment_has_positions_for_each_token_up_to_the_most() -> None:
+    decoder = UnitDecoder(dataclasses.replace(CONFIG, kind=CTC, unit_upsample=4)).double()
+    words, following = draw_words(3, 9)
+    _, positions, _ = run(decoder, words, following)
+    num_tokens = (words != NO_TOKEN).sum(2)
+    assert num_tokens.max() == CONFIG.max_tokens + 1
+    assert torch.equal(positions, 4 * num_tokens.clamp(max=CONFIG.max_tokens))
+    assert decoder.blank == CONFIG.num_units

@@ -19,6 +19,7 @@ FLOORS = (
         "echostream.files",
         "echostream.ranges",
         "echostream.safe_yaml",
+        "echostream.torch_file",
         "echostream.streaming",
         "echostream.config",
         "echostream.session_config",

@@ -33,13 +33,8 @@ METHODS = ("ctc", "decoder")
 
 
 @pytest.fixture(scope="module")
-def speaking(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_speaking_folder(tmp_path_factory.mktemp("speaking"))
-
-
-@pytest.fixture(scope="module")
-def model(speaking: Path) -> Model:
-    return load_model(speaking)
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_model(make_speaking_folder(tmp_path_factory.mktemp("speaking")))
 
 
 def cut(samples: NDArray[Any], sizes: Sequence[int]) -> list[NDArray[Any]]:

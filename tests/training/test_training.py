@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -15,6 +14,7 @@ import soundfile as sf
 import torch
 import yaml
 from espeak_needed import needs_espeak
+from killed_run import Killed, kill_after
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import SAMPLE_RATE, tiny_network, tiny_run, utterance, write_table
@@ -33,28 +33,7 @@ from echostream.training.config import (
     TrainConfig,
 )
 from echostream.training.folder import check_run_config
-from echostream.training.log import RunLog
 from echostream.training.train import train
-
-
-class Killed(BaseException):
-    """What a kill is to the code: nothing that it could catch and mend."""
-
-
-def kill_after(step: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The run dies when it has done `step` steps in all; returns what undoes that."""
-    advance = RunLog.advance
-    done = 0
-
-    def advance_and_die(self: RunLog, loss: float, audio_rate: float) -> None:
-        nonlocal done
-        advance(self, loss, audio_rate)
-        done += 1
-        if done == step:
-            raise Killed
-
-    monkeypatch.setattr(RunLog, "advance", advance_and_die)
-    return lambda: monkeypatch.setattr(RunLog, "advance", advance)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from killed_run import Killed, kill_after
 from safetensors.torch import load_file
 from tones import buzz, write_speech_table
 
@@ -21,26 +22,13 @@ from echostream.frontend.audio import AudioError
 from echostream.frontend.unit_features import unit_features
 from echostream.speech_config import VocoderConfig
 from echostream.speech_folder import load_vocoder
-from echostream.training.log import RunLog
-from echostream.training.vocoder.config import (
-    VocoderDataConfig,
-    VocoderOptimConfig,
-    VocoderTrainConfig,
-)
+from echostream.training.part_config import AdamWConfig
+from echostream.training.vocoder.config import VocoderDataConfig, VocoderTrainConfig
 from echostream.training.vocoder.loss import spectral_loss
 from echostream.training.vocoder.pitch import track_pitch
 from echostream.training.vocoder.segments import SegmentSampler
 from echostream.training.vocoder.targets import make_targets
-from echostream.training.vocoder.train import (
-    learning_rate,
-    losses_of,
-    new_vocoder,
-    train_vocoder,
-)
-
-
-class Killed(BaseException):
-    """What a kill is to the code."""
+from echostream.training.vocoder.train import losses_of, new_vocoder, train_vocoder
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +54,7 @@ def tiny_run(corpus: Path, output: Path, steps: int = 5) -> VocoderTrainConfig:
             highest_hz=200,
         ),
         network=VocoderConfig(16, 8, 16, 1, 3, 24, 30),
-        optim=VocoderOptimConfig(warmup_steps=2),
+        optim=AdamWConfig(warmup_steps=2),
         checkpoint_steps=2,
         keep_checkpoints=2,
     )
@@ -107,7 +95,7 @@ def test_equal_waveforms_have_no_loss_and_a_shift_in_level_is_counted() -> None:
 def test_the_table_alone_has_the_spectrum_of_the_recordings(corpus: Path, tmp_path: Path) -> None:
     """Without a step of gradients worth the name: the controls are a closed form."""
     config = dataclasses.replace(
-        tiny_run(corpus, tmp_path / "run", steps=1), optim=VocoderOptimConfig(lr=0.0)
+        tiny_run(corpus, tmp_path / "run", steps=1), optim=AdamWConfig(lr=0.0)
     )
     vocoder = load_vocoder(train_vocoder(config))
     units, samples = UnitModel.load(corpus / "units"), buzz(40, 0)
@@ -121,7 +109,7 @@ def test_the_table_alone_has_the_spectrum_of_the_recordings(corpus: Path, tmp_pa
 def test_a_run_improves_on_the_table_and_writes_its_log(corpus: Path, tmp_path: Path) -> None:
     config = tiny_run(corpus, tmp_path / "run", steps=30)
     config = dataclasses.replace(
-        config, checkpoint_steps=10, optim=VocoderOptimConfig(lr=1e-2, warmup_steps=2)
+        config, checkpoint_steps=10, optim=AdamWConfig(lr=1e-2, warmup_steps=2)
     )
     trained = load_vocoder(train_vocoder(config))
     units, table = UnitModel.load(corpus / "units"), read_unit_table(config.data.train_tsv)
@@ -146,19 +134,10 @@ def test_a_run_that_was_killed_and_resumed_has_the_weights_of_one_that_was_not(
 ) -> None:
     whole = train_vocoder(tiny_run(corpus, tmp_path / "whole"))
     config = tiny_run(corpus, tmp_path / "killed")
-    advance, done = RunLog.advance, 0
-
-    def advance_and_die(self: RunLog, loss: float, audio_rate: float) -> None:
-        nonlocal done
-        advance(self, loss, audio_rate)
-        done += 1
-        if done == killed_after:
-            raise Killed
-
-    monkeypatch.setattr(RunLog, "advance", advance_and_die)
+    revive = kill_after(killed_after, monkeypatch)
     with pytest.raises(Killed):
         train_vocoder(config)
-    monkeypatch.setattr(RunLog, "advance", advance)
+    revive()
     found = load_file(train_vocoder(config) / "model.safetensors")
     expected = load_file(whole / "model.safetensors")
     assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
@@ -191,8 +170,8 @@ def test_a_segment_is_5_ms_late_and_one_at_the_start_counts_from_its_first_unit(
 
 
 def test_the_learning_rate_rises_and_falls_to_zero() -> None:
-    optim = VocoderOptimConfig(lr=1.0, warmup_steps=4)
-    rates = [learning_rate(step, 20, optim) for step in range(20)]
+    optim = AdamWConfig(lr=1.0, warmup_steps=4)
+    rates = [optim.rate(step, 20) for step in range(20)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
     assert rates[4] == 1.0
     assert rates == sorted(rates[:4]) + sorted(rates[4:], reverse=True)
@@ -242,7 +221,7 @@ def test_a_folder_of_another_run_is_refused(corpus: Path, tmp_path: Path) -> Non
     ("change", "message"),
     [
         ({"batch_size": 0}, "`data.batch_size`"),
-        ({"context_units": 12}, "`data.context_units` must be a whole number from 0 to 11"),
+        ({"context_units": 12}, "`data.context_units` must be at most 11"),
         ({"lowest_hz": 200}, "`data.lowest_hz` and `data.highest_hz`"),
         ({"lowest_hz": float("nan")}, "`data.lowest_hz` and `data.highest_hz`"),
     ],

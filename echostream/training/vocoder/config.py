@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from echostream.config import ConfigError
-from echostream.ranges import check_whole
+from echostream.ranges import make_plain
 from echostream.speech_config import VocoderConfig
+from echostream.training.check_values import MANY, check_values
+from echostream.training.part_config import AdamWConfig, PartTrainConfig
 
-KIND = "vocoder"
+_OPTIM = AdamWConfig(lr=1e-3, warmup_steps=50, weight_decay=0.0, beta1=0.8, beta2=0.99)
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,12 @@ class VocoderDataConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _check("data.max_utterances", self.max_utterances, 1, 10**9)
-        _check("data.batch_size", self.batch_size, 1, 4096)
-        _check("data.segment_units", self.segment_units, 4, 10_000)
-        _check("data.context_units", self.context_units, 0, self.segment_units - 1)
-        _check("data.seed", self.seed, 0, 10**12)
+        make_plain(self)
+        check_values(self, "data.", 1, "max_utterances", most=MANY)
+        check_values(self, "data.", 1, "batch_size", most=4096)
+        check_values(self, "data.", 4, "segment_units", most=10_000)
+        check_values(self, "data.", 0, "context_units", most=self.segment_units - 1)
+        check_values(self, "data.", 0, "seed", most=10**12)
         if not 50 <= self.lowest_hz < self.highest_hz <= 400:
             raise ConfigError(
                 "`data.lowest_hz` and `data.highest_hz` must be 50 to 400, the lower one first, "
@@ -39,47 +43,23 @@ class VocoderDataConfig:
 
 
 @dataclass(frozen=True)
-class VocoderOptimConfig:
-    """AdamW with a linear warm-up and a cosine decay to zero."""
+class VocoderLossConfig:
+    """Weights of the loss."""
 
-    lr: float = 1e-3
-    warmup_steps: int = 50
-    weight_decay: float = 0.0
-    clip_norm: float = 2.0
-    pitch_weight: float = 1.0  # of the pitch in the loss
+    pitch: float = 1.0
 
     def __post_init__(self) -> None:
-        _check("optim.warmup_steps", self.warmup_steps, 0, 10**9)
-        for name in ("lr", "weight_decay", "clip_norm", "pitch_weight"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf") or (name == "clip_norm" and not value):
-                raise ConfigError(f"`optim.{name}` must be positive, but is {value} instead.")
+        check_values(self, "loss.", 0, "pitch", most=MANY)
 
 
-@dataclass(frozen=True)
-class VocoderTrainConfig:
+@dataclass(frozen=True, kw_only=True)
+class VocoderTrainConfig(PartTrainConfig):
     """A training run of a vocoder; `network.num_units` is that of the unit model."""
 
-    output: str
-    steps: int
+    KIND: ClassVar[str] = "vocoder"
+
     data: VocoderDataConfig
     kind: str = KIND
     network: VocoderConfig = field(default_factory=lambda: VocoderConfig(1000))
-    optim: VocoderOptimConfig = field(default_factory=VocoderOptimConfig)
-    checkpoint_steps: int = 200
-    keep_checkpoints: int = 1  # the weights of the model are the mean of these
-    threads: int = 0  # of PyTorch; 0 leaves their number unchanged
-
-    def __post_init__(self) -> None:
-        if self.kind != KIND:
-            raise ConfigError(f"`kind` must be {KIND}, but is {self.kind[:80]!r} instead.")
-        for name in ("steps", "checkpoint_steps", "keep_checkpoints"):
-            _check(name, getattr(self, name), 1, 10**9)
-        _check("threads", self.threads, 0, 1024)
-
-
-def _check(name: str, value: object, least: int, most: int) -> None:
-    try:
-        check_whole(name, value, least, most)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    loss: VocoderLossConfig = field(default_factory=VocoderLossConfig)
+    optim: AdamWConfig = _OPTIM
