@@ -39,6 +39,7 @@ from echostream.evaluation.merge import finish_points
 from echostream.evaluation.point import Point
 from echostream.evaluation.results import Draw, Found, write_results
 from echostream.evaluation.runner import Failure, run_tasks
+from echostream.evaluation.setup import make_judging, make_points, make_setup
 from echostream.evaluation.slurm.scripts import write_scripts
 from echostream.evaluation.tasks import Sweep, make_tasks
 from echostream.evaluation.test_set import InputError, with_plain_lists
@@ -52,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sweep, or the configured part of it, and returns the exit status."""
     args = arguments.parse(argv, __doc__)
     try:
-        setup = arguments.make_setup(args)
-        points = arguments.make_points(args)
+        setup = make_setup(args)
+        points = make_points(args)
         num_tasks = len(points) * args.shards
         if args.only_task is not None and args.only_task >= num_tasks:
             raise InputError(
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if args.slurm_script is not None:
             return _write_scripts(args, num_tasks)
-        judging = arguments.make_judging(args, setup)  # before runs that take minutes
+        judging = make_judging(args, setup)  # before runs that take minutes
         setup.output.mkdir(parents=True, exist_ok=True)
         setup = replace(setup, test_set=with_plain_lists(setup.test_set, setup.output))
         sweep = Sweep(setup, setup.inputs_digest(), _provenance(args))

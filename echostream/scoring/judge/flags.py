@@ -24,7 +24,10 @@ def add_judge_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "Transcripts are kept in asr_transcripts.jsonl beside the log",
     )
     speech.add_argument(
-        "--asr-judge-language", default="en", metavar="CODE", help="of the speech (default: en)"
+        "--asr-judge-language",
+        default="en",
+        metavar="CODE",
+        help="of the speech (default: %(default)s)",
     )
     speech.add_argument(
         "--asr-judge-reference",
@@ -57,6 +60,7 @@ def read_judge_flags(
     from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER
 
     word_latency = getattr(args, "asr_word_latency", False)  # not of all commands
+    reference = None if args.asr_judge_reference is None else Path(args.asr_judge_reference)
     if args.asr_judge is None:
         for flag in NEED_A_JUDGE:
             if getattr(args, flag, None):
@@ -68,7 +72,10 @@ def read_judge_flags(
             f"--asr-normalizer must be one of {', '.join(NORMALIZERS)}, "
             f"but is {normalizer} instead."
         )
-    reference = None if args.asr_judge_reference is None else Path(args.asr_judge_reference)
+    if reference is not None and not reference.exists():
+        raise ValueError(
+            f"--asr-judge-reference must be a folder or a list, but {reference} does not exist."
+        )
     return Judging(
         make_judge(args.asr_judge, args.asr_judge_language, word_latency),
         normalizer,
