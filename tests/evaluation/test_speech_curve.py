@@ -188,7 +188,7 @@ def test_shards_are_judged_as_one_run(corpus: SpokenCorpus, capsys: Capture) -> 
     part = next(sharded.glob("shard-0-of-2/from-*/wavs/0_pred.wav"))
     before = part.read_bytes()
     (sharded / "point.json").unlink()
-    soundfile.write(corpus.wavs[0], np.zeros(4000), 16000)
+    soundfile.write(corpus.wavs[0], np.zeros(8000), 16000)
     assert corpus.sweep(*POINT) == 0
     assert part.read_bytes() == before
 
