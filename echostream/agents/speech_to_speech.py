@@ -59,11 +59,14 @@ class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
         new = states.take()
         self.show(states, new)
         samples = new.samples.tolist()
+        if states.source_finished and not already_closed and not states.writes:
+            samples = samples or [0.0] * UNIT_SAMPLES
+        states.speak(len(samples))
         if not states.source_finished:
             return WriteAction(_segment(samples, False), False) if samples else ReadAction()
         if not already_closed:
-            self.transcripts.append(states.source_text, states.target_text, states.units)
-            samples = samples or ([] if states.has_spoken else [0.0] * UNIT_SAMPLES)
+            texts = states.source_text, states.target_text
+            self.transcripts.append(*texts, states.units, states.backlog)
         states.target_finished = True  # for callers that do not call `pop`
         return WriteAction(_segment(samples, True), finished=True)
 

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from simuleval.agents import AgentStates
 from simuleval.data.segments import Segment, SpeechSegment
 
+from echostream.scoring.metrics.backlog import Backlog, backlog
+from echostream.scoring.timeline import Timeline
 from echostream.session.translator import (
     Output,
     StreamingTranslator,
     joined_source_text,
     joined_text,
 )
+from echostream.streaming.clock import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +58,7 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         self.session.reset()
         self._taken: list[Output] = []
         self.units: list[int] = []  # of the speech of the utterance, as far as it has been taken
-        self.has_spoken = False  # whether there were samples
+        self.writes: list[tuple[float, float]] = []  # delay and duration of its speech, in ms
         self.closed = False  # True after the last text has been taken
         self._pending: list[Output] = []
         self._num_pushed = 0  # samples of `source` that were pushed to the session
@@ -75,6 +78,17 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         elif not segment.is_empty:
             raise TypeError(f"`segment` must be speech, but is a {type(segment).__name__} instead.")
         self.source_finished = segment.finished
+
+    def speak(self, num_samples: int) -> None:
+        """Notes that samples of speech are written now."""
+        if num_samples:
+            self.writes.append((self.session.delay_ms, 1000 * num_samples / SAMPLE_RATE))
+
+    @property
+    def backlog(self) -> Backlog:
+        """The backlog of the utterance so far, as SimulEval plays its writes."""
+        delays, durations = zip(*self.writes, strict=True) if self.writes else ((), ())
+        return backlog(Timeline(delays, (), self.session.delay_ms, None, durations))
 
     def update_target(self, segment: Segment) -> None:
         """Stores only whether the target is finished."""
@@ -103,7 +117,6 @@ class StreamStates(AgentStates):  # type: ignore[misc]
         outputs, self._pending = self._pending, []
         is_first = not any(output.text for output in self._taken)
         samples = [np.zeros(0, np.float32), *(output.samples for output in outputs)]
-        self.has_spoken |= any(len(output.samples) for output in outputs)
         self.units += [unit for output in outputs for unit in output.units]
         self._taken += [replace(output, samples=samples[0], units=()) for output in outputs]
         return NewText(

@@ -1,4 +1,4 @@
-"""Transcripts and translations of the utterances, in files and on standard output."""
+"""Reports of an agent: a line of each utterance in files, and texts on standard output."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 
 from echostream.files import write_whole
 from echostream.scoring.log import INSTANCES_LOG, parse_index
+from echostream.scoring.metrics.backlog import Backlog
 
 logger = logging.getLogger(__name__)
 
 ASR_FILE, ST_FILE, UNIT_FILE = "asr.txt", "st.txt", "unit.txt"
+BACKLOG_FILE = "backlog.txt"  # the longest one and that at the end, in ms
 
 
 def finished_utterances(args: Namespace) -> int | None:
@@ -53,7 +55,7 @@ class Transcripts:
         finished: number of utterances that a continued run does not evaluate again; the files keep
             a line for each. Lines of later utterances are removed, because they are evaluated
             again. None: the lines of this run are appended to those in the files.
-        speaks: whether there is also a file for the units of the speech.
+        speaks: whether there are also files for the units of the speech and for its backlog.
 
     Raises `ValueError` naming the folder if it cannot be used.
     """
@@ -69,16 +71,13 @@ class Transcripts:
         # Absolute, because SimulEval may change the working directory after construction.
         self.folder = None if folder is None else Path(folder).resolve()
         self.shows = show
-        self._translates = task == "st"
-        self._speaks = speaks
+        translates = task == "st"
+        self._translates, self._speaks = translates, speaks
+        spoken = [UNIT_FILE, BACKLOG_FILE] if speaks else []
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                for name in (
-                    ASR_FILE,
-                    *([ST_FILE] if self._translates else []),
-                    *([UNIT_FILE] if speaks else []),
-                ):
+                for name in (ASR_FILE, *([ST_FILE] if translates else []), *spoken):
                     _begin(self.folder / name, finished)
             except OSError as error:
                 raise ValueError(
@@ -97,7 +96,13 @@ class Transcripts:
         if self.shows and self._translates and target is not None:
             print("Simultaneous translation:", target, flush=True)
 
-    def append(self, source: str, target: str, units: Sequence[int] = ()) -> None:
+    def append(
+        self,
+        source: str,
+        target: str,
+        units: Sequence[int] = (),
+        waiting: Backlog | None = None,
+    ) -> None:
         """Appends the line of a finished utterance to each file; a blank one for no text."""
         if self.folder is None:
             return
@@ -106,6 +111,8 @@ class Transcripts:
             lines[ST_FILE] = target
         if self._speaks:
             lines[UNIT_FILE] = " ".join(map(str, units))
+            known = () if waiting is None else waiting
+            lines[BACKLOG_FILE] = " ".join(f"{value:.1f}" for value in known)
         try:
             for name, text in lines.items():
                 with open(self.folder / name, "a", encoding="utf-8") as file:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echostream.cli.messages import print_error
+from echostream.scoring.judge.flags import add_judge_flags, read_judge_flags
 
 if TYPE_CHECKING:
-    from echostream.scoring.judge.speech import Judging
     from echostream.scoring.score import Options
 
 HELP = "score SimulEval runs from their instances.log"
@@ -46,34 +46,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         choices=("word", "char", "spm"),
         help="as in SimulEval: the unit of latency (default: the unit of the log)",
     )
-    speech = parser.add_argument_group("runs of speech")
-    speech.add_argument(
-        "--asr-judge",
-        metavar="JUDGE",
-        help="what transcribes the speech: whisper:FOLDER, a Whisper model of CTranslate2 (extra "
-        "`judge`), or command:CMD, which reads a path a line and prints a transcript a line. "
-        "Transcripts are kept in asr_transcripts.jsonl beside the log",
-    )
-    speech.add_argument(
-        "--asr-judge-language", default="en", metavar="CODE", help="of the speech (default: en)"
-    )
-    speech.add_argument(
-        "--asr-judge-reference",
-        metavar="PATH",
-        help="recordings of the reference speech, from which the judge's own errors are known: a "
-        "folder of 0.wav, 1.wav ... by utterance, or a list of paths and texts with tabs between",
-    )
-    speech.add_argument(
+    add_judge_flags(parser).add_argument(
         "--asr-word-latency",
         action="store_true",
         help="also the latency of the spoken words, from the judge's word times",
-    )
-    speech.add_argument(
-        "--asr-normalizer",
-        metavar="NAME",
-        help="of transcripts and references: english-1 (lower case, digits and short forms in "
-        "words), plain-1 (lower case, no punctuation), none (default: english-1 for en, else "
-        "plain-1)",
     )
 
 
@@ -86,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from echostream.scoring.score_files import STEM, printable, to_tsv, write_scores
 
     options = _scoring_options(args)
-    judging = _judging(args)
+    judging = read_judge_flags(args, args.sacrebleu_tokenizer)
     scored: dict[str, RunScores] = {}
     is_whole = True
     for name in args.runs:
@@ -141,32 +117,4 @@ def _scoring_options(args: argparse.Namespace) -> Options:
             raise ValueError(f"--sacrebleu-tokenizer: {error}") from error
     return Options(
         args.task, processor, omnisteval, args.eval_latency_unit, args.sacrebleu_tokenizer
-    )
-
-
-def _judging(args: argparse.Namespace) -> Judging | None:
-    """How speech is judged. Raises ValueError for flags that have no meaning without a judge."""
-    from echostream.scoring.judge.make import make_judge
-    from echostream.scoring.judge.normalizer import NORMALIZERS, default_normalizer
-    from echostream.scoring.judge.speech import Judging
-    from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER
-
-    if args.asr_judge is None:
-        for flag in ("asr_judge_reference", "asr_word_latency", "asr_normalizer"):
-            if getattr(args, flag):
-                raise ValueError(f"--{flag.replace('_', '-')} needs --asr-judge.")
-        return None
-    normalizer = args.asr_normalizer or default_normalizer(args.asr_judge_language)
-    if normalizer not in NORMALIZERS:
-        raise ValueError(
-            f"--asr-normalizer must be one of {', '.join(NORMALIZERS)}, "
-            f"but is {normalizer} instead."
-        )
-    reference = None if args.asr_judge_reference is None else Path(args.asr_judge_reference)
-    return Judging(
-        make_judge(args.asr_judge, args.asr_judge_language, args.asr_word_latency),
-        normalizer,
-        args.asr_word_latency,
-        reference,
-        args.sacrebleu_tokenizer or DEFAULT_TOKENIZER,
     )

@@ -1,4 +1,4 @@
-"""The arguments of a sweep: read, checked, and turned into a setup and its points."""
+"""The arguments of a sweep: declared, read, and written again."""
 
 from __future__ import annotations
 
@@ -8,36 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.evaluation import bootstrap
-from echostream.evaluation.point import AGENT_CLASS, CTC, Point, Setup, method_options
-from echostream.evaluation.scoring_flags import read_scoring_flags
+from echostream.evaluation.point import AGENT_CLASS, SPEECH_AGENT_CLASS, method_options
 from echostream.evaluation.slurm.scripts import check_option
-from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
+from echostream.evaluation.test_set import InputError
 from echostream.files import describe
 from echostream.model_folder import BACKENDS
-from echostream.session_config import DECODING_METHODS
+from echostream.scoring.judge.flags import add_judge_flags
+from echostream.session_config import MAX_REFINE_STEPS
 
-# Flags of the agent and of SimulEval that the sweep sets; they are refused after `--`.
-_OURS = (
-    *(
-        "--agent",
-        "--agent-class",
-        "--model-path",
-        "--source",
-        "--target",
-        "--output",
-        "--computation-aware",
-    ),
-    *("--max-future-frames", "--source-segment-size", "--stride-n", "--backend"),
-    *("--decoding-method", "--writer"),
-)
 # The demo model and its test set, by the names of the arguments. They are in a clone only.
 DEMO = {
     "model_path": Path("models/fr-en-demo"),
     "source": Path("examples/fr-en/wav_list.txt"),
     "target": Path("examples/fr-en/target.txt"),
 }
+# The tasks, and the default output folder of each.
+TEXT, SPEECH = "s2tt", "s2st"
+OUTPUTS = {TEXT: Path("out/demo"), SPEECH: Path("out/demo-s2st")}
 # Arguments of a single call, which are no part of the sweep.
 _OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
 
@@ -63,11 +51,14 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     )
     positive = whole_from(1)
     add = parser.add_argument
-    add("--agent", type=Path, help=f"agent file (default: the class {AGENT_CLASS})")
+    add("--task", choices=OUTPUTS, default=TEXT, help="the output: text, or s2st for speech")
+    classes = f"{AGENT_CLASS}, or {SPEECH_AGENT_CLASS} with --task {SPEECH}"
+    add("--agent", type=Path, help=f"agent file (default: the class {classes})")
     add("--model-path", type=Path, default=DEMO["model_path"], help="model folder")
     add("--source", type=Path, default=DEMO["source"], help="wav list")
     add("--target", type=Path, default=DEMO["target"], help="references")
-    add("--output", type=Path, default=Path("out/demo"), help="output folder")
+    defaults = f"{OUTPUTS[TEXT]}, or {OUTPUTS[SPEECH]} with --task {SPEECH}"
+    add("--output", type=Path, help=f"output folder (default: {defaults})")
     add("--max-future-frames", type=whole_from(0), nargs="+", default=[0, 1], help="look-aheads L")
     segments = ("--segment-sizes", "--source-segment-size")
     add(*segments, type=positive, nargs="+", default=[320, 640, 960], help="in ms")
@@ -78,6 +69,14 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
         nargs="+",
         metavar="NAME[:K]",
         help="ctc, decoder, or either K tokens behind, like decoder:2 (default: all of the model)",
+    )
+    add(
+        "--refine-steps",
+        type=whole_from(0, MAX_REFINE_STEPS),
+        nargs="+",
+        metavar="K",
+        help=f"rounds of the refiner over the units of speech, 0 to {MAX_REFINE_STEPS}, by a model "
+        "that has a refiner (default: that of the agent)",
     )
     add("--backend", choices=BACKENDS, default="torch", help="back end of the network")
     add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
@@ -99,59 +98,13 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
         metavar="NAME=VALUE",
         help="of sbatch, for that script, like partition=gpu time=2:00:00",
     )
+    add_judge_flags(parser)
     args = parser.parse_args(words[:split])
+    args.output = args.output or OUTPUTS[args.task]
     args.agent_args = words[split + 1 :]
     if args.slurm_options and args.slurm_script is None:
         parser.error("argument --slurm-options: goes with --slurm-script alone")
     return args
-
-
-def make_setup(args: argparse.Namespace) -> Setup:
-    """Checks all that can be checked before a process is started. Raises InputError.
-
-    It also sets `args.decoding_methods` from the model if it was not given.
-    """
-    if args.agent is not None and not args.agent.is_file():
-        raise InputError(f"`--agent` must be a file, but {args.agent} is not one.")
-    check_demo(args)
-    if not args.model_path.exists():
-        raise InputError(
-            f"`--model-path` must be a model folder, but {args.model_path} does not exist."
-        )
-    for word in args.agent_args:
-        if word.partition("=")[0] in _OURS:
-            raise InputError(f"`{word}` must not be given after `--`: the sweep sets it.")
-    args.decoding_methods = _check_model(args)
-    if any(":" in method for method in args.decoding_methods) and "--lagging-k1" in args.agent_args:
-        raise InputError(
-            "`--lagging-k1` must not be given after `--`: `--decoding-methods` sets it."
-        )
-    scoring = read_scoring_flags(args.agent_args)
-    if "--extra-output-dir" in [word.partition("=")[0] for word in args.agent_args]:
-        num_runs = len(make_points(args)) * args.shards
-        if num_runs > 1:
-            raise InputError(
-                "`--extra-output-dir` must not be given after `--` of more than one run, but there "
-                f"are {num_runs}: all would write into the same files."
-            )
-    test_set = read_test_set(args.source, args.target)
-    check_single_references(test_set)
-    if args.shards > len(test_set):
-        raise InputError(
-            f"`--shards` must be at most {len(test_set)}, the number of utterances, "
-            f"but is {args.shards} instead."
-        )
-    backend = [] if args.backend == "torch" else ["--backend", args.backend]
-    return Setup(
-        args.agent,
-        args.model_path,
-        test_set,
-        args.output,
-        (*backend, *args.agent_args, *scoring.added),
-        scoring.counting,
-        scoring.words,
-        scoring.pieces,
-    )
 
 
 def check_demo(args: argparse.Namespace) -> None:
@@ -165,18 +118,6 @@ def check_demo(args: argparse.Namespace) -> None:
             )
 
 
-def make_points(args: argparse.Namespace) -> list[Point]:
-    """All combinations, each once, in the order of the rows; offline points have one stride."""
-    points = []
-    for method in args.decoding_methods:
-        for lookahead in args.max_future_frames:
-            for stride in args.stride_n:
-                points += [Point(lookahead, size, stride, method) for size in args.segment_sizes]
-            if args.offline:
-                points.append(Point(lookahead, None, args.stride_n[0], method))
-    return list(dict.fromkeys(points))
-
-
 def words_of(args: argparse.Namespace) -> list[str]:
     """The arguments of the same sweep, without those after `--`."""
     words = []
@@ -187,31 +128,6 @@ def words_of(args: argparse.Namespace) -> list[str]:
         if value is not True:
             words += map(str, value if isinstance(value, list) else [value])
     return words
-
-
-def _check_model(args: argparse.Namespace) -> list[str]:
-    """The decoding methods that were given, or all of the model. Raises InputError.
-
-    A folder that is not EchoStream's is left to the agent.
-    """
-    given: list[str] | None = args.decoding_methods
-    try:
-        config = load_config(ModelConfig, args.model_path / "config.yaml")
-    except (ConfigError, OSError):
-        return list(given or [CTC])
-    if untrained := set(args.max_future_frames) - set(config.max_future_frames):
-        raise InputError(
-            f"`--max-future-frames` must be among {', '.join(map(str, config.max_future_frames))} "
-            f"for {args.model_path}, but is {min(untrained)} instead."
-        )
-    if given is None:
-        return list(DECODING_METHODS) if config.decoder_layers else [CTC]
-    if not config.decoder_layers and any(method.partition(":")[0] != CTC for method in given):
-        raise InputError(
-            f"`--decoding-methods` must be {CTC} for {args.model_path}, which has no text decoder, "
-            f"but is {' '.join(given)} instead."
-        )
-    return list(given)
 
 
 def print_error(command: str, message: object) -> None:
@@ -230,8 +146,8 @@ def method_and_lagging(text: str) -> str:
     return f"{options['decoding_method']}:{lagging}" if lagging else str(options["decoding_method"])
 
 
-def whole_from(least: int) -> Any:
-    """An argument type: an integer of at least `least`."""
+def whole_from(least: int, most: int | None = None) -> Any:
+    """An argument type: an integer of at least `least`, and at most `most` if that is given."""
 
     def whole_number(text: str) -> int:
         try:
@@ -242,6 +158,8 @@ def whole_from(least: int) -> Any:
             ) from None
         if value < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}, but is {value} instead")
+        if most is not None and value > most:
+            raise argparse.ArgumentTypeError(f"must be at most {most}, but is {value} instead")
         return value
 
     return whole_number

@@ -1,6 +1,7 @@
 """Sweeps look-ahead, segment size and decoding method with SimulEval; draws BLEU against latency.
 
     echostream curve        # the demo model on the example recordings
+    echostream curve --task s2st --asr-judge whisper:FOLDER    # its speech
     echostream curve --segment-sizes 320 640 --jobs 2 --offline --output out/mine
     echostream curve --output out/k2 -- --lagging-k1 2    # after --: for the agent
     echostream curve --shards 8 --slurm-script out/curve.sbatch    # for a cluster
@@ -11,8 +12,13 @@ N each point is split into N runs. One that is killed continues after its last f
 and the scores of the union are those of one run, except those that depend on the clock: AL_CA,
 LAAL_CA, AP_CA, DAL_CA and compute_rtf.
 
-In the output folder: results.tsv, results.json, curve.png and curve.svg. With several values of
---stride-n these belong to the first one, and each further value n has its own results_n{n}.tsv,
+The speech of --task s2st has the latency of its writes, the silence between them, the backlog and,
+with --asr-judge, the ASR-BLEU of what a recogniser transcribes, without the silence that SimulEval
+puts between writes. Without a judge there is the latency alone. Transcripts are kept.
+
+In the output folder: results.tsv, results.json, curve.png and curve.svg; for speech also
+playing.png and playing.svg, with the first and the last sound and the backlog. With several values
+of --stride-n these belong to the first one, and each further value n has its own results_n{n}.tsv,
 curve_n{n}.png and curve_n{n}.svg; results.json has all points. The pictures need matplotlib, of the
 extra `eval`; without it everything else is written.
 
@@ -22,22 +28,23 @@ Exit status: 0 if every point is done, 1 if one failed, 2 for bad arguments or i
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
-from echostream.evaluation import arguments, bootstrap, provenance
+from echostream.evaluation import arguments, provenance
+from echostream.evaluation.judging import judge_points
 from echostream.evaluation.merge import finish_points
-from echostream.evaluation.point import AGENT_CLASS, Point, Setup
-from echostream.evaluation.report import Row, build_rows, table, write_json, write_tsv
+from echostream.evaluation.point import Point
+from echostream.evaluation.results import Draw, Found, write_results
 from echostream.evaluation.runner import Failure, run_tasks
+from echostream.evaluation.setup import make_judging, make_points, make_setup
 from echostream.evaluation.slurm.scripts import write_scripts
 from echostream.evaluation.tasks import Sweep, make_tasks
 from echostream.evaluation.test_set import InputError, with_plain_lists
 from echostream.extras import ExtraError
+from echostream.scoring.judge.speech import Judging, SpeechScores
 from echostream.scoring.log import ScoringError
 from echostream.scoring.simuleval_scores import WORDS
 
@@ -46,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sweep, or the configured part of it, and returns the exit status."""
     args = arguments.parse(argv, __doc__)
     try:
-        setup = arguments.make_setup(args)
-        points = arguments.make_points(args)
+        setup = make_setup(args)
+        points = make_points(args)
         num_tasks = len(points) * args.shards
         if args.only_task is not None and args.only_task >= num_tasks:
             raise InputError(
@@ -56,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if args.slurm_script is not None:
             return _write_scripts(args, num_tasks)
+        judging = make_judging(args, setup)  # before runs that take minutes
         setup.output.mkdir(parents=True, exist_ok=True)
         setup = replace(setup, test_set=with_plain_lists(setup.test_set, setup.output))
         sweep = Sweep(setup, setup.inputs_digest(), _provenance(args))
@@ -63,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.print_error("curve", error)
         return 2
     try:
-        failures = _run(sweep, points, args)
+        failures = _run(sweep, points, args, judging)
     except KeyboardInterrupt:
         arguments.print_error(
             "curve",
@@ -80,8 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> list[Failure]:
-    """Runs tasks, scores and draws, or the configured part of it."""
+def _run(
+    sweep: Sweep, points: Sequence[Point], args: argparse.Namespace, judging: Judging | None
+) -> list[Failure]:
+    """Runs tasks, scores, judges and draws, or the configured part of it."""
     failures: list[Failure] = []
     tasks = make_tasks(sweep, points, args.shards)
     if args.only_task is not None:
@@ -93,21 +103,23 @@ def _run(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> lis
         what = f"{len(points)} points of {num} utterances{shards}"
         _print(f"{what}, {args.jobs} at a time, in {sweep.setup.output}")
         counting = sweep.setup.counting
-        if counting != WORDS:
+        if not sweep.setup.speaks and counting != WORDS:
             _print(f"BLEU by {counting.tokenizer}, latency by {counting.latency_unit}")
         failures = run_tasks(tasks, args.jobs, report=_print, rerun=args.rerun)
     failed = {failure.name.partition("/")[0] for failure in failures}
     rest = [point for point in points if point.name not in failed]
     records, unmerged = finish_points(sweep, rest, args.shards, report=_print)
     failures += unmerged
-    done = [point for point in points if point in records]
-    if done:
-        rows = build_rows(sweep.setup, done, args.resamples, bootstrap.SEED)
-        _write(sweep, args, rows, records, failures, draw)
+    judged: dict[Point, SpeechScores] = {}
+    if judging is not None:
+        judged, unjudged = judge_points(sweep.setup, list(records), judging, report=_print)
+        failures += unjudged
+    if records:
+        write_results(sweep, args, Found(records, failures, judged), draw)
     return failures
 
 
-def _load_draw() -> Callable[..., None] | None:
+def _load_draw() -> Draw | None:
     """The function that draws; None without matplotlib, with a line on standard error."""
     try:
         from echostream.evaluation.plot import draw
@@ -137,67 +149,6 @@ def _write_scripts(args: argparse.Namespace, num_tasks: int) -> int:
     print(f"{num_tasks} tasks in {args.slurm_script}; submit them and the merging with")
     print("\n".join(f"    {line}" for line in lines))
     return 0
-
-
-def _write(
-    sweep: Sweep,
-    args: argparse.Namespace,
-    rows: Sequence[Row],
-    records: dict[Point, dict[str, Any]],
-    failures: Sequence[Failure],
-    draw: Callable[..., None] | None,
-) -> None:
-    """Writes tables and pictures, prints the tables and the paths of the files."""
-    setup: Setup = sweep.setup
-    counting = setup.counting
-    first = rows[0].scores
-    words = arguments.words_of(args) + (["--", *args.agent_args] if args.agent_args else [])
-    about: dict[str, Any] = {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["echostream", "curve", *words]),
-        "agent": str(setup.agent or AGENT_CLASS),
-        "agent_args": list(setup.agent_args),
-        "model_path": str(setup.model_path),
-        "source": str(setup.test_set.source),
-        "target": str(setup.test_set.target),
-        "num_utterances": first.num_utterances,
-        "audio_seconds": first.source_ms / 1000,
-        "signatures": first.signatures,
-        "latency_unit": counting.latency_unit,
-        "bootstrap": {"resamples": args.resamples, "seed": bootstrap.SEED, "confidence": 0.95},
-        "provenance": sweep.provenance,
-        "failures": [{"name": f.name, "reason": f.reason, "log": str(f.log)} for f in failures],
-    }
-    units = "" if counting.latency_unit == "word" else f", counted by {counting.latency_unit}"
-    by_stride: dict[int, tuple[str, list[Row]]] = {}
-    for stride in dict.fromkeys(args.stride_n):
-        mine = [row for row in rows if row.point.segment_ms is None or row.point.stride_n == stride]
-        title = f"{setup.model_path.name}, {first.num_utterances} utterances, stride n = {stride}"
-        by_stride[stride] = title, mine
-        # Printed before anything is written: a full disk must not hide the scores.
-        print(f"\n{title} (latencies in ms{units})\n{table(mine)}\n", flush=True)
-    write_json(setup.output / "results.json", rows, records, about)
-    for stride, (title, mine) in by_stride.items():
-        suffix = "" if stride == args.stride_n[0] else f"_n{stride}"
-        write_tsv(setup.output / f"results{suffix}.tsv", mine)
-        if draw is not None:
-            pictures = [setup.output / f"curve{suffix}{ending}" for ending in (".png", ".svg")]
-            # matplotlib would read a dollar as the start of a formula
-            heading = f"{title}; at each point: segment size in ms".replace("$", r"\$")
-            heading = heading.encode("utf-8", "replace").decode()
-            draw(mine, heading, pictures)
-        print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
-        if draw is not None:
-            print(f"picture: {setup.output / f'curve{suffix}.png'}")
-    num_recomposed = max(row.scores.num_recomposed for row in rows)
-    if num_recomposed:
-        _print(
-            f"{num_recomposed} predictions or references of a point are not in Unicode's composed "
-            "form (NFC). All texts are compared in it; SimulEval's BLEU, in the scores.tsv of a "
-            "point, is that of the texts as written."
-        )
-    if counting != WORDS:
-        print(f"BLEU: {about['signatures']['BLEU']}")
 
 
 def _print(line: str) -> None:

@@ -6,6 +6,7 @@ of the whole test set, and scores.tsv as SimulEval itself scores that log.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -17,18 +18,20 @@ from typing import Any
 from echostream.evaluation.point import (
     MARKER,
     RUN_LOG,
-    SCORED,
     SIMULEVAL_SCORES,
     Point,
+    Setup,
     find_simuleval,
     write_marker,
 )
 from echostream.evaluation.runner import ENVIRONMENT, Failure
 from echostream.evaluation.shards import Progress, Shard, cut_shards, read_progress
-from echostream.evaluation.tasks import SILENT, Ended, Sweep, describe_end, now
+from echostream.evaluation.tasks import SILENT, Ended, Sweep, describe_end, now, remove_folder
 from echostream.files import locked, write_whole
-from echostream.scoring.log import INSTANCES_LOG, ScoringError, read_complete_log
-from echostream.scoring.simuleval_scores import compare_with_simuleval, score
+from echostream.scoring.judge.recordings import WAVS
+from echostream.scoring.log import INSTANCES_LOG, ScoringError
+from echostream.scoring.log_line import parse_line
+from echostream.scoring.simuleval_scores import compare_with_simuleval
 
 CONFIG = "config.yaml"  # written by SimulEval for --score-only
 
@@ -77,16 +80,17 @@ def _merge(sweep: Sweep, point: Point, shards: Sequence[Shard]) -> None:
     folder = setup.folder(point)
     # The marker goes first: from here on the point is not finished.
     (folder / MARKER).unlink(missing_ok=True)
+    if setup.speaks:
+        lines = _collect_recordings(lines, folder / WAVS)
     write_whole(folder / INSTANCES_LOG, "".join(lines))
-    unit = setup.counting.latency_unit
-    utterances = read_complete_log(folder / INSTANCES_LOG, len(setup.test_set), unit)
+    utterances = setup.read(point)
     if tuple(utterance.reference for utterance in utterances) != setup.test_set.references:
         raise ScoringError(f"{folder / INSTANCES_LOG}: does not hold the lines of the target list.")
-    scores = score(utterances, setup.counting)
+    scores = setup.score(utterances)
     if scores.num_empty == len(utterances):
         raise ScoringError(SILENT)
     shutil.copyfile(_first_config(progress), folder / CONFIG)
-    _score_with_simuleval(folder, setup.scoring_args)
+    _score_with_simuleval(folder, setup)
     compare_with_simuleval(scores, folder / SIMULEVAL_SCORES)
     parts = [part for one in progress for part in one.parts]
     seconds = sum(part.get("wall_seconds", math.nan) for part in parts)
@@ -109,14 +113,33 @@ def _first_config(progress: Sequence[Progress]) -> Path:
     return Path(command[command.index("--output") + 1]) / CONFIG
 
 
-def _score_with_simuleval(folder: Path, scoring_args: Sequence[str]) -> None:
+def _collect_recordings(lines: Sequence[str], wavs: Path) -> list[str]:
+    """Puts the recordings of shards into one folder; the lines with their new paths.
+
+    They are there by a second name, which takes no room, or as copies.
+    """
+    remove_folder(wavs)
+    wavs.mkdir()
+    collected = []
+    for line in lines:
+        logged = parse_line(line.encode())
+        path = wavs / f"{logged['index']}_pred.wav"  # as SimulEval calls it
+        try:
+            os.link(logged["prediction"], path)
+        except OSError:  # a file system without links
+            shutil.copyfile(logged["prediction"], path)
+        collected.append(json.dumps({**logged, "prediction": str(path.absolute())}) + "\n")
+    return collected
+
+
+def _score_with_simuleval(folder: Path, setup: Setup) -> None:
     """Writes scores.tsv from the table that SimulEval prints for the log in a folder."""
     log = folder / RUN_LOG
     with open(log, "wb") as errors:
         done = subprocess.run(
             [
                 *(str(find_simuleval()), "--score-only", "--output", str(folder)),
-                *(*SCORED, *scoring_args),
+                *(*setup.scored, *setup.scoring_args),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,12 +1,14 @@
-"""The figure of a sweep: BLEU against AL and LAAL, one line per look-ahead and decoding method.
+"""The pictures of a sweep: quality against two latencies and, of speech, how it is played.
 
-The colour stands for the look-ahead L, the style of line and marker for the decoding method.
+The colour of a line stands for its look-ahead L, the style of line and marker for its decoding
+method (and the rounds of the refiner).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -15,6 +17,7 @@ from echostream.evaluation.point import Point
 from echostream.evaluation.report import Row
 from echostream.extras import extra
 from echostream.files import replacing
+from echostream.scoring.simuleval_speech import ScoresOfSpeech
 
 with extra("eval", "the picture of a curve"):
     import matplotlib
@@ -30,6 +33,12 @@ _GREY = "#555555"
 _LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _FILLS = ("full", "none", "left", "top")
 _OFFLINE_LINES = ((0, (5, 3)), (0, (1, 2)), (0, (2, 2)), (0, (5, 2, 1, 2)))
+# How speech is played: a latency, and its name in words.
+_PLAYING = (
+    ("StartOffset", "first sound, after the source began"),
+    ("EndOffset", "last sound, after the source ended"),
+    ("BacklogLongest", "longest backlog"),
+)
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -39,37 +48,76 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(rows: Sequence[Row], title: str, paths: Sequence[Path]) -> None:
-    """Draws the rows of one `stride_n` and saves the figure to each of `paths` (.png, .svg)."""
+def draw(rows: Sequence[Row], title: str, folder: Path, suffix: str = "") -> list[Path]:
+    """Draws the rows of one `stride_n` as PNG and SVG; returns the paths of the PNGs.
+
+    `curve` is quality against latency, if the quality is known; speech also has `playing`. `suffix`
+    follows each name.
+    """
     with matplotlib.rc_context(_STYLE):
-        figure = make_figure(rows, title)
-        for path in paths:
+        figures = {}
+        if not all(math.isnan(row.quality) for row in rows):
+            figures["curve"] = make_figure(rows, title)
+        streamed = [row for row in rows if row.point.segment_ms is not None]
+        if streamed and isinstance(rows[0].scores, ScoresOfSpeech):
+            figures["playing"] = make_playing_figure(streamed, title)
+        paths = {folder / f"{name}{suffix}.png": figure for name, figure in figures.items()}
+        for path, figure in paths.items():
             _save(figure, path)
+            _save(figure, path.with_suffix(".svg"))
+    return list(paths)
 
 
 def make_figure(rows: Sequence[Row], title: str) -> Figure:
-    """The figure of the rows of one `stride_n`.
+    """Quality against latency, from the rows of one `stride_n`.
 
     An offline row is a dashed horizontal line: a point at its latency would compress the others.
     """
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11)
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, metric, words in (
-        (panels[0], "AL", "Average Lagging, AL (ms)"),
-        (panels[1], "LAAL", "Length-Adaptive Average Lagging, LAAL (ms)"),
-    ):
+    columns = rows[0].columns
+    figure, panels = _figure(title, len(columns.panels), sharey=True)
+    for axes, (metric, words) in zip(panels, columns.panels, strict=True):
         _panel(axes, rows, metric)
         axes.set_xlabel(words)
-        axes.grid(True, color="#DDDDDD", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.margins(x=0.15, y=0.12)
+        _style(axes)
     low, high = panels[0].get_ylim()
     if high - low < 1:  # small differences of BLEU must look small
         panels[0].set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
-    panels[0].set_ylabel("BLEU (error bars: 95 % bootstrap interval)")
-    keys = _keys(rows)
+    panels[0].set_ylabel(f"{columns.title} (error bars: 95 % bootstrap interval)")
+    _legend(figure, _keys(rows))
+    return figure
+
+
+def make_playing_figure(rows: Sequence[Row], title: str) -> Figure:
+    """StartOffset, EndOffset and the longest backlog by segment size; no row is offline."""
+    figure, panels = _figure(title, len(_PLAYING), sharey=False)
+    for axes, (metric, words) in zip(panels, _PLAYING, strict=True):
+        for lookahead, (index, line) in product(_lookaheads(rows), enumerate(_lines(rows))):
+            mine = sorted(_of_line(rows, lookahead, line), key=_segment)
+            values = [getattr(row.scores, metric) for row in mine]
+            axes.plot([_segment(row) for row in mine], values, **_curve_style(lookahead, index))
+        axes.set_title(words, fontsize=10)
+        axes.set_xticks(sorted(set(map(_segment, rows))))
+        axes.set_xlabel("segment (ms)")
+        _style(axes)
+    panels[0].set_ylabel("ms, mean over utterances")
+    _legend(figure, _keys(rows))
+    return figure
+
+
+def _figure(title: str, num_panels: int, sharey: bool) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    return figure, figure.subplots(1, num_panels, sharey=sharey)
+
+
+def _style(axes: Any) -> None:
+    axes.grid(True, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.15, y=0.12)
+
+
+def _legend(figure: Figure, keys: Sequence[Line2D]) -> None:
     columns = len(keys) if len(keys) <= 4 else (len(keys) + 1) // 2
     figure.legend(
         handles=keys,
@@ -78,42 +126,37 @@ def make_figure(rows: Sequence[Row], title: str) -> Figure:
         frameon=False,
         handlelength=3,  # two dashes
     )
-    return figure
 
 
 def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:
-    lookaheads, methods = _lookaheads(rows), _methods(rows)
-    for lookahead in lookaheads:
-        for method in methods:
-            mine = [
-                row
-                for row in rows
-                if (row.point.max_future_frames, row.point.method) == (lookahead, method)
-            ]
+    lines = _lines(rows)
+    for lookahead in _lookaheads(rows):
+        for line in lines:
+            mine = _of_line(rows, lookahead, line)
             curve = sorted(
                 (row for row in mine if _drawable(row, metric)),
-                key=lambda row: row.point.segment_ms or 0,
+                key=_segment,
             )
             if curve:
-                _curve(axes, curve, metric, methods.index(method), crowded=len(methods) > 1)
+                _curve(axes, curve, metric, lines.index(line), crowded=len(lines) > 1)
                 _name_points(axes, curve, metric, rows)
             for row in mine:
                 if row.point.segment_ms is None:
-                    axes.axhline(row.scores.BLEU, **_offline_style(row, rows))
+                    axes.axhline(row.quality, **_offline_style(row, rows))
 
 
-def _curve(axes: Any, curve: Sequence[Row], metric: str, method_index: int, crowded: bool) -> None:
-    """One line with its markers and error bars; the bars are pale if there are several methods."""
+def _curve(axes: Any, curve: Sequence[Row], metric: str, line_index: int, crowded: bool) -> None:
+    """One line with its markers and error bars; the bars are pale if there are several styles."""
     # A percentile interval can leave out the score itself; no error bar is negative.
-    below = [max(0.0, row.scores.BLEU - row.BLEU_lo) for row in curve]
-    above = [max(0.0, row.BLEU_hi - row.scores.BLEU) for row in curve]
+    below = [max(0.0, row.quality - row.low) for row in curve]
+    above = [max(0.0, row.high - row.quality) for row in curve]
     _, caps, bars = axes.errorbar(
         [getattr(row.scores, metric) for row in curve],
-        [row.scores.BLEU for row in curve],
+        [row.quality for row in curve],
         yerr=(below, above),
         elinewidth=0.9,
         capsize=3,
-        **_curve_style(curve[0].point.max_future_frames, method_index),
+        **_curve_style(curve[0].point.max_future_frames, line_index),
     )
     for piece in (*caps, *bars):
         piece.set_alpha(0.35 if crowded else 1.0)
@@ -123,14 +166,14 @@ def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Ro
     """The segment size at each point of a curve, on the side away from other curves."""
     lookahead = curve[0].point.max_future_frames
     first = lookahead == _lookaheads(rows)[0]
-    if len(_methods(rows)) == 1:
+    if len(_lines(rows)) == 1:
         below, right, unit = first, first, " ms"
     else:  # the curves of two look-aheads lie close to each other: names on their outer sides
         below, right, unit = _is_lowest(curve, rows), not first, ""
     for row in curve:
         axes.annotate(
             f"{row.point.segment_ms}{unit}",
-            (getattr(row.scores, metric), row.scores.BLEU),
+            (getattr(row.scores, metric), row.quality),
             textcoords="offset points",
             xytext=(7 if right else -7, -13 if below else 7),
             horizontalalignment="left" if right else "right",
@@ -142,23 +185,23 @@ def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Ro
         )
 
 
-def _curve_style(lookahead: int, method_index: int) -> dict[str, Any]:
+def _curve_style(lookahead: int, line_index: int) -> dict[str, Any]:
     colour = _COLOURS[lookahead % len(_COLOURS)]  # by L, so that figures can be compared
     return {
         "color": colour,
         "marker": _MARKERS[lookahead % len(_MARKERS)],
         "markersize": 6,
         "markerfacecoloralt": "white",
-        "fillstyle": _FILLS[method_index % len(_FILLS)],
+        "fillstyle": _FILLS[line_index % len(_FILLS)],
         "linewidth": 1.6,
-        "linestyle": _LINES[method_index % len(_LINES)],
+        "linestyle": _LINES[line_index % len(_LINES)],
     }
 
 
 def _offline_style(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
-    lookahead, methods = row.point.max_future_frames, _methods(rows)
-    # With one method, two look-aheads with the same BLEU must both be visible.
-    index = methods.index(row.point.method) if len(methods) > 1 else lookahead > 0
+    lookahead, lines = row.point.max_future_frames, _lines(rows)
+    # With one style, two look-aheads with the same quality must both be visible.
+    index = lines.index(row.point.line) if len(lines) > 1 else lookahead > 0
     return {
         "color": _COLOURS[lookahead % len(_COLOURS)],
         "linestyle": _OFFLINE_LINES[index % len(_OFFLINE_LINES)],
@@ -167,49 +210,59 @@ def _offline_style(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _keys(rows: Sequence[Row]) -> list[Line2D]:
-    """The legend: look-aheads and, with two methods, methods; with one, each L and its offline."""
+    """The legend: look-aheads and, if there are several, styles; with one, each L's offline."""
     keys = []
-    methods = _methods(rows)
+    lines = _lines(rows)
     offline = [row for row in rows if row.point.segment_ms is None]
     for lookahead in _lookaheads(rows):
         latency = Point(lookahead, None, 1).algorithmic_latency_ms
         words = f"L = {lookahead} (encoder: {latency} ms)"
         keys.append(Line2D([], [], label=words, **_curve_style(lookahead, 0)))
         for row in offline:
-            if len(methods) == 1 and row.point.max_future_frames == lookahead:
+            if len(lines) == 1 and row.point.max_future_frames == lookahead:
                 style = _offline_style(row, rows)
                 keys.append(Line2D([], [], label=f"L = {lookahead} offline", **style))
-    if len(methods) > 1:
-        for index, method in enumerate(methods):
+    if len(lines) > 1:
+        for index, line in enumerate(lines):
             style = {**_curve_style(0, index), "color": _GREY}
-            keys.append(Line2D([], [], label=method, **style))
-            for row in [row for row in offline if row.point.method == method][:1]:
+            keys.append(Line2D([], [], label=line, **style))
+            for row in [row for row in offline if row.point.line == line][:1]:
                 style = {**_offline_style(row, rows), "color": _GREY}
-                keys.append(Line2D([], [], label=f"{method} offline", **style))
+                keys.append(Line2D([], [], label=f"{line} offline", **style))
     return keys
 
 
 def _is_lowest(curve: Sequence[Row], rows: Sequence[Row]) -> bool:
-    """Whether no look-ahead of the same decoding method has a lower BLEU."""
+    """Whether no look-ahead with the same style has a lower quality."""
 
-    def mean_bleu(lookahead: int) -> float:
-        points = [row for row in rows if row.point.method == curve[0].point.method]
-        of = [row.scores.BLEU for row in points if row.point.max_future_frames == lookahead]
-        return mean(of) if of else math.inf
+    def mean_quality(lookahead: int) -> float:
+        of = [row.quality for row in _of_line(rows, lookahead, curve[0].point.line)]
+        known = [quality for quality in of if not math.isnan(quality)]
+        return mean(known) if known else math.inf
 
-    return curve[0].point.max_future_frames == min(_lookaheads(rows), key=mean_bleu)
+    return curve[0].point.max_future_frames == min(_lookaheads(rows), key=mean_quality)
 
 
 def _lookaheads(rows: Sequence[Row]) -> list[int]:
     return sorted({row.point.max_future_frames for row in rows})
 
 
-def _methods(rows: Sequence[Row]) -> list[str]:
-    return sorted({row.point.method for row in rows})  # ctc comes first
+def _lines(rows: Sequence[Row]) -> list[str]:
+    return sorted({row.point.line for row in rows})  # ctc comes first
+
+
+def _of_line(rows: Sequence[Row], lookahead: int, line: str) -> list[Row]:
+    wanted = lookahead, line
+    return [row for row in rows if (row.point.max_future_frames, row.point.line) == wanted]
+
+
+def _segment(row: Row) -> int:
+    return row.point.segment_ms or 0
 
 
 def _drawable(row: Row, metric: str) -> bool:
-    return row.point.segment_ms is not None and not math.isnan(getattr(row.scores, metric))
+    known = not math.isnan(getattr(row.scores, metric)) and not math.isnan(row.quality)
+    return row.point.segment_ms is not None and known
 
 
 def _save(figure: Figure, path: Path) -> None:

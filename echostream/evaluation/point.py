@@ -8,15 +8,17 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from echostream.evaluation.test_set import TestSet
 from echostream.files import digest, digest_of_stats, write_whole
-from echostream.scoring.log import INSTANCES_LOG
+from echostream.scoring.log import INSTANCES_LOG, Utterance, read_complete_log
 from echostream.scoring.metrics.latency import LATENCY_METRICS
-from echostream.scoring.simuleval_scores import WORDS, Counting
+from echostream.scoring.simuleval_scores import WORDS, Counting, Scores, score
+from echostream.scoring.simuleval_speech import OF_SIMULEVAL, ScoresOfSpeech, score_speech
 from echostream.session_config import DECODING_METHODS
 from echostream.streaming.clock import algorithmic_latency_ms
 
@@ -25,13 +27,13 @@ SIMULEVAL_SCORES = "scores.tsv"
 RUN_LOG = "run.log"
 
 AGENT_CLASS = "echostream.agents.SpeechToTextTranslationAgent"
+SPEECH_AGENT_CLASS = "echostream.agents.SpeechToSpeechTranslationAgent"
 CTC = "ctc"  # the decoding method that every model has, and the default of the agents
 
-SCORED = (
-    *("--quality-metrics", "BLEU"),
-    # No --computation-aware: SimulEval 1.1.4 would put CA values into the plain columns.
-    *("--latency-metrics", *LATENCY_METRICS),
-)
+# No --computation-aware: SimulEval 1.1.4 would put CA values into the plain columns.
+SCORED = ("--quality-metrics", "BLEU", "--latency-metrics", *LATENCY_METRICS)
+# SimulEval must have a metric of quality; BLEU, 0 for recordings, is the one that starts nothing.
+SPEECH_SCORED = ("--quality-metrics", "BLEU", "--latency-metrics", *OF_SIMULEVAL)
 
 
 def method_options(method: str) -> dict[str, Any]:
@@ -57,18 +59,29 @@ class Point:
     stride_n: int
     # One of DECODING_METHODS; `decoder:2` is the decoder with --lagging-k1 2.
     method: str = CTC
+    refine_steps: int | None = None  # K of the unit refiner; None: the default of the agent
 
     @property
     def name(self) -> str:
         """The name of its folder; it contains the method unless that is ctc."""
         segment = "offline" if self.segment_ms is None else f"seg{self.segment_ms}"
         method = "" if self.method == CTC else f"_{self.method.replace(':', '-k')}"
-        return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{method}"
+        refined = "" if self.refine_steps is None else f"_r{self.refine_steps}"
+        return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{method}{refined}"
 
     @property
-    def method_flags(self) -> list[str]:
-        """The flags of the decoding method; none for ctc, which is the agents' default."""
+    def line(self) -> str:
+        """The name of the line of a picture on which the point is, without its look-ahead."""
+        return (
+            self.method if self.refine_steps is None else f"{self.method}, K = {self.refine_steps}"
+        )
+
+    @property
+    def flags(self) -> list[str]:
+        """The flags of the decoding method and the refiner; none for the defaults of the agents."""
         options = method_options(self.method)
+        if self.refine_steps is not None:
+            options["refine_steps"] = self.refine_steps
         return [
             word
             for name, value in options.items()
@@ -95,7 +108,7 @@ class Part:
 class Setup:
     """The options that all points of a curve share."""
 
-    agent: Path | None  # None: AGENT_CLASS
+    agent: Path | None  # None: the class of the task
     model_path: Path
     test_set: TestSet
     output: Path
@@ -103,6 +116,30 @@ class Setup:
     counting: Counting = WORDS  # from those of SimulEval about scores
     scoring_args: tuple[str, ...] = ()  # those flags alone
     pieces: Path | None = None  # the model of `--eval-latency-spm-model`
+
+    @property
+    def speaks(self) -> bool:
+        """The output is speech."""
+        return self.counting.latency_unit == "write"
+
+    @property
+    def agent_class(self) -> str:
+        """The class of the agent, if there is no agent file."""
+        return SPEECH_AGENT_CLASS if self.speaks else AGENT_CLASS
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The flags for the metrics that SimulEval computes."""
+        return SPEECH_SCORED if self.speaks else SCORED
+
+    def read(self, point: Point) -> list[Utterance]:
+        """The log of a point. Raises ScoringError if it does not hold the whole test set."""
+        path = self.folder(point) / INSTANCES_LOG
+        return read_complete_log(path, len(self.test_set), self.counting.latency_unit)
+
+    def score(self, utterances: Sequence[Utterance]) -> Scores | ScoresOfSpeech:
+        """The scores of the log of a point, without a judge."""
+        return (score_speech if self.speaks else score)(utterances, self.counting)
 
     def folder(self, point: Point) -> Path:
         """The output folder of a point."""
@@ -113,10 +150,12 @@ class Setup:
         if part is None:
             part = Part(self.test_set.source, self.test_set.target, self.folder(point))
         segment = self.test_set.longest_ms if point.segment_ms is None else point.segment_ms
-        agent = ("--agent-class", AGENT_CLASS) if self.agent is None else ("--agent", self.agent)
+        agent = ("--agent-class", self.agent_class)
+        if self.agent is not None:
+            agent = ("--agent", str(self.agent))
         return [
             "simuleval",
-            *map(str, agent),
+            *agent,
             *("--model-path", str(self.model_path)),
             *("--source", str(part.source)),
             *("--target", str(part.target)),
@@ -124,8 +163,8 @@ class Setup:
             *("--max-future-frames", str(point.max_future_frames)),
             *("--source-segment-size", str(segment)),
             *("--stride-n", str(point.stride_n)),
-            *point.method_flags,
-            *SCORED,
+            *point.flags,
+            *self.scored,
             "--no-progress-bar",
             *self.agent_args,
         ]
@@ -140,7 +179,7 @@ class Setup:
         return {
             # training is not part of an evaluation
             "code": digest(Path(__file__).resolve().parents[1], "*.py", but=("training", "data")),
-            "agent": AGENT_CLASS if self.agent is None else digest(self.agent),
+            "agent": self.agent_class if self.agent is None else digest(self.agent),
             "model": digest(self.model_path),
             "source": digest(self.test_set.source),
             "target": digest(self.test_set.target),

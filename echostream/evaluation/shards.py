@@ -21,6 +21,7 @@ from typing import Any
 from echostream.evaluation.point import Part, Point, Setup
 from echostream.evaluation.test_set import TestSet
 from echostream.files import write_whole
+from echostream.scoring.judge.recordings import find_recording
 from echostream.scoring.log import INSTANCES_LOG, parse_complete_utterance
 from echostream.scoring.log_line import parse_line
 
@@ -119,23 +120,29 @@ def read_progress(setup: Setup, point: Point, shard: Shard, inputs: Mapping[str,
 
 
 def _finished(path: Path, start: int, stop: int, unit: str) -> tuple[list[str], str]:
-    """The complete first lines of a log, renumbered from `start`; why the next one is not."""
+    """The complete first lines of a log, renumbered from `start`; why the next one is not.
+
+    A line of speech is complete if its recording is there.
+    """
     if not path.exists():  # killed before it began
         return [], ""
     *lines, rest = path.read_bytes().split(b"\n")
     found: list[str] = []
     reason = "it is cut" if rest else ""
     for line in lines:
+        changes: dict[str, Any] = {"index": start + len(found)}
         try:
-            index = parse_complete_utterance(line, unit).index
+            utterance = parse_complete_utterance(line, unit)
+            index = utterance.index
+            if utterance.is_speech:
+                changes["prediction"] = str(find_recording(path.parent, utterance).absolute())
         except ValueError as error:
             reason = str(error)
             break
         if index != len(found) or start + len(found) >= stop:
             reason = f"it is of utterance {index}"
             break
-        renumbered = {**parse_line(line), "index": start + len(found)}
-        found.append(json.dumps(renumbered) + "\n")
+        found.append(json.dumps({**parse_line(line), **changes}) + "\n")
     if reason:
         return found, f"{path}: line {len(found) + 1} is cut or damaged ({reason.rstrip('.')})"
     return found, ""

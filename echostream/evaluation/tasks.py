@@ -29,8 +29,9 @@ from echostream.evaluation.shards import (
     write_lists,
     write_part,
 )
-from echostream.scoring.log import INSTANCES_LOG, ScoringError, Utterance, read_complete_log
-from echostream.scoring.simuleval_scores import compare_with_simuleval, score
+from echostream.scoring.judge.recordings import WAVS
+from echostream.scoring.log import INSTANCES_LOG, ScoringError
+from echostream.scoring.simuleval_scores import compare_with_simuleval
 
 SILENT = "the agent wrote nothing for any utterance, which SimulEval cannot score"
 
@@ -99,6 +100,7 @@ class WholePoint:
         # The marker goes first: from here on the point is not finished.
         for name in (MARKER, INSTANCES_LOG, SIMULEVAL_SCORES):
             (self.folder / name).unlink(missing_ok=True)
+        remove_folder(self.folder / WAVS)  # which may be the files of shards by other names
 
     def start(self, report: Callable[[str], None]) -> tuple[list[str], Path]:
         self.forget()
@@ -108,11 +110,11 @@ class WholePoint:
     def finish(self, ended: Ended) -> None:
         if ended.status != 0:
             raise ScoringError(self._why_it_failed(ended))
-        scores = score(self._read(), self.sweep.setup.counting)
-        compare_with_simuleval(scores, self.folder / SIMULEVAL_SCORES)
+        setup = self.sweep.setup
+        compare_with_simuleval(setup.score(setup.read(self.point)), self.folder / SIMULEVAL_SCORES)
         write_marker(
             self.folder,
-            command=self.sweep.setup.command(self.point),
+            command=setup.command(self.point),
             inputs=dict(self.sweep.inputs),
             started=ended.started,
             finished=now(),
@@ -120,14 +122,9 @@ class WholePoint:
             provenance=dict(self.sweep.provenance),
         )
 
-    def _read(self) -> list[Utterance]:
-        setup = self.sweep.setup
-        path = self.folder / INSTANCES_LOG
-        return read_complete_log(path, len(setup.test_set), setup.counting.latency_unit)
-
     def _why_it_failed(self, ended: Ended) -> str:
         try:
-            utterances = self._read()
+            utterances = self.sweep.setup.read(self.point)
         except ScoringError:
             utterances = []
         if utterances and not any(utterance.delays for utterance in utterances):
@@ -168,8 +165,7 @@ class OneShard:
             report(f"{self.name}: {damage}, and is evaluated again")
         start = shard.start + len(progress.lines)
         part = part_from(setup, self.point, shard, start)
-        if part.output.exists():
-            shutil.rmtree(part.output)
+        remove_folder(part.output)
         part.output.mkdir(parents=True)
         write_lists(part, setup.test_set, start, shard.stop)
         command = setup.command(self.point, part)
@@ -226,6 +222,12 @@ def describe_end(ended: Ended) -> str:
             f"simuleval was killed by {signal.Signals(-ended.status).name}; its last line: {last}"
         )
     return f"simuleval ended with status {ended.status}: {last}"
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder that may not be there."""
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def now() -> str:

@@ -102,7 +102,9 @@ def read_log(path: Path) -> Log:
 def read_complete_log(
     path: Path, num_expected: int | None = None, unit: str = "word"
 ) -> list[Utterance]:
-    """Reads the log of a finished speech-to-text run with SimulEval's latency unit `unit`.
+    """Reads the log of a finished run of speech to text, whose latency is counted in `unit`.
+
+    The unit `write` is that of speech to speech.
 
     Raises ScoringError if a line cannot be read, if its units and times differ in number, or if the
     indices are not 0, 1, ..., `num_expected` - 1.
@@ -151,7 +153,9 @@ def parse_utterance(line: bytes, number: int = 0) -> Utterance:
 
 
 def parse_complete_utterance(line: bytes, unit: str, number: int = 0) -> Utterance:
-    """The utterance of a line of text output with a reference and all times, counted in `unit`.
+    """The utterance of a line with a reference and all times, counted in `unit`.
+
+    Its output is speech if the unit is `write`, and text if not.
 
     Raises ValueError as `parse_utterance` does, and if a reference or a time is missing.
     """
@@ -159,12 +163,14 @@ def parse_complete_utterance(line: bytes, unit: str, number: int = 0) -> Utteran
         utterance = parse_utterance(line, number)
         if utterance.reference is None:
             raise ValueError("it has no reference")
-        if utterance.is_speech:
-            raise ValueError("its output is speech")
+        if utterance.is_speech is not (unit == "write"):
+            raise ValueError(f"its output is {'speech' if utterance.is_speech else 'text'}")
         if unit == "spm" and utterance.pieces is None:
             raise ValueError("it has no 'prediction_spm'")
     except ValueError as error:
         raise ValueError(f"is not an instance of SimulEval: {error}.") from error
+    if utterance.is_speech:  # whose lines never have times with compute
+        return utterance
     units = {"char": utterance.prediction, "spm": utterance.pieces or ()}.get(
         unit, utterance.prediction.split()
     )

@@ -51,7 +51,9 @@ def markdown(runs: Mapping[str, RunScores], has_yaal: bool) -> str:
         parts.append("With compute (computation-aware):")
         parts.append(_table(aware, has_yaal, COMPUTATION_AWARE))
     parts.append("Latencies in ms, AP as a ratio; means over the utterances with output.")
-    parts += speech_tables({name: (run.discontinuity, run.speech) for name, run in runs.items()})
+    parts += speech_tables(
+        {name: (run.discontinuity, run.backlog, run.speech) for name, run in runs.items()}
+    )
     signatures = _signatures(runs)
     if signatures:
         parts.append("\n".join(f"- {line}" for line in signatures))

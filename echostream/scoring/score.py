@@ -13,6 +13,7 @@ import sentencepiece
 from echostream.scoring.judge.speech import Judging, SpeechScores, judge_speech
 from echostream.scoring.judge.transcript import JudgeError
 from echostream.scoring.log import INSTANCES_LOG, Log, ScoringError, Utterance, read_log
+from echostream.scoring.metrics.backlog import RunBacklog, run_backlog
 from echostream.scoring.metrics.degenerate import Degeneracy, degeneracy
 from echostream.scoring.metrics.discontinuity import Discontinuity, discontinuity
 from echostream.scoring.metrics.quality import (
@@ -94,6 +95,7 @@ class RunScores:
     degeneracy: Degeneracy | None
     compute_rtf: float | None
     discontinuity: Discontinuity | None = None  # None for text
+    backlog: RunBacklog | None = None  # None for text
     speech: SpeechScores | None = None  # by a judge, if there was one
 
     @property
@@ -152,6 +154,7 @@ def score_run(path: Path, options: Options) -> RunScores:
         ),
         compute_rtf=compute_rtf(logged_times),
         discontinuity=discontinuity(logged_times) if unit == "write" else None,
+        backlog=run_backlog(logged_times) if unit == "write" else None,
     )
 
 

@@ -60,6 +60,7 @@ def to_json(run: RunScores) -> str:
             "offline": run.degeneracy.is_offline,
         },
         "discontinuity": None if run.discontinuity is None else run.discontinuity._asdict(),
+        "backlog": None if run.backlog is None else run.backlog._asdict(),
         "speech": speech_json(run.speech),
         "left_out": list(run.log.skipped),
         "findings": warnings_of(run),
@@ -81,7 +82,7 @@ def to_tsv(runs: Mapping[str, RunScores]) -> str:
                 "compute_rtf": run.compute_rtf,
                 **metrics.values,
             }
-            values |= speech_cells(run.discontinuity, run.speech)
+            values |= speech_cells(run.discontinuity, run.backlog, run.speech)
             if run.quality is not None:
                 values |= {"BLEU": run.quality.BLEU, "chrF": run.quality.chrF}
             rows.append(values)

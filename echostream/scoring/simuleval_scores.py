@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import sentencepiece
 
@@ -30,13 +30,21 @@ SIMULEVAL_TOLERANCE = 1e-3
 class Counting:
     """The flags of SimulEval that set how scores are counted."""
 
-    latency_unit: Literal["word", "char", "spm"] = "word"
+    latency_unit: Literal["word", "char", "spm", "write"] = "word"  # write: of speech
     tokenizer: str = DEFAULT_TOKENIZER  # of sacrebleu
     pieces: sentencepiece.SentencePieceProcessor | None = None  # for the unit spm
     by_reference: bool = True  # else the length of the output stands for that of the reference
 
 
 WORDS = Counting()
+
+
+class LikeSimulEval(Protocol):
+    """Scores of a run of text or of speech."""
+
+    @property
+    def of_simuleval(self) -> dict[str, float]:
+        """The values of SimulEval's scores.tsv."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,12 @@ class Scores:
     BLEU_as_logged: float
     signatures: dict[str, str]  # sacrebleu's, of BLEU and chrF
 
+    @property
+    def of_simuleval(self) -> dict[str, float]:
+        """The values of SimulEval's scores.tsv, whose BLEU is that of the texts as logged."""
+        latency = {name: float(getattr(self, name)) for name in LATENCY_METRICS}
+        return {"BLEU": self.BLEU_as_logged, **latency}
+
 
 def score(utterances: Sequence[Utterance], counting: Counting = WORDS) -> Scores:
     """Scores a run that `read_complete_log` has read. Raises ValueError if it is empty."""
@@ -83,33 +97,31 @@ def score(utterances: Sequence[Utterance], counting: Counting = WORDS) -> Scores
         source_ms=sum(utterance.source_ms for utterance in utterances),
         BLEU=texts.quality.BLEU,
         chrF=texts.quality.chrF,
-        compute_rtf=_or_nan(compute_rtf(timelines)),
+        compute_rtf=or_nan(compute_rtf(timelines)),
         num_recomposed=num_recomposed(utterances),
         BLEU_as_logged=(texts.quality_as_logged or texts.quality).BLEU,
         signatures=texts.quality.signatures,
-        **{name: _or_nan(latency[name]) for name in columns},
+        **{name: or_nan(latency[name]) for name in columns},
     )
 
 
-def compare_with_simuleval(scores: Scores, path: Path) -> None:
-    """Raises ScoringError unless SimulEval's own scores.tsv at `path` has the same, to 1e-3.
-
-    SimulEval compares texts as they are logged, so its BLEU is that of `BLEU_as_logged`.
-    """
+def compare_with_simuleval(scores: LikeSimulEval, path: Path) -> None:
+    """Raises ScoringError unless SimulEval's own scores.tsv at `path` has the same, to 1e-3."""
+    ours = scores.of_simuleval
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
-        theirs = {name: float(rows[0][name]) for name in ("BLEU", *LATENCY_METRICS)}
+        theirs = {name: float(rows[0][name]) for name in ours}
     except (OSError, KeyError, IndexError, TypeError, ValueError, csv.Error) as error:
         raise ScoringError(f"{path}: is not a score table of SimulEval: {error!r}") from error
     for name, their_value in theirs.items():
-        our_value = float(getattr(scores, {"BLEU": "BLEU_as_logged"}.get(name, name)))
-        if not abs(our_value - their_value) <= SIMULEVAL_TOLERANCE:
+        if not abs(ours[name] - their_value) <= SIMULEVAL_TOLERANCE:
             raise ScoringError(
                 f"{path}: SimulEval has {name} = {their_value}, "
-                f"but instances.log gives {our_value:.4f}."
+                f"but instances.log gives {ours[name]:.4f}."
             )
 
 
-def _or_nan(value: float | None) -> float:
+def or_nan(value: float | None) -> float:
+    """NaN for None."""
     return math.nan if value is None else value

@@ -18,6 +18,11 @@ from tiny_voice import make_voice_folder
 
 from echostream.agents import SpeechToSpeechTranslationAgent
 from echostream.frontend.audio import read_audio
+from echostream.scoring.log import read_complete_log
+from echostream.scoring.metrics.backlog import backlog
+from echostream.scoring.simuleval_scores import Counting
+from echostream.scoring.simuleval_speech import score_speech
+from echostream.scoring.timeline import in_simuleval_units
 from echostream.session.playback import Playback
 from echostream.session.translator import Output, StreamingTranslator, joined_text
 
@@ -85,9 +90,17 @@ def test_simuleval_writes_the_speech_of_a_session_and_scores_it(
     assert (extra / "st.txt").read_text().splitlines() == texts
     assert (extra / "unit.txt").read_text().splitlines() == units
     assert len((extra / "asr.txt").read_text().splitlines()) == len(recordings)
+    # SimulEval scores the speech itself, and ours are the same numbers.
     scores = read_scores(tmp_path)
+    utterances = read_complete_log(tmp_path / "out" / "instances.log", len(log), "write")
+    ours = score_speech(utterances, Counting("write"))
     for name in (*METRICS, *GAPS):
-        assert np.isfinite(float(scores[name])), name
+        assert float(scores[name]) == pytest.approx(getattr(ours, name), abs=1e-3), name
+    # The agent reports the backlog of each utterance as SimulEval will play it.
+    reported = [line.split() for line in (extra / "backlog.txt").read_text().splitlines()]
+    timelines = [in_simuleval_units(utterance, "write", None) for utterance in utterances]
+    for found, timeline in zip(reported, timelines, strict=True):
+        assert list(map(float, found)) == pytest.approx(backlog(timeline), abs=0.051)
 
 
 def test_an_utterance_without_words_has_a_sample_and_ends(speaking: Path) -> None:

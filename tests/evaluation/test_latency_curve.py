@@ -18,10 +18,11 @@ import soundfile
 from tiny_model import babble, make_model_folder
 from tiny_sweep import Corpus
 
+from echostream.evaluation.columns import TEXT
 from echostream.evaluation.curve import main
 from echostream.evaluation.point import MARKER, Point, Setup, read_marker, write_marker
 from echostream.evaluation.provenance import ROOT
-from echostream.evaluation.report import TSV_COLUMNS, build_rows, table
+from echostream.evaluation.report import build_rows, table
 from echostream.evaluation.test_set import read_test_set
 from echostream.scoring.metrics.latency import LATENCY_METRICS
 
@@ -102,7 +103,7 @@ def test_the_json_has_the_provenance_of_the_numbers(swept: Corpus) -> None:
     assert point["command"].startswith("simuleval --agent")
     assert "--computation-aware" not in point["command"]
     assert point["stride_n"] == 1
-    assert set(TSV_COLUMNS) <= set(point)
+    assert set(TEXT.tsv) <= set(point)
     assert point["started"] <= point["finished"]
     assert results["points"][1]["segment_ms"] is None
     assert results["points"][1]["offline"] is True
@@ -341,7 +342,7 @@ def test_a_row_lists_its_values_in_the_order_of_the_table(swept: Corpus) -> None
     test_set = read_test_set(swept.source, swept.target)
     setup = Setup(swept.agent, swept.model, test_set, swept.output)
     rows = build_rows(setup, [Point(0, 500, 1), Point(1, 500, 1)], 20, seed=1)
-    assert tuple(rows[0].values()) == TSV_COLUMNS
+    assert tuple(rows[0].values()) == TEXT.tsv
     lines = table(rows).splitlines()
     assert len(lines) == 4
     assert len({len(line) for line in lines}) == 1

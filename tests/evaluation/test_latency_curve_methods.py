@@ -57,7 +57,7 @@ def test_a_point_of_the_decoder_has_a_folder_of_its_own_and_the_others_keep_thei
     ],
 )
 def test_a_method_may_stay_some_tokens_behind(method: str, flags: list[str]) -> None:
-    assert Point(0, 320, 1, method).method_flags == flags
+    assert Point(0, 320, 1, method).flags == flags
     assert parse(["--decoding-methods", method], None).decoding_methods == [method]
 
 

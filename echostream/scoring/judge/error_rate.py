@@ -28,12 +28,14 @@ class Recording(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Transcripts against references: scores in percent, and loops."""
+    """Transcripts against references: scores in percent, loops, and the texts compared."""
 
     num: int
     word_error_rate: float
     quality: Quality
     num_looped: int  # they repeat themselves, or were cut at `MOST_WORDS`
+    texts: tuple[str, ...]  # transcripts in the form of the normaliser
+    references: tuple[tuple[str, ...], ...]  # the choices for each, in that form
 
 
 def compare(
@@ -60,6 +62,8 @@ def compare(
         word_error_rate(choices, texts),
         quality(texts, choices, tokenizer),
         num_looped,
+        tuple(texts),
+        tuple(choices),
     )
 
 

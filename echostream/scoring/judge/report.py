@@ -6,36 +6,45 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from echostream.scoring.judge.error_rate import MOST_ERRORS, Comparison
-from echostream.scoring.judge.silence import AS_PLAYED, STREAMSPEECH, VERSIONS, WITHOUT_SILENCE
+from echostream.scoring.judge.silence import AS_PLAYED, STREAMSPEECH, WITHOUT_SILENCE
 from echostream.scoring.judge.speech import REFERENCE_SPEECH, SpeechScores
-from echostream.scoring.metrics.discontinuity import Discontinuity
+from echostream.scoring.metrics.backlog import BACKLOG_COLUMNS, RunBacklog
+from echostream.scoring.metrics.discontinuity import DISCONTINUITY_COLUMNS, Discontinuity
 from echostream.scoring.tables import markdown_table
 
 WORD_LATENCY = ("AL", "LAAL", "YAAL", "DAL", "StartOffset", "EndOffset")
 _SUFFIXES = {WITHOUT_SILENCE: "", AS_PLAYED: "_as_played", STREAMSPEECH: "_streamspeech_rule"}
 _QUALITY = ("ASR_BLEU", "ASR_chrF", "ASR_WER")
 SPEECH_COLUMNS = (
-    *("DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum"),
+    *DISCONTINUITY_COLUMNS,
+    *BACKLOG_COLUMNS,
     *(name + suffix for suffix in _SUFFIXES.values() for name in _QUALITY),
     *("ASR_loops", "judge_WER"),
     *(f"{name}_spoken_words" for name in WORD_LATENCY),
 )
 
-Runs = Mapping[str, tuple[Discontinuity | None, SpeechScores | None]]
+Runs = Mapping[str, tuple[Discontinuity | None, RunBacklog | None, SpeechScores | None]]
 
 
 def speech_tables(runs: Runs) -> Iterator[str]:
-    """Tables of the silence in speech, of its quality and of the latency of its words."""
+    """Tables of how speech is played, of its quality and of the latency of its words."""
     gaps = [
         [name, f"{found.total:.1f}", f"{found.average:.1f}", f"{found.number:.2f}"]
-        for name, (found, _) in runs.items()
+        for name, (found, _, _) in runs.items()
         if found is not None
     ]
     if gaps:
         yield "Silence between writes of speech, per utterance:"
-        header = ["run", "DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum"]
-        yield markdown_table([header, *gaps], num_names=1)
-    judged = {name: speech for name, (_, speech) in runs.items() if speech is not None}
+        yield markdown_table([["run", *DISCONTINUITY_COLUMNS], *gaps], num_names=1)
+    waiting = [
+        [name, *(f"{value:.1f}" for value in found)]
+        for name, (_, found, _) in runs.items()
+        if found is not None
+    ]
+    if waiting:
+        yield "Backlog, speech that is written and not yet played: mean and largest, in ms:"
+        yield markdown_table([["run", *BACKLOG_COLUMNS], *waiting], num_names=1)
+    judged = {name: speech for name, (_, _, speech) in runs.items() if speech is not None}
     if not judged:
         return
     yield "Speech, transcribed by a judge:"
@@ -62,16 +71,20 @@ def speech_tables(runs: Runs) -> Iterator[str]:
     yield "\n".join(f"- {', '.join(names)}: {line}" for line, names in users.items())
 
 
-def speech_cells(gaps: Discontinuity | None, speech: SpeechScores | None) -> dict[str, Any]:
+def speech_cells(
+    gaps: Discontinuity | None, waiting: RunBacklog | None, speech: SpeechScores | None
+) -> dict[str, Any]:
     """The values of `SPEECH_COLUMNS` that are known."""
     values: dict[str, Any] = {}
     if gaps is not None:
-        values |= zip(SPEECH_COLUMNS, gaps, strict=False)
+        values |= zip(DISCONTINUITY_COLUMNS, gaps, strict=True)
+    if waiting is not None:
+        values |= zip(BACKLOG_COLUMNS, waiting, strict=True)
     if speech is None:
         return values
-    for version, suffix in _SUFFIXES.items():
-        names = (name + suffix for name in _QUALITY)
-        values |= zip(names, _quality(speech.versions[version]), strict=True)
+    for version, found in speech.versions.items():
+        names = (name + _SUFFIXES[version] for name in _QUALITY)
+        values |= zip(names, _quality(found), strict=True)
     values["ASR_loops"] = speech.versions[WITHOUT_SILENCE].num_looped
     if speech.reference_speech is not None:
         values["judge_WER"] = speech.reference_speech.word_error_rate
@@ -136,7 +149,7 @@ def warnings_of_judge(speech: SpeechScores | None) -> Iterator[str]:
 
 
 def _comparisons(speech: SpeechScores) -> Iterator[tuple[str, Comparison]]:
-    yield from ((version, speech.versions[version]) for version in VERSIONS)
+    yield from speech.versions.items()
     if speech.reference_speech is not None:
         yield REFERENCE_SPEECH, speech.reference_speech
 

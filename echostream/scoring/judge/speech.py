@@ -43,6 +43,8 @@ class Judging:
     word_latency: bool = False
     reference_speech: Path | None = None  # a folder of recordings by index, or a list with texts
     tokenizer: str = DEFAULT_TOKENIZER  # of sacrebleu
+    # Which of VERSIONS are transcribed; the first one is always among them.
+    versions: tuple[str, ...] = VERSIONS
     known: dict[Key, Transcript] = field(default_factory=dict)  # grows: shared by runs
 
 
@@ -84,6 +86,7 @@ def judge_speech(
         (one.index, version, audio)
         for one in spoken
         for version, audio in versions_of(log.parent, one)
+        if version in judging.versions
     )
     found, num_transcribed = _transcribe(work, store, judging)
     texts = list(references.values())
@@ -95,7 +98,7 @@ def judge_speech(
             judging.normalizer,
             judging.tokenizer,
         )
-        for version in VERSIONS
+        for version in judging.versions
     }
     own, num_more = _own_errors(own_speech, store, judging)
     timelines = []

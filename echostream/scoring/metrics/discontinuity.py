@@ -9,6 +9,9 @@ from typing import NamedTuple
 from echostream.scoring.metrics.table import playback_ends
 from echostream.scoring.timeline import Timeline
 
+# The names of the fields of `Discontinuity` in tables.
+DISCONTINUITY_COLUMNS = ("DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum")
+
 
 class Discontinuity(NamedTuple):
     """Means over utterances: all silence of one, its average silence (ms), and their number."""
