@@ -33,7 +33,7 @@ def _speech(model: Model) -> str:
     if speech.refiner is not None:
         default = SessionConfig.refine_steps
         refiner = f"a refiner, `--refine-steps` 0 to {MAX_REFINE_STEPS} (default: {default})"
-    return (
-        f"it speaks: {decoder.num_units} units of {decoder.units}, {refiner}, and a vocoder of "
-        f"{speech.vocoder.sample_rate} Hz."
-    )
+    vocoder = "a vocoder"
+    if speech.vocoder is None:
+        vocoder = "a CodeHiFiGAN for them that agents/s2st.py gets by `--vocoder`"
+    return f"it speaks: {decoder.num_units} units of {decoder.units}, {refiner}, and {vocoder}."
