@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from full_disk import full_disk
+from limits import full_disk
 from tiny_model import SAMPLE_RATE, babble
 from tiny_speech import make_speaking_folder
 

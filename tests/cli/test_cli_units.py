@@ -10,7 +10,7 @@ import pytest
 import soundfile as sf
 import torch
 import yaml
-from full_disk import full_disk
+from limits import full_disk
 from tiny_speech import make_speaking_folder
 from tones import write_speech_table
 

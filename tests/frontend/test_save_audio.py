@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from full_disk import full_disk
+from limits import full_disk
 from numpy.typing import NDArray
 
 from echostream.frontend.save_audio import save_audio
