@@ -13,6 +13,8 @@ LIBRARIES = {
     "simulstream": ("simulstream",),
     "voices": ("onnxruntime",),
     "corpus": ("onnx", "onnxruntime"),
+    "units": ("sklearn",),
+    "judge": ("ctranslate2",),
     "onnx": ("onnxruntime",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
 }

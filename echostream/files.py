@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,43 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file under a temporary name and renames it; text is UTF-8."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder at a path, made with those above it if need be.
+
+    Raises `NotADirectoryError` if it is a file, and OSError if it cannot be made or written to.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        code = errno.ENOTDIR
+        raise NotADirectoryError(code, os.strerror(code), str(folder)) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    return folder
+
+
+def check_outputs(outputs: Mapping[str, Path]) -> None:
+    """Refuses files that would replace each other, or the files that they are made from.
+
+    outputs: by the path of the file that each is made from.
+
+    Raises ValueError naming both files.
+    """
+    made_from: dict[Path, str] = {}
+    for source, path in outputs.items():
+        other = made_from.setdefault(path, source)
+        if other != source:
+            raise ValueError(f"{other} and {source} would both become {path}: rename one of them.")
+    for path in made_from:
+        for source in outputs:
+            with suppress(OSError):
+                if path.samefile(source):
+                    raise ValueError(
+                        f"{path} would replace the file {source} itself: choose another folder."
+                    )
 
 
 def describe(error: OSError) -> str:

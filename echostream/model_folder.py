@@ -27,7 +27,7 @@ from echostream.voices.voice import Voice
 from echostream.weights_file import CONFIG as CONFIG
 from echostream.weights_file import WEIGHTS as WEIGHTS
 from echostream.weights_file import ModelFolderError as ModelFolderError
-from echostream.weights_file import building, read_weights
+from echostream.weights_file import building, read_weights, refuse_lfs_pointer
 from echostream.weights_file import save_weights as save_weights
 
 SOURCE_SPM = "spm_src.model"
@@ -50,7 +50,6 @@ model_path: .
 """
 
 _NEEDED = (CONFIG, SOURCE_SPM, TARGET_SPM, CMVN, WEIGHTS)
-_LFS_POINTER = b"version https://git-lfs"
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _MAX_SPM_BYTES = 2**26  # a vocabulary of a million pieces has less
 _DECODER = "decoder."  # prefix of the names of its weights
@@ -254,11 +253,7 @@ def _check_files(folder: Path, given: str) -> None:
             raise ModelFolderError(
                 f"{folder / name} must be a file, but {_what_it_is(folder / name)}."
             )
-        with open(folder / name, "rb") as file:
-            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                raise ModelFolderError(
-                    f"{folder / name} is a Git LFS pointer: fetch the file with `git lfs pull`."
-                )
+        refuse_lfs_pointer(folder / name)
 
 
 def _what_it_is(path: Path) -> str:

@@ -60,6 +60,7 @@ class VocoderConfig(_PartConfig):
     num_bands: int = 64  # of the two spectral envelopes
     num_harmonics: int = 80
     silence_unit: int = 0  # the unit of a pause
+    units: str = OWN_UNITS  # their unit model, as of the unit decoder
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -110,7 +110,10 @@ def load_speech(
     fits = [(decoder_folder, "vocab_size", sizes.vocab_size, vocab_size)]
     if sizes.units == OWN_UNITS or (folder / VOCODER).exists():
         vocoder = load_vocoder(folder / VOCODER)
-        fits.append((decoder_folder, "num_units", sizes.num_units, vocoder.num_units))
+        fits += [
+            (decoder_folder, name, getattr(sizes, name), getattr(vocoder.config, name))
+            for name in ("num_units", "units")
+        ]
     unit_refiner = None
     # The refiner of the model is for the unit decoder of the model.
     if refiner is not None or (unit_decoder is None and refiner_folder.exists()):

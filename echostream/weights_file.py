@@ -16,6 +16,7 @@ from echostream.ranges import shown
 
 CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
+_LFS_POINTER = b"version https://git-lfs"
 
 
 class ModelFolderError(ValueError):
@@ -47,6 +48,7 @@ def building(folder: Path) -> Iterator[None]:
 
 def read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
     """The tensors of a file whose names begin with `prefix`: those of `wanted`, no others."""
+    refuse_lfs_pointer(file)
     try:
         with safe_open(file, framework="pt") as weights:
             names = [name for name in weights.keys() if name.startswith(prefix)]  # noqa: SIM118
@@ -66,6 +68,17 @@ def read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> 
         if value.is_floating_point() and not torch.stack(value.aminmax()).isfinite().all():
             raise ModelFolderError(f"{file}: `{key}` holds NaN or infinity.")
     return found
+
+
+def refuse_lfs_pointer(file: Path) -> None:
+    """Raises `ModelFolderError` for the pointer to a file that Git LFS has not fetched."""
+    try:
+        with open(file, "rb") as opened:
+            is_pointer = opened.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError as error:
+        raise ModelFolderError(f"{file} cannot be read: {error.strerror}.") from error
+    if is_pointer:
+        raise ModelFolderError(f"{file} is a Git LFS pointer: fetch the file with `git lfs pull`.")
 
 
 def _check_names(file: Path, found: Set[str], wanted: Set[str]) -> None:

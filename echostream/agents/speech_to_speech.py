@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import ArgumentParser, Namespace
 
 from simuleval.agents import Action, AgentStates, ReadAction, WriteAction
 from simuleval.data.segments import SpeechSegment
 
 from echostream.agents.options import add_args
-from echostream.agents.simuleval_speech import patch_speech_scoring
 from echostream.agents.speech_to_text import SpeechToTextTranslationAgent
 from echostream.agents.vocoder import with_voice
+from echostream.doctor.speech_scoring import patch_speech_scoring
 from echostream.model_folder import Model
 from echostream.session_config import add_voice_flag
 from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
+
+logger = logging.getLogger(__name__)
 
 
 class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
@@ -48,6 +51,11 @@ class SpeechToSpeechTranslationAgent(SpeechToTextTranslationAgent):
     def from_args(cls, args: Namespace) -> SpeechToSpeechTranslationAgent:
         """An agent, after a check of the lists and recordings that the command line names."""
         patch_speech_scoring()
+        if getattr(args, "continue_unfinished", False):
+            logger.warning(
+                "`--continue-unfinished`: SimulEval's scores of speech are those of the utterances "
+                "of this run alone. `echostream score` takes all of the log."
+            )
         agent = super().from_args(args)
         assert isinstance(agent, cls)
         return agent

@@ -13,11 +13,14 @@ HELP = "check which SimulEval is installed and which of its columns can be trust
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Sets the description; there are no flags."""
+    """Sets the description, and declares the model."""
     parser.description = (
         "Runs the SimulEval of this Python on small cases and checks the results. "
         "Ends with 0 if all of it can be trusted or EchoStream works around it, with 1 if "
         "something is missing, broken or not what a command on the PATH would run."
+    )
+    parser.add_argument(
+        "model", nargs="?", help="model folder, of which it says whether it loads and speaks"
     )
 
 
@@ -31,10 +34,11 @@ def run(args: argparse.Namespace) -> int:
         "import sys\n"
         f"sys.path[:] = [*filter(None, sys.path), {root!r}]\n"
         "from echostream.doctor.report import main\n"
-        "sys.exit(main())"
+        "sys.exit(main(sys.argv[1:]))"
     )
+    model = [] if args.model is None else [args.model]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-W", "ignore", "-c", script, *model], stdout=subprocess.PIPE, text=True
     )
     print(done.stdout, end="")
     if not done.stdout:

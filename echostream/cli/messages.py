@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import select
 import sys
@@ -65,24 +64,6 @@ def print_error(args: argparse.Namespace, message: str) -> None:
     """Prints a line on standard error, after the name of the command."""
     command = f"echostream {args.command}".rstrip()  # none is known for `echostream --help`
     print(f"{command}: {message}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def prefix_log(item: str) -> Iterator[None]:
-    """Prefixes log records inside the block with the name of an item."""
-    make = logging.getLogRecordFactory()
-
-    def make_prefixed(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
-        name = item.replace("%", "%%") if record.args else item
-        record.msg = f"{name}: {record.msg}"
-        return record
-
-    logging.setLogRecordFactory(make_prefixed)
-    try:
-        yield
-    finally:
-        logging.setLogRecordFactory(make)
 
 
 def silence_broken_outputs() -> bool:

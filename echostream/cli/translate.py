@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echostream.cli.messages import prefix_log, print_error
+from echostream.cli.messages import print_error
 from echostream.session_config import add_session_flags, add_voice_flag, session_config
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translates each file; 1 if one of them could not be."""
+    from echostream.files import check_outputs, make_folder
     from echostream.frontend.audio import show_path
+    from echostream.frontend.sample_check import prefix_log
     from echostream.session.translator import StreamingTranslator
 
     if args.segment_ms < 1:
@@ -68,6 +70,11 @@ def run(args: argparse.Namespace) -> int:
     session = StreamingTranslator.load(
         args.model, args.device, args.backend, config, voice=args.voice
     )
+    files = {}
+    if args.speech_output is not None:
+        folder = make_folder(args.speech_output)
+        files = {path: folder / f"{_stem(path)}.wav" for path in args.audio}
+        check_outputs(files)
     failed = 0
     for path in args.audio:
         name = "standard input" if path == STANDARD_INPUT else show_path(path)
@@ -76,10 +83,9 @@ def run(args: argparse.Namespace) -> int:
             print(name, flush=True)
             with prefix_log(name):
                 outputs = _translate(session, samples, sample_rate, args.segment_ms)
-            if args.speech_output is not None:
-                stem = "standard-input" if path == STANDARD_INPUT else os.path.basename(path)
-                file = _write_speech(args.speech_output, stem, outputs)
-                print(f"   speech in {show_path(str(file))}", flush=True)
+            if path in files:
+                _write_speech(files[path], outputs)
+                print(f"   speech in {show_path(str(files[path]))}", flush=True)
         except ValueError as error:
             print_error(args, str(error) if str(error).startswith(name) else f"{name}: {error}")
             failed += 1
@@ -127,22 +133,20 @@ def _translate(
     return [*outputs, *last]
 
 
-def _write_speech(folder: str, name: str, outputs: Sequence[Output]) -> Path:
-    """Writes the speech of a recording as 16-bit WAV."""
-    import soundfile as sf
+def _stem(path: str) -> str:
+    """The name of the speech of a recording."""
+    return "standard-input" if path == STANDARD_INPUT else os.path.basename(path)
 
-    from echostream.files import replacing
+
+def _write_speech(path: Path, outputs: Sequence[Output]) -> None:
+    """Writes the speech of a recording."""
+    from echostream.frontend.save_audio import save_audio
     from echostream.session.playback import Playback
-    from echostream.streaming import SAMPLE_RATE
 
     playback = Playback()
     for output in outputs:
         playback.add(output)
-    path = Path(folder) / f"{name}.wav"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        sf.write(temporary, playback.samples.clip(-1, 1), SAMPLE_RATE, format="WAV")
-    return path
+    save_audio(path, playback.samples)
 
 
 def _show(outputs: Sequence[Output]) -> None:

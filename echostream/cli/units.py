@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from echostream.cli.messages import print_error
 from echostream.session_config import add_voice_flag
 
 HELP = "learn discrete units of speech, extract them, or turn them into speech again"
@@ -46,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs one of the commands, and prints what it wrote."""
+    """Runs one of the commands, and prints what it wrote; 1 if a recording could not be read."""
     return {"learn": _learn, "extract": _extract, "resynth": _resynth, "speak": _speak}[
         args.action
     ](args)
@@ -74,15 +75,33 @@ def _learn(args: argparse.Namespace) -> int:
 
 
 def _extract(args: argparse.Namespace) -> int:
+    import dataclasses
+
     from echostream.data.unit_table import read_unit_table, write_units
     from echostream.data.units import UnitModel
+    from echostream.files import make_folder
+    from echostream.frontend.audio import AudioError
 
     model = UnitModel.load(args.units)
     table = read_unit_table(args.table)
-    units = [model.extract(table.samples(row)) for row in table.rows]
-    write_units(args.output, table, units, args.reduce)
-    print(args.output)
-    return 0
+    output = Path(args.output)
+    if output.is_dir() or (output.exists() and output.samefile(table.path)):
+        raise ValueError(
+            f"`--output` must be a new table, but {output} is "
+            f"{'a folder' if output.is_dir() else 'the table that is read'}."
+        )
+    make_folder(output.parent)  # before the recordings are read, which may take hours
+    rows, units = [], []
+    for row in table.rows:
+        try:
+            units.append(model.extract(table.samples(row)))
+            rows.append(row)
+        except AudioError as error:
+            print_error(args, f"{error} It is left out.")
+    if rows:
+        write_units(output, dataclasses.replace(table, rows=tuple(rows)), units, args.reduce)
+        print(args.output)
+    return 0 if len(rows) == len(table.rows) else 1
 
 
 def _resynth(args: argparse.Namespace) -> int:
@@ -100,7 +119,9 @@ def _speak(args: argparse.Namespace) -> int:
 
     import torch
 
-    from echostream.data.resynthesis import write_speech
+    from echostream.data.table_text import lines_of
+    from echostream.files import make_folder
+    from echostream.frontend.save_audio import save_audio
     from echostream.model_folder import load_model
     from echostream.session.settings import SessionSettings
     from echostream.session.speech_queue import speak_text
@@ -116,11 +137,13 @@ def _speak(args: argparse.Namespace) -> int:
     config = SessionConfig(speech=True, refine_steps=args.refine_steps)
     speaker = SessionSettings(model, config).speaker
     assert speaker is not None
-    folder = Path(args.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = Path(args.texts).read_text(encoding="utf-8").splitlines()
+    path = Path(args.texts)
+    with path.open("rb") as file:
+        texts = dict(lines_of(file, path))  # by their numbers, from 1 on; blank ones are left out
+    folder = make_folder(args.output)
     with torch.inference_mode():
-        for number, text in enumerate(texts):
-            write_speech(folder / f"{number}.wav", speak_text(speaker, text))
+        for number in range(1, max(texts, default=0) + 1):
+            samples = speak_text(speaker, texts.get(number, ""))
+            save_audio(folder / f"{number - 1}.wav", samples)
     print(args.output)
     return 0

@@ -6,15 +6,14 @@ import re
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import torch
 from numpy.typing import NDArray
 
 from echostream.data.table_text import TableError
 from echostream.data.unit_table import UnitTable
-from echostream.files import remove_unfinished, replacing
+from echostream.files import make_folder, remove_unfinished
+from echostream.frontend.save_audio import save_audio
 from echostream.models.vocoder import UnitVocoder
-from echostream.streaming.clock import SAMPLE_RATE
 
 _CHUNK = 50  # units of a step: a second, so that memory stays bounded
 _NAME = re.compile(r"[\w.+=@, -]{1,200}")  # a file directly in the folder
@@ -37,16 +36,9 @@ def resynthesise(vocoder: UnitVocoder, table: UnitTable, folder: Path) -> None:
                 f"{table.path}, line {row.line}: the id must do as the name of a file, but is "
                 f"{name[:80]!r}."
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(folder)
+    remove_unfinished(make_folder(folder))
     for row, ids in zip(table.rows, units, strict=True):
-        write_speech(folder / f"{row.fields['id']}.wav", speech_of(vocoder, ids))
-
-
-def write_speech(path: Path, samples: NDArray[np.float32]) -> None:
-    """Writes samples (S,) in [-1, 1] at 16 kHz as 16-bit WAV."""
-    with replacing(path) as temporary:
-        sf.write(temporary, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        save_audio(folder / f"{row.fields['id']}.wav", speech_of(vocoder, ids))
 
 
 def speech_of(vocoder: UnitVocoder, units: NDArray[np.int64]) -> NDArray[np.float32]:

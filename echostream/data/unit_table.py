@@ -17,7 +17,7 @@ from echostream.data.table_text import TableError, fields_of, lines_of
 from echostream.files import write_whole
 from echostream.frontend.audio import AudioError, read_audio
 from echostream.frontend.resample import resample
-from echostream.streaming.clock import SAMPLE_RATE
+from echostream.streaming.clock import SAMPLE_RATE, UNIT_MS, UNIT_SAMPLES
 
 AUDIO, COUNT = "tgt_audio", "tgt_n_frames"
 _NEEDED = ("id", AUDIO)
@@ -42,7 +42,7 @@ class UnitTable:
     rows: tuple[TableRow, ...]
 
     def samples(self, row: TableRow) -> NDArray[np.float32]:
-        """The recording of a row, at 16 kHz and one channel.
+        """The recording of a row, at 16 kHz and one channel, of a whole unit at least.
 
         Raises `AudioError` naming the line.
         """
@@ -61,7 +61,13 @@ class UnitTable:
                 f"{self.path}, line {row.line}: `{AUDIO}` must have samples in [-1, 1], but they "
                 f"reach {loudest:.3g}."
             )
-        return samples if sample_rate == SAMPLE_RATE else resample(samples, sample_rate)
+        samples = samples if sample_rate == SAMPLE_RATE else resample(samples, sample_rate)
+        if len(samples) < UNIT_SAMPLES:
+            raise AudioError(
+                f"{self.path}, line {row.line}: `{AUDIO}` must have at least {UNIT_MS} ms, a unit, "
+                f"but has {1000 * len(samples) / SAMPLE_RATE:.1f} ms."
+            )
+        return samples
 
     def units(self, row: TableRow, num_units: int) -> NDArray[np.int64]:
         """The ids of a row.
@@ -116,16 +122,10 @@ def write_units(
 
     With `reduce`, runs of one id are merged to one. Other columns stay as they are: word ends are
     counted in 20 ms before the merge.
-
-    Raises `TableError` naming the line of a recording without a whole unit.
     """
     columns = table.columns if COUNT in table.columns else (*table.columns, COUNT)
     lines = ["\t".join(columns)]
     for row, ids in zip(table.rows, units, strict=True):
-        if not len(ids):
-            raise TableError(
-                f"{table.path}, line {row.line}: the recording is shorter than a unit of 20 ms."
-            )
         kept = merge_repeats(ids) if reduce else ids
         fields = {**row.fields, AUDIO: " ".join(map(str, kept)), COUNT: str(len(kept))}
         lines.append("\t".join(fields[name] for name in columns))

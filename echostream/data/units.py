@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from echostream.config import ConfigError, load_config, to_dict
-from echostream.files import missing_file, sha256_of, write_whole
+from echostream.extras import extra
+from echostream.files import make_folder, missing_file, sha256_of, write_whole
 from echostream.frontend.unit_features import NUM_FEATURES, unit_features
 from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
 
@@ -86,8 +87,7 @@ class UnitModel:
 
     def save(self, path: str | Path) -> None:
         """Writes the folder, the centroids last."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(path)
         config = yaml.safe_dump(to_dict(UnitConfig(self.num_units)), sort_keys=False)
         write_whole(folder / CONFIG, config)
         write_whole(folder / CENTROIDS, save({_KEY: np.ascontiguousarray(self.centroids)}))
@@ -136,19 +136,16 @@ def learn_units(
     """k-means over the features of recordings at 16 kHz, by scikit-learn's `MiniBatchKMeans`.
 
     Raises:
-        UnitModelError: if `num_units` is not possible, there are fewer different frames than
-            units, or scikit-learn is not installed.
+        UnitModelError: if `num_units` is not possible, or there are fewer different frames than
+            units.
+        ExtraError: if scikit-learn is not installed.
     """
     try:
         UnitConfig(num_units)
     except ConfigError as error:
         raise UnitModelError(str(error)) from error
-    try:
+    with extra("units", "learning units"):
         from sklearn.cluster import MiniBatchKMeans
-    except ImportError as error:
-        raise UnitModelError(
-            f'learning units needs scikit-learn: pip install "echostream[units]" ({error})'
-        ) from error
     blocks = [unit_features(samples) for samples in recordings]
     frames = np.concatenate([np.empty((0, NUM_FEATURES), np.float32), *blocks])
     num_different = len(np.unique(frames, axis=0)) if len(frames) < 50 * num_units else len(frames)

@@ -11,19 +11,26 @@ import importlib.metadata
 import importlib.util
 
 from echostream.doctor.probe import SpeechProbe, evaluate
+from echostream.extras import how_to_install
 
 ASR_BLEU, WHISPER = "ASR_BLEU", "WHISPER_ASR_BLEU"
 _ANY_LATENCY = "StartOffset"
-INSTEAD = "`echostream score RUN_DIR --asr-judge ...` scores the speech of the same run."
+_JUDGE = "ctranslate2"
 
 
 def recognizer_lines() -> list[str]:
-    """A sentence for each of the two metrics, and what to use instead."""
+    """A sentence for each of the two metrics, and one about the judges to use instead."""
     lines = [
         _line(ASR_BLEU, "fairseq", importlib.util.find_spec("fairseq") is not None),
         _line(WHISPER, "openai-whisper", _has_whisper()),
     ]
-    return [*lines, INSTEAD]
+    has_judge = importlib.util.find_spec(_JUDGE) is not None
+    how = "" if has_judge else f", which is not installed ({how_to_install('judge')})"
+    return [
+        *lines,
+        "`echostream score RUN_DIR --asr-judge JUDGE` scores the speech of the same run. Judges: "
+        f"whisper:FOLDER, run by {_JUDGE}{how}; command:CMD, any other recogniser.",
+    ]
 
 
 def _line(metric: str, library: str, is_installed: bool) -> str:

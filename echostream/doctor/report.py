@@ -4,8 +4,9 @@ The command line runs it in a new process, whose `sys.path` is that of the comma
 
 Exit status: 0 if every column of a text run can be trusted or EchoStream works around it; 1 if one
 is unavailable, if EchoStream's text does not arrive as words, or if the `simuleval` on the PATH is
-not the one that was checked. Faults in columns of speech are listed and do not count: no agent here
-writes speech.
+not the one that was checked; and if a model that is given cannot be loaded. Faults in columns of
+speech are listed and do not count: EchoStream's agent mends the worst, and `echostream score`
+computes the columns from the log.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ from echostream.doctor.columns import (
     speech_columns,
     text_columns,
 )
+from echostream.doctor.model import describe_model
 from echostream.doctor.probe import remote_error
 from echostream.doctor.recognizers import recognizer_lines
+from echostream.doctor.speech_scoring import patched_speech_scoring
 from echostream.extras import how_to_install
 from echostream.voices.espeak import Espeak, EspeakError
 
@@ -42,6 +45,7 @@ from echostream.voices.espeak import Espeak, EspeakError
 OPTIONAL = (
     ("OmniSTEval", "omnisteval", "yaal", "YAAL in `echostream score`"),
     ("ctranslate2", "ctranslate2", "judge", "`echostream score --asr-judge whisper:FOLDER`"),
+    ("scikit-learn", "sklearn", "units", "`echostream units learn`"),
     ("simulstream", "simulstream", "simulstream", "EchoStream in simulstream"),
     ("matplotlib", "matplotlib", "eval", "the pictures of `echostream curve`"),
     ("tensorboard", "tensorboard", "train", "`echostream train`"),
@@ -53,17 +57,34 @@ RTF = (
 SCORE = "`echostream score RUN_DIR` computes latency with and without compute from instances.log"
 
 
-def main() -> int:
-    """Prints the report and returns the exit status of the module docstring."""
+def main(argv: Sequence[str] = ()) -> int:
+    """Prints the report and returns the exit status of the module docstring.
+
+    `argv` may be the folder of a model, which is then described as well.
+    """
     text, speech = text_columns(), speech_columns()
+    with patched_speech_scoring():
+        own_speech = speech_columns()
     where, is_own = simuleval_on_path()
     lost = [column for column in text if not _is_available(column)]
+    is_usable, models = True, []
+    for path in argv:
+        is_usable, about = describe_model(Path(path))
+        models.append((f"Model {path}", about))
     sections = (
         ("Installed", _installed()),
         ("Columns of text runs", [*_verdicts(text), _joiner()]),
         ("Text runs with --eval-latency-unit char", _by_character()),
-        ("Columns of speech runs", [*_verdicts(speech), *recognizer_lines()]),
+        (
+            "Columns of speech runs",
+            [
+                *_verdicts(speech),
+                *(_verdicts(own_speech, "with agents/s2st.py, ") if own_speech != speech else []),
+                *recognizer_lines(),
+            ],
+        ),
         ("Other checks", [*_log(), RTF, where, _remote()]),
+        *models,
         ("Summary", _summary(text, speech, lost, is_own)),
     )
     print(
@@ -72,7 +93,7 @@ def main() -> int:
             for title, lines in sections
         )
     )
-    return 1 if lost or not is_own else 0
+    return 1 if lost or not is_own or not is_usable else 0
 
 
 def _is_available(column: Column) -> bool:
@@ -95,19 +116,20 @@ def _summary(
         lines.append("text runs: all columns can be trusted.")
     if any(column.fault and column.fault.startswith(STOPS) for column in speech):
         lines.append(
-            "speech runs: do not request a metric that stops the scoring. Where it has stopped, "
-            "instances.log is complete, and `echostream score RUN_DIR` reads it."
+            "speech runs: with another agent than agents/s2st.py, do not request a metric that "
+            "stops the scoring. Where it has stopped, instances.log is complete, and `echostream "
+            "score RUN_DIR` reads it."
         )
     if not is_own:
         lines.append("another SimulEval comes first on the PATH: these results do not apply to it.")
     return lines
 
 
-def _verdicts(columns: Sequence[Column]) -> list[str]:
+def _verdicts(columns: Sequence[Column], whose: str = "") -> list[str]:
     """A line for each fault and one for columns without, for runs with and without the flag."""
     lines = []
     for flag in (False, True):
-        run = f"{'with' if flag else 'without'} --computation-aware"
+        run = f"{whose}{'with' if flag else 'without'} --computation-aware"
         by_fault: dict[str | None, list[str]] = {None: []}
         for column in columns:
             if column.computation_aware is flag:

@@ -13,13 +13,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import soundfile as sf
-
 from echostream.evaluation.arguments import print_error
 from echostream.evaluation.listen_page import Example, page
-from echostream.files import remove_unfinished, replacing, write_whole
+from echostream.files import check_outputs, make_folder, remove_unfinished, write_whole
 from echostream.frontend.audio import clean, read_audio, show_path
 from echostream.frontend.resample import resample
+from echostream.frontend.sample_check import prefix_log
+from echostream.frontend.save_audio import save_audio
 from echostream.model_folder import load_model
 from echostream.session.playback import Playback
 from echostream.session.translator import StreamingTranslator, joined_text
@@ -35,17 +35,19 @@ def speak(session: StreamingTranslator, path: Path, segment_ms: int) -> tuple[Ex
     Raises ValueError naming the file if it is no audio.
     """
     samples, sample_rate = read_audio(path)
-    samples, _ = clean(samples)
-    source = samples if sample_rate == SAMPLE_RATE else resample(samples, sample_rate)
     session.reset()
     playback, outputs = Playback(), []
-    size = SAMPLE_RATE * segment_ms // 1000
-    for start in range(0, len(source), size):
-        outputs += session.push(source[start : start + size], SAMPLE_RATE)
-    outputs += session.finish()
+    size = max(1, sample_rate * segment_ms // 1000)
+    with prefix_log(show_path(str(path))):
+        for start in range(0, len(samples), size):
+            outputs += session.push(samples[start : start + size], sample_rate)
+        outputs += session.finish()
     for output in outputs:
         playback.add(output)
-    return Example(path.stem, source, playback.samples, playback.words), joined_text(outputs)
+    source, _ = clean(samples)  # the session has warned of what is not usable
+    source = source if sample_rate == SAMPLE_RATE else resample(source, sample_rate)
+    example = Example(show_path(path.stem), source, playback.samples, playback.words)
+    return example, joined_text(outputs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
     model = load_model(args.model, voice=args.voice)
     session = StreamingTranslator(model, session_config(args, speech=True))
-    folder: Path = args.output
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(args.output)
+    files = {str(path): folder / f"{path.stem}.wav" for path in args.audio}
+    check_outputs(files)
     remove_unfinished(folder)
     examples, failed = [], 0
     for path in args.audio:
@@ -66,8 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print_error("listen", error)
             failed += 1
             continue
-        with replacing(folder / f"{example.name}.wav") as temporary:
-            sf.write(temporary, example.stereo, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        except MemoryError:
+            print_error("listen", f"{show_path(str(path))}: it needs more memory than there is.")
+            failed += 1
+            continue
+        save_audio(files[str(path)], example.stereo)
         backlog = session.longest_backlog_ms / 1000
         print(f"{show_path(str(path))}: {text} (backlog at most {backlog:.2f} s)", flush=True)
         examples.append(example)

@@ -1,8 +1,10 @@
-"""Warnings for samples that are most likely a mistake of the caller, once per stream."""
+"""Warnings for samples that are most likely a mistake of the caller, and their context."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,24 @@ _SILENT = 1e-3  # RMS of channels without speech: -60 dB
 # The mean of C uncorrelated channels has 1 / C of their power. Speech that is
 # attenuated by 20 dB or more is too weak to be recognised.
 _LEFT_OVER = 0.02
+
+
+@contextlib.contextmanager
+def prefix_log(name: str) -> Iterator[None]:
+    """Prefixes log records inside the block with the name of a recording."""
+    make = logging.getLogRecordFactory()
+
+    def make_prefixed(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        escaped = name.replace("%", "%%") if record.args else name
+        record.msg = f"{escaped}: {record.msg}"
+        return record
+
+    logging.setLogRecordFactory(make_prefixed)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(make)
 
 
 class SampleCheck:

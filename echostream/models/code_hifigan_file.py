@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from echostream.config import ConfigError
 from echostream.models.code_hifigan import CodeHiFiGAN
 from echostream.models.code_hifigan_config import CodeHiFiGANConfig, read_config
 from echostream.models.skip_init import skip_init
@@ -55,8 +56,13 @@ def load_code_hifigan(
             f"`dur_prediction` must be False for {config_json}, which has no "
             "`dur_predictor_params`, but is True instead."
         )
-    with skip_init():
-        vocoder = build_code_hifigan(config, dur_prediction, lookahead_frames)
+    try:
+        with skip_init():
+            vocoder = build_code_hifigan(config, dur_prediction, lookahead_frames)
+    except (RuntimeError, MemoryError) as error:  # RuntimeError is PyTorch's for no memory
+        raise ConfigError(
+            f"{config_json}: it is of a network that is too large for this machine."
+        ) from error
     path = Path(checkpoint)
     try:
         found = _read_generator(path)
@@ -109,7 +115,9 @@ def _reason(error: Exception) -> str:
     message = str(error)
     if refused := re.search(r"GLOBAL (\S+)", message):
         return f"it must hold tensors only, but holds {refused[1]} too."
-    lines = [] if "weights_only" in message else message.strip().splitlines()
+    # A KeyError has no more than some byte of the file.
+    is_vague = "weights_only" in message or isinstance(error, LookupError)
+    lines = [] if is_vague else message.strip().splitlines()
     return f"it is no checkpoint, or damaged ({lines[0][:200] if lines else 'not readable'})."
 
 

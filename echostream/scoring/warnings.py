@@ -174,8 +174,9 @@ def _of_speech(run: RunScores) -> Iterator[str]:
         return
     as_text = mean(text_token_delay(one.delays) for one in nonempty)
     yield (
-        "ATD cuts the speech into tokens of 300 ms. SimulEval 1.1.4 and its head print "
-        f"{as_text:.1f} for this log, because they score it as text."
+        "ATD cuts the speech into tokens of 300 ms. SimulEval 1.1.4 and its head give "
+        f"{as_text:.1f} where they score it as text: by `--score-only`, and after a run of another "
+        "agent than EchoStream's."
     )
     need = "" if run.speech else " Quality and latency per word need a recogniser: --asr-judge."
     yield (

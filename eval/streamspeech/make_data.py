@@ -5,8 +5,9 @@
         --wav-list wav_list.txt --target target.txt --src src.txt
 
 makes `OUT_DIR/LANG-en/simuleval/test/{wav_list,target,src}.txt`, where recordings have absolute
-paths so that a script may be run from anywhere, and `OUT_DIR/LANG-en/fbank2unit/` with
-`config_gcmvn.yaml` and the `gcmvn.npz` of the model. A file that is there and differs is not
+paths so that a script may be run from anywhere, `wav_list.demo.txt` and `target.demo.txt` with the
+same lines, and `OUT_DIR/LANG-en/fbank2unit/` with `config_gcmvn.yaml` and the `gcmvn.npz` of the
+model. A file that is there and differs is not
 replaced without --overwrite, and nothing is written unless all can be.
 
 Exit status: 0 when all is in place, 2 for bad arguments or inputs.
@@ -34,6 +35,8 @@ from echostream.model_folder import CMVN
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples" / "fr-en"
 CONFIG = "config_gcmvn.yaml"
+# What the script for speech calls the lists; in StreamSpeech's data these are shorter.
+DEMO = {"wav_list.demo.txt": "wav_list.txt", "target.demo.txt": "target.txt"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,6 +78,8 @@ def _lists(wav_list: Path, texts: Mapping[str, Path]) -> dict[str, str]:
         test_set = read_test_set(wav_list, path)
         lists["wav_list.txt"] = _lines([str(audio.resolve()) for audio in test_set.recordings])
         lists[name] = _lines(test_set.references)
+    if "target.txt" in lists:
+        lists |= {demo: lists[name] for demo, name in DEMO.items()}
     return lists
 
 

@@ -90,6 +90,48 @@ def test_such_a_model_needs_a_vocoder_and_says_which(folder: Path) -> None:
         StreamingTranslator(load_model(folder / "model"), speech=True)
 
 
+WRONG_FLAGS: dict[str, tuple[dict[str, object], str]] = {
+    "no configuration": ({"vocoder_cfg": None}, "`--vocoder` needs `--vocoder-cfg`"),
+    "no file": ({"vocoder": "none"}, "none"),
+    "a folder": ({"vocoder": "/"}, "/"),
+    "no configuration there": ({"vocoder_cfg": "none.json"}, "none.json"),
+    "in each other's places": ({"vocoder": "config.json"}, "config.json: it is no checkpoint"),
+    "a checkpoint for a configuration": ({"vocoder_cfg": "g_00500000"}, "g_00500000: it is not JS"),
+    "too far": ({"vocoder_lookahead_frames": 7}, "must be a whole number from 0 to 5, but is 7"),
+    "backwards": (
+        {"vocoder_lookahead_frames": -1},
+        "a whole number from 0 to 5, but is -1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_FLAGS)
+def test_flags_of_a_vocoder_that_cannot_be_used_are_refused_by_name(
+    folder: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    changed, message = WRONG_FLAGS[case]
+    with pytest.raises((ValueError, OSError)) as caught:
+        SpeechToSpeechTranslationAgent(arguments(folder, **changed))
+    assert message in str(caught.value)
+
+
+def test_all_speech_comes_out_however_far_the_vocoder_looks_ahead(folder: Path) -> None:
+    """Durations as given: a unit is 320 samples, and none waits for ever."""
+    for look_ahead in (0, 2, WHOLE):
+        args = arguments(folder, look_ahead, dur_prediction=False)
+        agent = SpeechToSpeechTranslationAgent(args)
+        samples = babble(5, seed=1).tolist()
+        out = agent.pushpop(SpeechSegment(content=samples, sample_rate=SAMPLE_RATE, finished=True))
+        assert len(out.content) == 320 * len(agent.states.units) > 0
+
+
+def test_a_vocoder_of_the_models_own_is_not_for_foreign_units(tmp_path: Path) -> None:
+    path = make_speaking_folder(tmp_path, units="mhubert_km1000")
+    with pytest.raises(ModelFolderError, match="`units` must be logmel80 in this model, but is mh"):
+        load_model(path)
+
+
 def test_units_of_our_own_need_the_vocoder_of_the_model(tmp_path: Path) -> None:
     path = make_speaking_folder(tmp_path)
     shutil.rmtree(path / "vocoder")

@@ -47,10 +47,13 @@ def made(folder: Path) -> dict[str, str]:
 def test_recordings_get_absolute_paths_and_all_lists_their_places(lists: Path) -> None:
     assert make(*ALL) == 0
     audio = lists / "my audio"
+    recordings = f"{audio / 'a.flac'}\n{audio / 'b c.wav'}\n"
     assert made(lists) == {
         "src.txt": "un\ndeux\n",
+        "target.demo.txt": "one\ntwo\n",
         "target.txt": "one\ntwo\n",
-        "wav_list.txt": f"{audio / 'a.flac'}\n{audio / 'b c.wav'}\n",
+        "wav_list.demo.txt": recordings,
+        "wav_list.txt": recordings,
     }
 
 

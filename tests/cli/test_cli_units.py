@@ -10,6 +10,8 @@ import pytest
 import soundfile as sf
 import torch
 import yaml
+from limits import full_disk
+from tiny_speech import make_speaking_folder
 from tones import write_speech_table
 
 from echostream.cli import main
@@ -23,6 +25,11 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     return write_speech_table(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def speaking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_speaking_folder(tmp_path_factory.mktemp("speaking"))
 
 
 @pytest.fixture
@@ -93,6 +100,98 @@ def test_a_missing_recording_or_unit_model_is_named(
     assert main(["units", "learn", str(table), "--num-units", "4", *output]) == 2
     assert "line 3" in (error := capsys.readouterr().err) and "t1.flac" in error
     assert not (tmp_path / "o").exists()
+
+
+def test_a_recording_that_cannot_be_read_is_left_out_and_the_next_is_not(
+    table: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    units, ids = str(tmp_path / "units"), tmp_path / "new" / "u.tsv"
+    assert main(["units", "learn", str(table), "--num-units", "4", "--output", units]) == 0
+    extract = ["units", "extract", units, str(table), "--output", str(ids)]
+    assert main(extract) == 0
+    whole = ids.read_text().splitlines()
+    capsys.readouterr()
+    (tmp_path / "t0.flac").write_text("no sound")
+    assert main(extract) == 1
+    assert "line 2: `tgt_audio`: " in (error := capsys.readouterr().err)
+    assert "It looks like a text file: give a recording. It is left out." in error
+    assert ids.read_text().splitlines() == [whole[0], *whole[2:]]
+    for path in tmp_path.glob("t*.flac"):
+        sf.write(path, np.zeros(319), 16_000)
+    assert main(extract) == 1
+    assert capsys.readouterr().err.count("must have at least 20 ms, a unit") == 3
+    assert ids.read_text().splitlines() == [whole[0], *whole[2:]]  # as it was
+
+
+def test_the_table_that_is_read_is_not_replaced(
+    table: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    units, before = str(tmp_path / "units"), table.read_bytes()
+    assert main(["units", "learn", str(table), "--num-units", "4", "--output", units]) == 0
+    for output, what in ((table, "the table that is read"), (tmp_path, "a folder")):
+        assert main(["units", "extract", units, str(table), "--output", str(output)]) == 2
+        expected = f"`--output` must be a new table, but {output} is {what}"
+        assert expected in capsys.readouterr().err
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("action", ["learn", "resynth", "speak"])
+def test_a_file_where_a_folder_is_written_is_named(
+    table: Path, vocoder: Path, speaking: Path, tmp_path: Path, capsys: Capture, action: str
+) -> None:
+    (out := tmp_path / "out").write_text("mine")
+    (texts := tmp_path / "texts.txt").write_text("the cat\n")
+    (ids := tmp_path / "u.tsv").write_text("id\ttgt_audio\na\t1\n")
+    words = {
+        "learn": [table, "--num-units", "4"],
+        "resynth": [vocoder, ids],
+        "speak": [speaking, texts],
+    }[action]
+    assert main(["units", action, *map(str, words), "--output", str(out)]) == 2
+    assert f"{out}: Not a directory" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+
+
+def test_each_line_of_a_text_file_is_spoken_under_its_number(
+    speaking: Path, tmp_path: Path
+) -> None:
+    """Also those after a blank one, and whatever ends a line elsewhere."""
+    (texts := tmp_path / "texts.txt").write_bytes("\ufeffthe cat\r\n\r\na\x0cdog\n\n".encode())
+    out = tmp_path / "out"
+    assert main(["units", "speak", str(speaking), str(texts), "--output", str(out)]) == 0
+    sizes = {path.name: sf.info(path).frames for path in out.iterdir()}
+    assert sizes.keys() == {"0.wav", "1.wav", "2.wav"}
+    assert sizes["1.wav"] == 0 < min(sizes["0.wav"], sizes["2.wav"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"the cat\ncaf\xe9\n", "line 2: it is not UTF-8 (byte 0xe9 at 4)"),
+        (b"the \0 cat\n", "line 1: it holds NUL"),
+        ("the cat\n".encode("utf-16"), "must be UTF-8, but looks like UTF-16"),
+    ],
+)
+def test_a_text_file_that_is_none_is_named(
+    speaking: Path, tmp_path: Path, capsys: Capture, content: bytes, message: str
+) -> None:
+    (texts := tmp_path / "texts.txt").write_bytes(content)
+    out = tmp_path / "out"
+    assert main(["units", "speak", str(speaking), str(texts), "--output", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and str(texts) in error
+    assert not out.exists()
+
+
+def test_on_a_full_disk_the_file_is_named_and_nothing_is_left_of_it(
+    vocoder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    (ids := tmp_path / "u.tsv").write_text(f"id\ttgt_audio\na\t1\nb\t{'1 2 ' * 50}\n")
+    out = tmp_path / "out"
+    with full_disk(5000):
+        assert main(["units", "resynth", str(vocoder), str(ids), "--output", str(out)]) == 2
+    assert f"{out / 'b.wav'}: cannot be written (" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["a.wav"]
 
 
 @pytest.mark.parametrize("flags", [["--max-utterances", "0"], ["--seed", "-1"]])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tones import buzz, write_speech_table
 
@@ -71,14 +73,12 @@ def test_learning_twice_gives_the_same_units(model: UnitModel) -> None:
     assert (again.centroids == model.centroids).all()
 
 
-def nan(folder: Path) -> None:
-    save_file(
-        {"centroids": np.full((12, 80), np.nan, np.float32)}, folder / "centroids.safetensors"
-    )
+def centroids(**found: NDArray[np.generic]) -> Callable[[Path], object]:
+    return lambda folder: save_file(found, folder / "centroids.safetensors")
 
 
-def of_another_size(folder: Path) -> None:
-    save_file({"centroids": np.zeros((11, 80), np.float32)}, folder / "centroids.safetensors")
+def config(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "config.yaml").write_text(text)
 
 
 def cut_off(folder: Path) -> None:
@@ -86,36 +86,46 @@ def cut_off(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
-def without_centroids(folder: Path) -> None:
-    (folder / "centroids.safetensors").unlink()
+def a_folder(folder: Path) -> None:
+    (folder / "config.yaml").unlink()
+    (folder / "config.yaml").mkdir()
 
 
-def at_25_hz(folder: Path) -> None:
-    (folder / "config.yaml").write_text("num_units: 12\nrate: 25\n")
-
-
-def of_a_network(folder: Path) -> None:
-    (folder / "config.yaml").write_text("num_units: 12\nfeatures: mhubert\n")
-
-
-def of_many(folder: Path) -> None:
-    (folder / "config.yaml").write_text("num_units: 1000000\n")
+GOOD = np.zeros((12, 80), np.float32)
+WRONG = r"must hold `centroids` of shape \(12, 80\) in float32"
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (nan, "NaN"),
-        (of_another_size, r"\(12, 80\)"),
+        (centroids(centroids=np.full_like(GOOD, np.nan)), "NaN"),
+        (
+            centroids(centroids=np.where(np.eye(12, 80), np.inf, GOOD).astype(np.float32)),
+            "infinity",
+        ),
+        (centroids(centroids=GOOD.astype(np.float64)), WRONG + ".*float64"),
+        (centroids(centroids=GOOD[:11]), WRONG),
+        (centroids(centroids=GOOD[:, 1:]), WRONG),
+        (centroids(centroids=GOOD[0]), WRONG),
+        (centroids(centroids=GOOD.astype(np.int64)), WRONG),
+        (centroids(centroids=GOOD, others=GOOD), WRONG),
+        (centroids(units=GOOD), WRONG),
         (cut_off, "not a readable safetensors file"),
-        (without_centroids, "has no file centroids.safetensors"),
-        (at_25_hz, "`rate` must be 50, but is 25"),
-        (of_a_network, "`features` must be logmel80"),
-        (of_many, "`num_units` must be 1 to 100000"),
+        (lambda folder: (folder / "centroids.safetensors").unlink(), "no file centroids.safetenso"),
+        (a_folder, "has no file config.yaml"),
+        (config("num_units: 12\nrate: 25\n"), "`rate` must be 50, but is 25"),
+        (config("num_units: 12\nfeatures: mhubert\n"), "`features` must be logmel80"),
+        (config("num_units: 1000000\n"), "`num_units` must be 1 to 100000"),
+        (config("num_units: 12.0\n"), "`num_units` must be int, but is 12.0"),
+        (config("num_units: 11\n"), r"of shape \(11, 80\)"),
+        (config("num_units: 12\nspeakers: 2\n"), "`speakers` is not a key"),
+        (config(""), "`num_units` is missing"),
+        (config("{["), "this is not YAML"),
+        (config("- 12\n"), "must be a mapping of keys"),
     ],
 )
 def test_a_damaged_or_foreign_unit_model_is_refused(
-    model: UnitModel, tmp_path: Path, damage: Callable[[Path], None], message: str
+    model: UnitModel, tmp_path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     model.save(tmp_path)
     damage(tmp_path)
@@ -148,11 +158,14 @@ def test_a_written_table_has_ids_and_counts_and_all_other_columns(tmp_path: Path
     assert [again.units(row, 6).tolist() for row in again.rows] == [[3, 3, 5, 5, 3], [1]]
 
 
-def test_a_recording_without_a_unit_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "rate"), [(319, 16_000), (159, 8_000)])
+def test_a_recording_without_a_unit_is_named(tmp_path: Path, size: int, rate: int) -> None:
     table = read_unit_table(write_speech_table(tmp_path, count=2))
-    with pytest.raises(TableError, match="line 3: the recording is shorter than a unit"):
-        write_units(tmp_path / "u.tsv", table, [np.array([3]), np.array([], np.int64)])
-    assert not (tmp_path / "u.tsv").exists()
+    sf.write(tmp_path / "t1.flac", buzz(2, 0)[:size], rate)
+    with pytest.raises(AudioError, match=r"line 3: `tgt_audio` must have at least 20 ms, a unit"):
+        table.samples(table.rows[1])
+    sf.write(tmp_path / "t1.flac", buzz(2, 0)[: size + 1], rate)
+    assert len(table.samples(table.rows[1])) == 320
 
 
 def test_merging_keeps_a_repeat_after_another_unit() -> None:
@@ -168,6 +181,9 @@ def test_merging_keeps_a_repeat_after_another_unit() -> None:
         ("1 2.0", "ids of units, but holds '2.0'"),
         ("t0.flac", "ids of units, but holds 't0.flac'"),
         ("1 \u0663", "ids of units"),
+        ("1 +2", "ids of units, but holds '\\+2'"),
+        ("1 1_0", "ids of units"),
+        ("1,2", "ids of units, but holds '1,2'"),
         ("1 " + "9" * 5000, "ids from 0 to 6, but holds 9999"),
     ],
 )
@@ -191,14 +207,43 @@ def test_what_is_no_unit_is_named_with_its_line(tmp_path: Path, ids: str, messag
         ("id\ttgt_audio\n", "no lines"),
         ("id\ttgt_audio\na\t1\t2\n", "line 2: 2 fields"),
         ("id\ttgt_audio\na\t \n", "line 2: `tgt_audio` is empty"),
+        ("id\ttgt_audio\n\t1\n", "line 2: `id` is empty"),
         ("id\ttgt_audio\na\t1\na\t2\n", "line 3: the id `a` comes twice"),
+        ("id,tgt_audio\na,1\n", "`id` is missing; found .*id,tgt_audio"),
+        ("id\ttgt_audio\na\t1 \0 2\n", "line 2: it holds NUL"),
+        ("id\ttgt_audio\na\t1\n".encode("utf-16"), "must be UTF-8, but looks like UTF-16"),
+        (b"id\ttgt_audio\n\xe9\t1\n", "line 2: it is not UTF-8"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_a_table_that_cannot_be_used_is_refused(
+    tmp_path: Path, text: str | bytes, message: str
+) -> None:
     path = tmp_path / "u.tsv"
-    path.write_text(text)
-    with pytest.raises(TableError, match=message):
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(TableError, match=message) as caught:
         read_unit_table(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("text", ["\ufeff{}", "{}"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_and_all_line_ends_are_understood(
+    tmp_path: Path, text: str, end: str
+) -> None:
+    path = tmp_path / "u.tsv"
+    lines = end.join(["id\ttgt_audio", "a\t1 2", "", "b\t3", ""])
+    path.write_bytes(text.format(lines).encode())
+    table = read_unit_table(path)
+    assert [(row.line, table.units(row, 7).tolist()) for row in table.rows] == [
+        (2, [1, 2]),
+        (4, [3]),
+    ]
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "u.tsv")
+    with pytest.raises(TableError, match="must be a file, but is a folder, a pipe or a device"):
+        read_unit_table(tmp_path / "u.tsv")
 
 
 @pytest.mark.parametrize("factor", [32768.0, np.nan])

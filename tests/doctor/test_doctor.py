@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import os
 import subprocess
@@ -15,6 +16,8 @@ import simuleval.evaluator.evaluator as evaluator
 from simuleval.evaluator.instance import SpeechOutputInstance, TextOutputInstance
 from simuleval.evaluator.remote import RemoteEvaluator
 from simuleval.evaluator.scorers import get_scorer_class
+from tiny_model import make_model_folder
+from tiny_speech import make_speaking_folder
 
 from echostream.doctor import recognizers
 from echostream.doctor import report as doctor
@@ -25,8 +28,11 @@ from echostream.doctor.columns import (
     speech_columns,
     text_columns,
 )
+from echostream.doctor.model import describe_model
 from echostream.doctor.probe import SpeechProbe, TextProbe, evaluate, remote_error
 from echostream.doctor.recognizers import recognizer_lines
+from echostream.doctor.speech_scoring import patched_speech_scoring
+from echostream.extras import how_to_install
 
 ROOT = Path(__file__).resolve().parents[2]
 Capture = pytest.CaptureFixture[str]
@@ -82,12 +88,34 @@ def test_the_faults_of_speech_of_the_installed_build_are_named() -> None:
     assert log_faults() == ["speech has no times with compute (`elapsed` is empty)"]
 
 
+def test_the_agent_for_speech_mends_the_installed_build_and_only_its_own_run() -> None:
+    stops = {name for name, fault in faults(text=False, flag=False).items() if "stops" in fault}
+    assert stops == {"DiscontinuitySum", "DiscontinuityAve", "DiscontinuityNum"}
+    with patched_speech_scoring():
+        assert faults(text=False, flag=False) == {}
+        left_out = {"EndOffset_CA": "compute is not counted", "RTF_CA": "compute is not counted"}
+        assert faults(text=False, flag=True) == left_out
+    assert {name for name, fault in faults(text=False, flag=False).items() if "stops" in fault} == (
+        stops
+    )
+
+
 @pytest.mark.skipif(importlib.util.find_spec("fairseq") is not None, reason="it is installed")
-def test_a_recogniser_that_is_missing_gives_zero_and_no_error() -> None:
+@pytest.mark.parametrize("has_judge", [True, False])
+def test_a_recogniser_that_is_missing_gives_zero_and_no_error(
+    has_judge: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    judge = importlib.machinery.ModuleSpec("ctranslate2", None) if has_judge else None
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: judge if name == "ctranslate2" else find(name)
+    )
     asr, whisper, instead = recognizer_lines()
     assert asr.startswith("ASR_BLEU cannot be had: it needs fairseq, which is not installed")
     assert "SimulEval writes 0.0 for any speech, with a line in its log as the only sign" in asr
     assert whisper.startswith("WHISPER_ASR_BLEU can") and "echostream score" in instead
+    assert "command:CMD" in instead and "whisper:FOLDER" in instead
+    assert (how_to_install("judge") in instead) is not has_judge
 
 
 def test_a_recogniser_that_is_installed_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,11 +278,39 @@ def test_a_simuleval_of_another_python_on_the_path_is_named(
     assert is_own and "no `simuleval` on the PATH" in sentence
 
 
-def run_doctor(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+@pytest.mark.parametrize(
+    ("decoder_layers", "speaks", "line"),
+    [
+        (1, True, "L = 0, 1 and the decoding methods ctc, decoder"),
+        (0, False, "L = 0, 1 and the decoding methods ctc."),
+    ],
+)
+def test_a_model_is_described_by_what_it_can_do(
+    tmp_path: Path, decoder_layers: int, speaks: bool, line: str
+) -> None:
+    make = make_speaking_folder if speaks else make_model_folder
+    is_usable, (text, speech) = describe_model(make(tmp_path, decoder_layers=decoder_layers))
+    assert is_usable and line in text.replace("0, 1, 2", "0, 1")
+    if speaks:
+        assert speech.startswith("it speaks: 13 units of logmel80, a refiner, `--refine-steps` 0")
+    else:
+        assert speech.startswith("it does not speak: its folder has no folders unit_decoder and v")
+
+
+def test_a_model_that_cannot_be_loaded_is_named_with_the_reason(tmp_path: Path) -> None:
+    is_usable, (line,) = describe_model(tmp_path / "none")
+    assert not is_usable and f"{tmp_path / 'none'} does not exist" in line
+    folder = make_speaking_folder(tmp_path / "model")
+    (folder / "vocoder" / "model.safetensors").unlink()
+    is_usable, (line,) = describe_model(folder)
+    assert not is_usable and "must be the folder of a vocoder" in line
+
+
+def run_doctor(cwd: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, as a user calls it."""
     script = "import sys; from echostream.cli import main; sys.exit(main())"
     return subprocess.run(
-        [sys.executable, "-c", script, "doctor"],
+        [sys.executable, "-c", script, "doctor", *words],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
@@ -267,8 +323,10 @@ def test_the_command_reports_what_its_own_python_imports(tmp_path: Path) -> None
     (tmp_path / "simuleval").mkdir()
     (tmp_path / "simuleval" / "__init__.py").write_text("raise ImportError('a trap')\n")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = run_doctor(tmp_path, PYTHONPATH=str(ROOT), PATH=path)
-    assert done.returncode == 0, done.stderr
+    done = run_doctor(tmp_path, "no/model", PYTHONPATH=str(ROOT), PATH=path)
+    assert done.returncode == 1, done.stderr
+    assert "## Model no/model\n\n- it cannot be loaded: " in done.stdout
+    assert "- with agents/s2st.py, without --computation-aware, right: AL, LAAL" in done.stdout
     assert "## Columns of text runs" in done.stdout and "each has the value" in done.stdout
     assert (
         f"SimulEval {version('simuleval')} in {Path(evaluator.__file__).parent.parent}"

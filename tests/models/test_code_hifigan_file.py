@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import os
+import pickle
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from limits import little_memory
 from slow_code_hifigan import narrow_config, random_weights
 
 from echostream.config import ConfigError
@@ -71,6 +73,15 @@ NAN = torch.full((2, 32, 1), float("nan"))
         ({"mpd": {}, "msd": {}}, r"dict with `generator`, but holds a dict \['mpd', 'msd'\]"),
         ({"generator": torch.zeros(2)}, "`generator` must be a state dict, but is a Tensor"),
         ({"generator": {}}, r"\d+ weights are missing \['conv_post.bias'"),
+        ({"generator": {"generator": WEIGHTS}}, "`generator` must be a tensor, but is a dict"),
+        (
+            {"generator": dict(list(WEIGHTS.items())[::2])},
+            r"\d\d+ weights are missing .*, 0 are",
+        ),
+        (torch.zeros(3), "must hold a dict with `generator`, but holds a Tensor"),
+        ({"model": WEIGHTS}, r"must hold a dict with `generator`, but holds a dict \['model'\]"),
+        (WEIGHTS, "must hold a dict with `generator`, but holds a dict"),
+        (torch.nn.Linear(1, 1), "must hold tensors only, but holds torch.nn.modules.linear.Linear"),
         (with_weight("conv_pre.bias", 3), "`conv_pre.bias` must be a tensor, but is a int"),
         (with_weight("conv_pre.bias", [1.0]), "`conv_pre.bias` must be a tensor, but is a list"),
         ({"generator": {**WEIGHTS, 7: torch.zeros(1)}}, "`7` must be a tensor"),
@@ -108,16 +119,37 @@ def test_nothing_in_a_checkpoint_is_executed(
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "empty", "bit"])
+def test_a_network_that_does_not_fit_into_the_memory_is_refused(tmp_path: Path) -> None:
+    config = durations(encoder_embed_dim=8192) | {
+        "num_embeddings": 1_000_000,
+        "embedding_dim": 8192,
+        "model_in_dim": 8192,
+    }
+    paths = save(tmp_path, {"generator": WEIGHTS}, config)
+    with little_memory(2**30), pytest.raises(ConfigError, match=r"config\.json: .* too large for"):
+        load_code_hifigan(*paths)
+
+
+def test_a_plain_pickle_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = save(tmp_path, {"generator": WEIGHTS})
+    paths[0].write_bytes(pickle.dumps({"generator": WEIGHTS, "more": Harmful()}, 2))
+    with pytest.raises(VocoderError, match=r"g_00500000: it "):
+        load_code_hifigan(*paths)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "bit", "letters"])
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
     paths = save(tmp_path, {"generator": WEIGHTS})
     content = bytearray(paths[0].read_bytes())
     content[len(content) // 2] ^= 1
     whole = bytes(content)
     damaged = {"cut": whole[: len(whole) // 2], "text": b"<html>", "empty": b"", "bit": whole}
+    damaged["letters"] = b"hello"  # which the unpickler takes for instructions
     paths[0].write_bytes(damaged[damage])
     with pytest.raises(
-        VocoderError, match=r"g_00500000: it is (no checkpoint, or )?damaged \(.{3,}\)\.$"
+        VocoderError, match=r"g_00500000: it is (no checkpoint, or )?damaged \([^\d].{3,}\)\.$"
     ):
         load_code_hifigan(*paths)
 
@@ -136,6 +168,13 @@ def changed(**fields: Any) -> dict[str, Any]:
     return {**copy.deepcopy(CONFIG), **fields}
 
 
+def of_units(number: str) -> str:
+    """The configuration with a number of units that JSON has and Python writes in another way."""
+    text = json.dumps(CONFIG)
+    assert '"num_embeddings": 5' in text
+    return text.replace('"num_embeddings": 5', f'"num_embeddings": {number}')
+
+
 def durations(**fields: Any) -> dict[str, Any]:
     return changed(dur_predictor_params={**CONFIG["dur_predictor_params"], **fields})
 
@@ -145,6 +184,11 @@ def durations(**fields: Any) -> dict[str, Any]:
     [
         ("{", "it is not JSON"),
         ("[]", r"it must be a JSON object, but is \[\]"),
+        ("", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        (of_units("NaN"), "`num_embeddings` must be a whole number .*, but is nan"),
+        (of_units("1e999"), "`num_embeddings` must be a whole number .*, but is inf"),
+        (of_units("9" * 5000), "it is not JSON"),
         ({}, "`embedding_dim` is missing"),
         ({k: v for k, v in CONFIG.items() if k != "model_in_dim"}, "`model_in_dim` is missing"),
         (changed(multispkr="_"), "`multispkr` must be false, but is '_' instead: several speakers"),

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 from documents import ROOT
+from run_logs import speech_line, write_run
 from tiny_model import make_model_folder
 from tiny_sweep import Corpus
 from tiny_training import tiny_run
 from tiny_voice import make_voice_folder
+from tones import write_speech_table
 
 from echostream.config import to_dict
 from echostream.extras import LIBRARIES, how_to_install
@@ -51,7 +53,7 @@ def test_the_libraries_of_an_extra_are_those_of_setup_py() -> None:
     for extra, libraries in LIBRARIES.items():
         assert f'"{extra}": {extra.upper()}' in setup
         (listed,) = re.findall(rf"^{extra.upper()} = \[(.*)\]$", setup, flags=re.MULTILINE)
-        named = listed.replace("*ONNX", '"onnxruntime"').lower()
+        named = listed.replace("*ONNX", '"onnxruntime"').replace("scikit-learn", "sklearn").lower()
         for library in libraries:
             assert f'"{library}' in named, f"{library} is not in {extra}"
 
@@ -115,6 +117,22 @@ def test_scores_without_yaal_name_the_extra(library: str, tmp_path: Path) -> Non
     done = run_without(library, "score", tmp_path)
     assert done.returncode == 0 and done.stderr == ""
     assert len([line for line in done.stdout.splitlines() if how_to_install("yaal") in line]) == 1
+
+
+@pytest.mark.parametrize("library", LIBRARIES["units"])
+def test_units_are_not_learned_before_the_library_is_there(library: str, tmp_path: Path) -> None:
+    table = write_speech_table(tmp_path)
+    units = tmp_path / "units"
+    done = run_without(library, "units", "learn", table, "--num-units", 4, "--output", units)
+    assert_one_line(done, "units", "units")
+    assert not units.exists()
+
+
+@pytest.mark.parametrize("library", LIBRARIES["judge"])
+def test_a_judge_is_refused_before_anything_is_scored(library: str, tmp_path: Path) -> None:
+    write_run(tmp_path, [speech_line(0, [1000.0], [500.0])])
+    done = run_without(library, "score", tmp_path, "--asr-judge", f"whisper:{tmp_path}")
+    assert_one_line(done, "score", "judge")
 
 
 @pytest.mark.parametrize("library", LIBRARIES["simulstream"])

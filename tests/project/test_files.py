@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from echostream.files import holds_lock, locked, replacing, write_whole
+from echostream.files import (
+    check_outputs,
+    holds_lock,
+    locked,
+    make_folder,
+    replacing,
+    write_whole,
+)
 
 
 def test_the_new_content_replaces_the_old(tmp_path: Path) -> None:
@@ -107,3 +114,33 @@ def test_an_error_about_another_file_stays_as_it_is(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"'.*/none/scores\.json'"):
         write_whole(tmp_path / "none" / "scores.json", "1")
+
+
+def test_a_folder_is_made_with_those_above_it_and_a_file_in_its_place_is_named(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "a" / "b"
+    assert make_folder(folder) == make_folder(folder) == folder and folder.is_dir()
+    file = tmp_path / "file"
+    file.touch()
+    for path in (file, file / "below"):
+        with pytest.raises(NotADirectoryError, match="Not a directory"):
+            make_folder(path)
+
+
+def test_outputs_that_would_replace_each_other_or_their_source_are_refused(tmp_path: Path) -> None:
+    sources = [tmp_path / "a.wav", tmp_path / "sub" / "a.wav"]
+    sources[1].parent.mkdir()
+    for source in sources:
+        source.touch()
+    one, other = map(str, sources)
+    out = tmp_path / "out" / "a.wav"
+    check_outputs({one: out})
+    with pytest.raises(ValueError, match=f"{one} and {other} would both become {out}"):
+        check_outputs({one: out, other: out})
+    with pytest.raises(ValueError, match=f"{other} would replace the file {other} itself"):
+        check_outputs({one: out, other: sources[1]})
+    link = tmp_path / "link.wav"
+    link.symlink_to(sources[0])
+    with pytest.raises(ValueError, match=f"{link} would replace the file {one} itself"):
+        check_outputs({one: link})

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from tiny_model import SAMPLE_RATE, babble
+from tiny_speech import make_speaking_folder
 
 import echostream
 
@@ -120,6 +121,13 @@ def test_a_session_imports_what_a_translation_is_made_of(model: Path, recording:
 
 def test_the_command_translates_with_nothing_more(model: Path, recording: Path) -> None:
     arguments = ("translate", model, recording)
+    assert imported(COMMAND, *arguments, after="import torch, numpy") == TRANSLATION
+
+
+def test_speech_needs_no_more_than_text(recording: Path, tmp_path: Path) -> None:
+    """In particular nothing that learned the units, spoke the corpus or judges the speech."""
+    model = make_speaking_folder(tmp_path / "model")
+    arguments = ("translate", model, recording, "--speech-output", tmp_path / "out")
     assert imported(COMMAND, *arguments, after="import torch, numpy") == TRANSLATION
 
 

@@ -238,6 +238,59 @@ def test_a_command_that_fails_is_named_with_what_it_said(tmp_path: Path) -> None
         list(CommandJudge("/no/such/program").transcribe([tmp_path / "a.wav"]))
 
 
+BAD_JUDGES = {
+    "says nothing": ("true", "must print one line for each of 3 recordings, but printed 0"),
+    "says too little": ("head -n 1", "must print one line for each of 3 recordings, but printed 1"),
+    "says too much": (
+        "sh -c 'cat; echo'",
+        "must print one line for each of 3 recordings, but printed 4",
+    ),
+    "fails in silence": ("false", "ended with 1: it printed no reason"),
+    "fails at the end": ("sh -c 'cat; exit 3'", "ended with 3"),
+    "is killed": ("sh -c 'kill -9 $$'", "was ended by signal 9"),
+}
+
+
+@pytest.mark.parametrize(("command", "message"), BAD_JUDGES.values(), ids=BAD_JUDGES)
+def test_a_run_that_a_command_cannot_judge_is_named_and_the_next_is_scored(
+    tmp_path: Path, capsys: Capture, command: str, message: str
+) -> None:
+    run, text = make_run(tmp_path / "run"), tmp_path / "text"
+    write_run(text, [text_line(0, "the cat", [900, 1200])])
+    assert main(["score", str(run), str(text), "--asr-judge", f"command:{command}"]) == 1
+    printed = capsys.readouterr()
+    assert f"{run / 'instances.log'}: command {command}: {message}" in printed.err
+    assert str(text) in printed.out and str(run) in printed.out  # what needs no judge is there
+
+
+@pytest.mark.parametrize("num", [0, 1, 2])
+def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, num: int) -> None:
+    """After the time for the transcripts that are missing; those that it gave are not lost."""
+    child = tmp_path / "child"
+    words = "echo the cat; " * num
+    judge = CommandJudge(f"sh -c 'sleep 600 & echo $! > {child}; {words} wait'", seconds=60)
+    found = judge.transcribe([tmp_path / "a.wav", tmp_path / "b.wav"])
+    assert [next(found).text for _ in range(num)] == ["the cat"] * num
+    judge._seconds = 0.02  # only now, so that a slow machine may take its time until here
+    with pytest.raises(
+        JudgeError,
+        match=rf"gave {num} of 2 transcripts and then nothing for {0.02 * (3 - num):g} s",
+    ):
+        next(found)
+    if num:  # else it may have been ended before it had a child
+        state = Path("/proc", child.read_text().strip(), "stat")
+        assert not state.exists() or state.read_text().split()[2] == "Z"  # ended, not yet removed
+
+
+def test_nobody_waits_for_a_command_whose_transcripts_are_not_read_to_the_end(
+    tmp_path: Path,
+) -> None:
+    judge = CommandJudge("sh -c 'echo one; sleep 600'")
+    found = judge.transcribe([tmp_path / "a.wav", tmp_path / "b.wav"])
+    assert next(found).text == "one"
+    found.close()  # type: ignore[attr-defined]
+
+
 def test_a_command_may_print_before_it_has_read_all_paths(tmp_path: Path) -> None:
     paths = [tmp_path / f"{'long' * 40}{place}.wav" for place in range(2000)]
     judge = CommandJudge(f"{sys.executable} -c 'import sys; [print(l * 9) for l in sys.stdin]'")

@@ -110,12 +110,6 @@ def test_pieces_cover_a_recording_and_end_in_its_pauses(seconds: float) -> None:
     assert all(samples[end] == 0 for _, end in found[:-1])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ctranslate2") is not None, reason="it is installed")
-def test_without_ctranslate2_the_extra_is_named(tmp_path: Path) -> None:
-    with pytest.raises(JudgeError, match=r"pip install 'echostream\[judge\]'"):
-        WhisperJudge(tmp_path)
-
-
 FOLDER = os.environ.get("ECHOSTREAM_WHISPER", "")
 needs_whisper = pytest.mark.skipif(
     importlib.util.find_spec("ctranslate2") is None or not FOLDER,

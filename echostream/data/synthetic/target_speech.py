@@ -9,9 +9,10 @@ import numpy as np
 import soundfile as sf
 
 from echostream.data.table import COLUMNS
-from echostream.files import remove_unfinished, replacing, write_whole
+from echostream.files import remove_unfinished, write_whole
 from echostream.frontend.audio import read_audio
 from echostream.frontend.resample import resample
+from echostream.frontend.save_audio import save_audio
 from echostream.model_folder import Model
 from echostream.session.translator import StreamingTranslator, joined_text
 from echostream.streaming.clock import SAMPLE_RATE, UNIT_SAMPLES
@@ -71,5 +72,4 @@ def _write_speech(path: Path, ends_path: Path, speech: Speech) -> None:
     ends = [round(end * SAMPLE_RATE / UNIT_SAMPLES) for end in speech.word_ends]
     ends = [*(min(end, num_units) for end in ends[:-1]), num_units] if ends else []
     write_whole(ends_path, " ".join(map(str, ends)) + "\n")
-    with replacing(path) as temporary:
-        sf.write(temporary, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    save_audio(path, samples, format="FLAC")

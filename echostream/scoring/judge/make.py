@@ -21,6 +21,8 @@ def make_judge(name: str, language: str = "en", word_times: bool = False) -> Jud
         # Here, because it imports the front end, which scores of text do not need.
         from echostream.scoring.judge.whisper import WhisperJudge
 
+        if not rest:
+            raise JudgeError("whisper: must be followed by a folder, but is empty.")
         return WhisperJudge(Path(rest), language, word_times)
     if kind == "command" and colon:
         if word_times:

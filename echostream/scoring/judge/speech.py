@@ -9,8 +9,6 @@ from itertools import accumulate, islice
 from pathlib import Path
 from types import ModuleType
 
-import soundfile
-
 from echostream.scoring.judge.error_rate import (
     MOST_WORDS,
     Comparison,
@@ -179,13 +177,16 @@ def _needs_words(entry: Entry, judging: Judging) -> bool:
 
 
 def _fill(missing: Sequence[tuple[Entry, Audio]], store: Store, judge: Judge) -> None:
+    # Here, because it imports the front end, which scores of text do not need.
+    from echostream.frontend.save_audio import save_audio
+
     with tempfile.TemporaryDirectory(prefix="echostream-judge-") as name:
         paths = []
         for place, (entry, audio) in enumerate(missing):
             path = audio.path
             if path is None:
                 path = Path(name) / f"{entry.utterance}_{place}.wav"
-                soundfile.write(path, audio.samples, audio.sample_rate, subtype="PCM_16")
+                save_audio(path, audio.samples, audio.sample_rate)
             paths.append(path)
         for (entry, _), transcript in zip(missing, judge.transcribe(paths), strict=True):
             store.add(entry, transcript)

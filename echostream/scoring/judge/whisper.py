@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echostream.extras import ExtraError, extra
 from echostream.files import sha256_of
 from echostream.frontend.audio import AudioError, read_audio
 from echostream.frontend.resample import resample
@@ -44,12 +45,10 @@ class WhisperJudge:
     def __init__(self, folder: Path, language: str = "en", word_times: bool = False) -> None:
         """Raises JudgeError if CTranslate2, the folder or the language is missing."""
         try:
-            ctranslate2: Any = importlib.import_module("ctranslate2")
-        except ImportError as error:
-            raise JudgeError(
-                "whisper: needs CTranslate2, which is not installed: "
-                f"`pip install 'echostream[judge]'` ({error})."
-            ) from error
+            with extra("judge", "whisper:"):
+                ctranslate2: Any = importlib.import_module("ctranslate2")
+        except ExtraError as error:
+            raise JudgeError(str(error)) from error
         for name in FILES:
             if not (folder / name).is_file():
                 raise JudgeError(f"whisper:{folder}: must be a folder with {name}, but has none.")

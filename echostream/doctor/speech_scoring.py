@@ -9,6 +9,8 @@ of metrics need: `Discontinuity*` end in an `AssertionError`, and the computatio
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from simuleval.evaluator.evaluator import SentenceLevelEvaluator
@@ -34,3 +36,22 @@ def patch_speech_scoring() -> None:
     build_instances_from_log.patched = True  # type: ignore[attr-defined]
     SentenceLevelEvaluator.build_instances_from_log = build_instances_from_log
     LatencyScorer.from_args = classmethod(from_args)
+
+
+@contextmanager
+def patched_speech_scoring() -> Iterator[None]:
+    """Context in which the two methods are those of `patch_speech_scoring`."""
+    before = [
+        (owner, name, owner.__dict__[name])
+        for owner, name in (
+            (SentenceLevelEvaluator, "build_instances_from_log"),
+            (LatencyScorer, "from_args"),
+        )
+        if name in owner.__dict__
+    ]
+    patch_speech_scoring()
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
