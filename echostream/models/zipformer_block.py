@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -94,30 +94,9 @@ class ZipformerBlock(nn.Module):
 class ZipformerStack(nn.Module):
     """Blocks at one frame rate, `(B, T, D)` to `(B, T, D)`; only the first has look-ahead."""
 
-    def __init__(
-        self,
-        num_layers: int,
-        dim: int,
-        num_heads: int,
-        ffn_dim: int,
-        conv_kernel: int,
-        group: int,
-        left_context: int,
-        max_look_ahead: int = 0,
-    ) -> None:
+    def __init__(self, blocks: Iterable[ZipformerBlock]) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            ZipformerBlock(
-                dim,
-                num_heads,
-                ffn_dim,
-                conv_kernel,
-                group,
-                left_context,
-                max_look_ahead if i == 0 else 0,
-            )
-            for i in range(num_layers)
-        )
+        self.blocks = nn.ModuleList(blocks)
 
     def init_state(self, batch_size: int, look_ahead: int = 0) -> tuple[BlockState, ...]:
         """The state of `batch_size` new streams with a look-ahead of `look_ahead` groups."""
