@@ -14,10 +14,7 @@ from importlib import import_module
 PROGRAMS = {
     "curve": ("echostream.evaluation.curve", "latency-quality curves through SimulEval"),
     "long-form": ("echostream.evaluation.long_form", "BLEU when sentences follow each other"),
-    "robustness": (
-        "echostream.evaluation.robustness",
-        "BLEU at other levels, and sounds",
-    ),
+    "robustness": ("echostream.evaluation.robustness", "BLEU at other levels, and sounds"),
     "listen": ("echostream.evaluation.listen", "recordings with the speech of their translation"),
     "remote": ("echostream.evaluation.remote.client", "evaluate an agent on another machine"),
 }

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from echostream.config import EncoderConfig
 from echostream.models.frames import check_frames, check_recordings
-from echostream.models.zipformer_block import BlockState, ZipformerStack
+from echostream.models.zipformer_block import BlockState, ZipformerBlock, ZipformerStack
 from echostream.modules.conv import ConvEmbed, ConvState
 from echostream.modules.frame_rate import Downsample, all_of_pairs, any_of_pairs, upsample
 from echostream.modules.masks import length_mask
@@ -108,14 +108,16 @@ class ZipformerEncoder(nn.Module):
         self.embed = ConvEmbed(input_dim, embed_dim)
         self.stacks = nn.ModuleList(
             ZipformerStack(
-                num_layers,
-                embed_dim,
-                num_heads,
-                ffn_dim,
-                conv_kernel,
-                group,
-                left_context,
-                MAX_FUTURE_FRAMES if index == 0 else 0,
+                ZipformerBlock(
+                    embed_dim,
+                    num_heads,
+                    ffn_dim,
+                    conv_kernel,
+                    group,
+                    left_context,
+                    MAX_FUTURE_FRAMES if index == layer == 0 else 0,
+                )
+                for layer in range(num_layers)
             )
             for index, (num_layers, group) in enumerate(
                 zip((each,) * 6 if isinstance(each, int) else each, STACK_GROUPS, strict=True)

@@ -94,7 +94,9 @@ def block(look_ahead: int) -> Streaming:
 
 
 def stack(look_ahead: int) -> Streaming:
-    module = randomised(ZipformerStack(2, WIDTH, HEADS, FFN, KERNEL, 2, 4, max_look_ahead=2))
+    sizes = (WIDTH, HEADS, FFN, KERNEL, 2, 4)
+    blocks = (ZipformerBlock(*sizes, max_look_ahead=ahead) for ahead in (2, 0))
+    module = randomised(ZipformerStack(blocks))
     return with_look_ahead(
         module, look_ahead, group=2, context=8, step=lambda *chunk: module.step(*chunk)[::2]
     )
