@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
 from echostream.evaluation.point import Point
 from echostream.evaluation.report import Row
 from echostream.extras import extra
@@ -33,6 +35,7 @@ _GREY = "#555555"
 _LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _FILLS = ("full", "none", "left", "top")
 _OFFLINE_LINES = ((0, (5, 3)), (0, (1, 2)), (0, (2, 2)), (0, (5, 2, 1, 2)))
+_NEAR = 0.04  # of the range of a panel: points so near have one name
 # How speech is played: a latency, and its name in words.
 _PLAYING = (
     ("StartOffset", "first sound, after the source began"),
@@ -57,7 +60,7 @@ def draw(rows: Sequence[Row], title: str, folder: Path, suffix: str = "") -> lis
     with matplotlib.rc_context(_STYLE):
         figures = {}
         if not all(math.isnan(row.quality) for row in rows):
-            figures["curve"] = make_figure(rows, title)
+            figures["curve"] = make_figure(rows, f"{title}; at each point: segment size in ms")
         streamed = [row for row in rows if row.point.segment_ms is not None]
         if streamed and isinstance(rows[0].scores, ScoresOfSpeech):
             figures["playing"] = make_playing_figure(streamed, title)
@@ -163,17 +166,21 @@ def _curve(axes: Any, curve: Sequence[Row], metric: str, line_index: int, crowde
 
 
 def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Row]) -> None:
-    """The segment size at each point of a curve, on the side away from other curves."""
+    """The segment size at each point of a curve, on the side away from other curves.
+
+    Points that lie almost on each other have one name together.
+    """
     lookahead = curve[0].point.max_future_frames
     first = lookahead == _lookaheads(rows)[0]
     if len(_lines(rows)) == 1:
         below, right, unit = first, first, " ms"
     else:  # the curves of two look-aheads lie close to each other: names on their outer sides
         below, right, unit = _is_lowest(curve, rows), not first, ""
-    for row in curve:
+    for group in _nearby(curve, metric, rows):
+        sizes = " / ".join(str(_segment(row)) for row in sorted(group, key=_segment))
         axes.annotate(
-            f"{row.point.segment_ms}{unit}",
-            (getattr(row.scores, metric), row.quality),
+            f"{sizes}{unit}",
+            (getattr(group[-1 if right else 0].scores, metric), group[0].quality),
             textcoords="offset points",
             xytext=(7 if right else -7, -13 if below else 7),
             horizontalalignment="left" if right else "right",
@@ -183,6 +190,23 @@ def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Ro
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
             zorder=5,
         )
+
+
+def _nearby(curve: Sequence[Row], metric: str, rows: Sequence[Row]) -> list[list[Row]]:
+    """The points of a curve by latency, those together whose names would cover each other."""
+    drawn = [row for row in rows if _drawable(row, metric)]
+    places = np.array([(getattr(row.scores, metric), row.quality) for row in drawn])
+    near = _NEAR * np.ptp(places, axis=0)
+    groups: list[list[Row]] = []
+    for row in sorted(curve, key=lambda row: float(getattr(row.scores, metric))):
+        if groups:
+            before = groups[-1][-1]
+            lag = getattr(row.scores, metric) - getattr(before.scores, metric)
+            if lag < near[0] and abs(row.quality - before.quality) <= near[1]:
+                groups[-1].append(row)
+                continue
+        groups.append([row])
+    return groups
 
 
 def _curve_style(lookahead: int, line_index: int) -> dict[str, Any]:

@@ -57,8 +57,7 @@ def write_results(sweep: Sweep, args: argparse.Namespace, found: Found, draw: Dr
         pictures = []
         if draw is not None:
             # matplotlib would read a dollar as the start of a formula
-            heading = f"{title}; at each point: segment size in ms".replace("$", r"\$")
-            heading = heading.encode("utf-8", "replace").decode()
+            heading = title.replace("$", r"\$").encode("utf-8", "replace").decode()
             pictures = draw(mine, heading, setup.output, suffix)
         print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
         for picture in pictures:

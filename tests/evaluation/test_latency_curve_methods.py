@@ -152,6 +152,22 @@ def test_no_segment_size_covers_another_in_the_shipped_picture() -> None:
         assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
+def test_points_that_lie_on_each_other_have_one_name() -> None:
+    """As in curves of speech, where the quality does not depend on the segment size."""
+    rows = [row for row in shipped_rows() if row.point.line == "ctc"]
+    moved = []
+    for row in rows:
+        twin = dataclasses.replace(row.point, segment_ms=640)
+        if row.point.segment_ms == 960:
+            scores = next(other.scores for other in rows if other.point == twin)
+            row = dataclasses.replace(row, scores=scores)
+        moved.append(row)
+    for axes in make_figure(moved, "demo").axes:
+        assert sorted(text.get_text() for text in axes.texts) == 2 * ["320 ms"] + 2 * [
+            "640 / 960 ms"
+        ]
+
+
 @pytest.mark.parametrize(
     ("layers", "given", "num_points"),
     [(0, (), 1), (2, (), 2), (2, ("decoder",), 1), (0, ("ctc",), 1)],
