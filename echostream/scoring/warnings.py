@@ -174,9 +174,8 @@ def _of_speech(run: RunScores) -> Iterator[str]:
         return
     as_text = mean(text_token_delay(one.delays) for one in nonempty)
     yield (
-        "ATD cuts the speech into tokens of 300 ms. SimulEval 1.1.4 and its head give "
-        f"{as_text:.1f} where they score it as text: by `--score-only`, and after a run of another "
-        "agent than EchoStream's."
+        "ATD cuts the speech into tokens of 300 ms. SimulEval's `--score-only`, and 1.1.4 and its "
+        f"head after a run of another agent than EchoStream's, score it as text: {as_text:.1f}."
     )
     need = "" if run.speech else " Quality and latency per word need a recogniser: --asr-judge."
     yield (

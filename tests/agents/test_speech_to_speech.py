@@ -17,6 +17,7 @@ from tiny_speech import make_speaking_folder
 from tiny_voice import make_voice_folder
 
 from echostream.agents import SpeechToSpeechTranslationAgent
+from echostream.doctor.speech_scoring import patched_speech_scoring
 from echostream.frontend.audio import read_audio
 from echostream.scoring.log import read_complete_log
 from echostream.scoring.metrics.backlog import backlog
@@ -138,6 +139,16 @@ def test_streamspeechs_vocoder_is_ignored_for_units_of_the_models_own(
     with caplog.at_level(logging.WARNING):
         SpeechToSpeechTranslationAgent(arguments(speaking, vocoder="/nowhere/g_00500000"))
     assert "`--vocoder` is ignored: the units of this model are its own" in caplog.text
+
+
+@pytest.mark.parametrize("continues", [True, False])
+def test_a_resumed_run_is_warned_of_scores_of_a_part(
+    speaking: Path, caplog: pytest.LogCaptureFixture, continues: bool
+) -> None:
+    args = arguments(speaking, continue_unfinished=continues)
+    with patched_speech_scoring(), caplog.at_level(logging.WARNING):
+        SpeechToSpeechTranslationAgent.from_args(args)
+    assert ("those of the utterances of this run alone" in caplog.text) is continues
 
 
 def test_a_model_that_cannot_speak_is_refused(folder: Path) -> None:

@@ -130,7 +130,8 @@ def test_a_file_that_differs_is_replaced_only_on_request(
     (lists / "out/fr-en/simuleval/test/src.txt").unlink()
     assert make(*ALL) == 2
     target = lists / "out/fr-en/simuleval/test/target.txt"
-    assert f"--overwrite would replace {target}; nothing" in capsys.readouterr().err
+    demo = target.with_name("target.demo.txt")
+    assert f"--overwrite would replace {target}, {demo}; nothing" in capsys.readouterr().err
     del before["src.txt"]
     assert made(lists) == before
     assert make(*ALL, "--overwrite") == 0

@@ -228,9 +228,12 @@ tail -n 1 $output_dir/asr_bleu.log >> $output_dir/res.txt
 
 
 def run_speech_script(
-    name: str, model: Path, data_root: Path, tmp_path: Path, ok: bool
+    name: str, model: Path, data_root: Path, tmp_path: Path, ok: bool, lists: str = ".demo.txt"
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """A script for speech with its variables edited, in a copy of the root; and its output."""
+    """A script for speech with its variables edited, in a copy of the root; and its output.
+
+    `lists`: how the names of its lists end, which differs between StreamSpeech's two copies of it.
+    """
     root = tmp_path / "root"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__", "res"))
     output = f"res/{name}" if name.startswith("pred.") else f"$ROOT/res/{name}"
@@ -247,16 +250,18 @@ output_dir={output}
 chunk_size={SEGMENT_MS}
 mkdir -p $output_dir
 """
-    (tmp_path / "run.sh").write_text(variables + SPEECH_SCRIPTS[name])
+    script = SPEECH_SCRIPTS[name].replace(".txt \\", f"{lists} \\")
+    (tmp_path / "run.sh").write_text(variables + script)
     done = run(["bash", str(tmp_path / "run.sh")], root, ok=ok)
     return done, root / "res" / name / f"chunk_size={SEGMENT_MS}"
 
 
+@pytest.mark.parametrize("lists", [".demo.txt", ".txt"])
 def test_the_script_for_simultaneous_speech_runs_to_the_end_with_a_model_that_speaks(
-    data_root: Path, recordings: list[Path], tmp_path: Path
+    data_root: Path, recordings: list[Path], tmp_path: Path, lists: str
 ) -> None:
     speaking = make_speaking_folder(tmp_path / "speaking")
-    done, output = run_speech_script("simul-s2st", speaking, data_root, tmp_path, ok=True)
+    done, output = run_speech_script("simul-s2st", speaking, data_root, tmp_path, True, lists)
     waves = sorted((output / "wavs").glob("*_pred.wav"))
     assert len(waves) == len(recordings)
     header, values = done.stdout.strip().splitlines()[-2:]

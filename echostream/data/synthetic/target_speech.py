@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -30,7 +31,7 @@ def write_target_speech(
     The table has the columns of the corpus and `tgt_word_ends`, with `tgt_audio` a FLAC file at
     16 kHz and `tgt_n_frames` its number of units (20 ms). With a `model`, `tgt_text` of every
     second row is what the model writes for the recording, so that later training meets its errors.
-    Existing recordings are kept.
+    Existing recordings of the same texts are kept.
     """
     audio_dir = out_dir / "audio-target" / split
     audio_dir.mkdir(parents=True, exist_ok=True)
@@ -41,16 +42,17 @@ def write_target_speech(
         if model is not None and number % 2:
             text = _translate(model, out_dir / row["src_audio"]) or text
         path = audio_dir / f"{row['id']}.flac"
-        ends_path = path.with_suffix(".txt")  # of the words; written before the recording
-        if not path.exists():
-            _write_speech(path, ends_path, voice.speak(text))
-        ends = ends_path.read_text(encoding="ascii").strip()
+        spoken = _spoken(path, text)
+        if spoken is None:
+            _write_speech(path, text, voice.speak(text))
+            spoken = _spoken(path, text)
+            assert spoken is not None
         about = {
             **row,
             "tgt_text": text,
             "tgt_audio": path.relative_to(out_dir).as_posix(),
-            "tgt_n_frames": str(sf.info(path).frames // UNIT_SAMPLES),
-            WORD_ENDS: ends,
+            "tgt_n_frames": str(spoken.num_units),
+            WORD_ENDS: spoken.word_ends,
         }
         lines.append("\t".join(about[column] for column in SPEECH_COLUMNS))
     table = out_dir / f"{split}.speech.tsv"
@@ -64,12 +66,33 @@ def _translate(model: Model, path: Path) -> str:
     return joined_text([*translator.push(samples, sample_rate), *translator.finish()])
 
 
-def _write_speech(path: Path, ends_path: Path, speech: Speech) -> None:
-    """A recording of whole units, and the unit with which each word ends."""
+class _Spoken(NamedTuple):
+    """What a table has of a recording."""
+
+    num_units: int
+    word_ends: str
+
+
+def _spoken(path: Path, text: str) -> _Spoken | None:
+    """What there is of the recording of a text; None if it is missing, damaged or of another."""
+    about = path.with_suffix(".txt")
+    if not (path.exists() and about.exists()):
+        return None
+    said, _, word_ends = about.read_text(encoding="utf-8").strip("\n").partition("\n")
+    try:
+        num_units = sf.info(path).frames // UNIT_SAMPLES
+    except sf.LibsndfileError:
+        return None
+    return _Spoken(num_units, word_ends) if said == text else None
+
+
+def _write_speech(path: Path, text: str, speech: Speech) -> None:
+    """A recording of whole units, and beside it the text and the unit with which each word ends."""
     samples = np.clip(resample(speech.samples, speech.sample_rate), -1, 1)
-    num_units = -(-len(samples) // UNIT_SAMPLES)
+    num_units = max(1, -(-len(samples) // UNIT_SAMPLES))
     samples = np.pad(samples, (0, num_units * UNIT_SAMPLES - len(samples)))
     ends = [round(end * SAMPLE_RATE / UNIT_SAMPLES) for end in speech.word_ends]
     ends = [*(min(end, num_units) for end in ends[:-1]), num_units] if ends else []
-    write_whole(ends_path, " ".join(map(str, ends)) + "\n")
+    path.unlink(missing_ok=True)  # the recording of another text must not stay beside this one
+    write_whole(path.with_suffix(".txt"), f"{text}\n{' '.join(map(str, ends))}\n")
     save_audio(path, samples, format="FLAC")
