@@ -176,11 +176,11 @@ def test_a_text_file_that_is_none_is_named(
     speaking: Path, tmp_path: Path, capsys: Capture, content: bytes, message: str
 ) -> None:
     (texts := tmp_path / "texts.txt").write_bytes(content)
-    out = tmp_path / "out"
-    assert main(["units", "speak", str(speaking), str(texts), "--output", str(out)]) == 2
-    error = capsys.readouterr().err
-    assert message in error and str(texts) in error
-    assert not out.exists()
+    command = ["units", "speak", str(speaking), str(texts), "--output", str(tmp_path / "out")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert (message in said, str(texts) in said) == (True, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_on_a_full_disk_the_file_is_named_and_nothing_is_left_of_it(

@@ -35,7 +35,8 @@ def speaking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(speaking: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(speaking, tmp_path / "model"))
+    shutil.copytree(speaking, folder := tmp_path / "model")
+    return folder
 
 
 def refusal(model: Path) -> str:
