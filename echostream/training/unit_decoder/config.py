@@ -19,7 +19,7 @@ class UnitLossConfig:
     near_units: float = 0.5  # share of the target that goes to units that sound like the right one
     # The rest is of the kind ctc: steps of cross-entropy on units spread evenly over the positions
     # of their word, before the CTC loss, and the share of the errors that is shown as a hint.
-    aligned_steps: int = 1000
+    aligned_steps: int = 0
     glancing: float = 0.0
 
     def __post_init__(self) -> None:
