@@ -197,7 +197,8 @@ def differences(found: Any, wanted: Any, where: str = "") -> list[str]:
         pairs = enumerate(zip(found, wanted, strict=True))
         return [line for n, (a, b) in pairs for line in differences(a, b, f"{where}[{n}]")]
     if isinstance(found, float) and isinstance(wanted, float):
-        same = abs(found - wanted) <= 1e-4 * (1e-3 + abs(wanted))
+        # Processors round differently, and seven steps of training make more of it.
+        same = abs(found - wanted) <= 1e-3 * (1e-3 + abs(wanted))
     else:
         same = found == wanted
     return [] if same else [f"{where}: {found!r}, but was {wanted!r}"]

@@ -10,11 +10,13 @@ import torch
 
 from echostream.config import load_config
 from echostream.models import build_model
+from echostream.models.refiner import UnitRefiner
 from echostream.models.unit_decoder import UnitDecoder
 from echostream.models.vocoder import UnitVocoder
 from echostream.simulstream import ProcessorConfig
 from echostream.training.config import TrainConfig
 from echostream.training.kinds import load_run_config
+from echostream.training.unit_decoder.config import UnitTrainConfig
 from echostream.training.vocoder.config import VocoderTrainConfig
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
@@ -54,6 +56,8 @@ def test_the_network_of_a_training_run_can_be_built(path: Path) -> None:
             built: torch.nn.Module = build_model(config.network)
         elif isinstance(config, VocoderTrainConfig):
             built = UnitVocoder(config.network)
-        else:
+        elif isinstance(config, UnitTrainConfig):
             built = UnitDecoder(config.network)
+        else:
+            built = UnitRefiner(config.network)
     assert sum(parameter.numel() for parameter in built.parameters()) > 0
