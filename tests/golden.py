@@ -186,7 +186,7 @@ def record(exported: Path, simuleval: bool = False) -> dict[str, Any]:
 
 
 def differences(found: Any, wanted: Any, where: str = "") -> list[str]:
-    """Every place at which two recordings differ; numbers may by one in ten thousand."""
+    """Every place at which two recordings differ; numbers may by one in a thousand."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         lines = [f"{where}: {key} is new" for key in found.keys() - wanted.keys()]
         lines += [f"{where}: {key} is gone" for key in wanted.keys() - found.keys()]
