@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 import yaml
@@ -16,7 +14,7 @@ from echostream.backends.protocol import Network
 from echostream.config import ModelConfig, load_config, to_dict
 from echostream.device import adapt_to_fork, resolve_device
 from echostream.extras import ExtraError, extra
-from echostream.files import replacing, sha256_of, write_whole
+from echostream.files import replacing, write_whole
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.models import EchoStreamModel, build_model
 from echostream.models.build import build_decoder
@@ -27,15 +25,19 @@ from echostream.voices.voice import Voice
 from echostream.weights_file import CONFIG as CONFIG
 from echostream.weights_file import WEIGHTS as WEIGHTS
 from echostream.weights_file import ModelFolderError as ModelFolderError
-from echostream.weights_file import building, read_weights, refuse_lfs_pointer
+from echostream.weights_file import (
+    building,
+    check_graph,
+    read_file,
+    read_weights,
+    refuse_lfs_pointer,
+)
 from echostream.weights_file import save_weights as save_weights
 
 SOURCE_SPM = "spm_src.model"
 TARGET_SPM = "spm_tgt.model"
 CMVN = "gcmvn.npz"
 README = "README.md"
-
-Found = TypeVar("Found")
 
 BACKENDS = ("torch", "onnx", "onnx-int8")
 
@@ -66,6 +68,12 @@ class Model:
     config: ModelConfig
     speech: SpeechModel | None = None
     voice: Voice | None = None  # speaks instead of `speech`
+
+    def to(self, device: str) -> None:
+        """Moves network and speech to a device; `ValueError` if a part does not run there."""
+        self.network.to(device)
+        if self.speech is not None:
+            self.speech.to(device)
 
 
 def save_model(
@@ -132,9 +140,9 @@ def load_model(
         )
     torch_device = resolve_device(device)
     folder, config = open_folder(path)
-    source = _read(Tokenizer.load, folder / SOURCE_SPM)
-    target = _read(Tokenizer.load, folder / TARGET_SPM)
-    cmvn = _read(GlobalCmvn.load, folder / CMVN)
+    source = read_file(Tokenizer.load, folder / SOURCE_SPM)
+    target = read_file(Tokenizer.load, folder / TARGET_SPM)
+    cmvn = read_file(GlobalCmvn.load, folder / CMVN)
     for name, found, wanted, field in (
         (SOURCE_SPM, source.vocab_size, config.source_vocab_size, "source_vocab_size"),
         (TARGET_SPM, target.vocab_size, config.target_vocab_size, "target_vocab_size"),
@@ -149,7 +157,8 @@ def load_model(
         if backend == "torch"
         else _load_onnx(folder, config, backend, torch_device)
     )
-    speech = load_speech(folder, config.target_vocab_size)
+    in_onnx = backend != "torch"
+    speech = load_speech(folder, config.target_vocab_size, device=torch_device, in_onnx=in_onnx)
     return Model(network, source, target, cmvn, config, speech, load_voice(voice))
 
 
@@ -190,7 +199,6 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
     try:
         with extra("onnx", f"the back end {backend}"):
             from echostream.backends.onnx import INT8, STEP, OnnxNetwork
-            from echostream.backends.onnx.seal import read_seal
     except ExtraError as error:
         raise ModelFolderError(str(error)) from error
     graph = folder / (INT8 if backend == "onnx-int8" else STEP)
@@ -200,11 +208,7 @@ def _load_onnx(folder: Path, config: ModelConfig, backend: str, device: torch.de
             f"{folder} lacks {graph.name}, which `echostream export {folder} {flags}` writes."
         )
     decoder = _load_decoder(folder, config)
-    seal = _read(read_seal, graph)
-    if seal and seal.is_intact and seal.weights_sha256 != _read(sha256_of, folder / WEIGHTS):
-        raise ModelFolderError(
-            f"{graph} is of other weights than those of {WEIGHTS}: export the model again."
-        )
+    check_graph(graph)
     return OnnxNetwork(graph, config, decoder)
 
 
@@ -218,17 +222,6 @@ def _load_decoder(folder: Path, config: ModelConfig) -> TextDecoder | None:
     weights = read_weights(folder / WEIGHTS, decoder.state_dict(prefix=_DECODER), _DECODER)
     decoder.load_state_dict({k.removeprefix(_DECODER): value for k, value in weights.items()})
     return decoder.eval()
-
-
-def _read(read: Callable[[Path], Found], file: Path) -> Found:
-    """`read(file)`, with its errors raised as `ModelFolderError`."""
-    try:
-        return read(file)
-    except OSError as error:
-        raise ModelFolderError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # names the file, except for a UnicodeDecodeError
-        damaged = f"{file} is damaged: {error}."
-        raise ModelFolderError(str(error) if str(file) in str(error) else damaged) from error
 
 
 def _check_files(folder: Path, given: str) -> None:

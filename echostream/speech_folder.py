@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +25,12 @@ from echostream.weights_file import (
     WEIGHTS,
     ModelFolderError,
     building,
+    check_graph,
     read_weights,
     save_weights,
 )
+
+logger = logging.getLogger(__name__)
 
 README = "README.md"
 UNIT_DECODER, REFINER, VOCODER = "unit_decoder", "refiner", "vocoder"  # folders in that of a model
@@ -48,6 +52,12 @@ class SpeechModel:
     vocoder: protocol.Vocoder[Any] | None
     silence_unit: int | None
     refiner: protocol.UnitRefiner | None = None
+
+    def to(self, device: str) -> None:
+        """Moves the parts to a device; `ValueError` if one does not run there."""
+        for part in (self.unit_decoder, self.vocoder, self.refiner):
+            if part is not None:
+                part.to(device)
 
 
 def save_part(path: str | Path, part: SpeechPart, readme: str = "") -> None:
@@ -91,10 +101,16 @@ def load_speech(
     vocab_size: int,
     unit_decoder: str | Path | None = None,
     refiner: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    in_onnx: bool = False,
 ) -> SpeechModel | None:
     """The parts in the folder of a model with `vocab_size` target tokens; None if it has none.
 
     `unit_decoder` and `refiner` are folders of other ones than the model's.
+
+    With `in_onnx` ONNX Runtime computes the unit decoder and the vocoder if they have a graph, in
+    float32. A model may have been exported before it could speak: PyTorch computes what has none,
+    with a warning.
 
     Raises:
         ModelFolderError: as `load_vocoder`; if the unit decoder is missing, or the vocoder for
@@ -105,11 +121,11 @@ def load_speech(
     refiner_folder = Path(refiner or folder / REFINER)
     if not any(path.exists() for path in (decoder_folder, refiner_folder, folder / VOCODER)):
         return None
-    decoder, vocoder = load_unit_decoder(decoder_folder), None
+    decoder, vocoder = load_unit_decoder(decoder_folder, device), None
     sizes = decoder.config
     fits = [(decoder_folder, "vocab_size", sizes.vocab_size, vocab_size)]
     if sizes.units == OWN_UNITS or (folder / VOCODER).exists():
-        vocoder = load_vocoder(folder / VOCODER)
+        vocoder = load_vocoder(folder / VOCODER, device)
         fits += [
             (decoder_folder, name, getattr(sizes, name), getattr(vocoder.config, name))
             for name in ("num_units", "units")
@@ -117,7 +133,7 @@ def load_speech(
     unit_refiner = None
     # The refiner of the model is for the unit decoder of the model.
     if refiner is not None or (unit_decoder is None and refiner_folder.exists()):
-        unit_refiner = load_refiner(refiner_folder)
+        unit_refiner = load_refiner(refiner_folder, device)
         fits += [
             (refiner_folder, name, getattr(unit_refiner.config, name), getattr(sizes, name))
             for name in ("num_classes", "frame_dim")
@@ -128,7 +144,31 @@ def load_speech(
                 f"{path}: `{name}` must be {wanted} in this model, but is {found}."
             )
     silence = None if vocoder is None else vocoder.config.silence_unit
-    return SpeechModel(decoder, vocoder, silence, unit_refiner)
+    speech = SpeechModel(decoder, vocoder, silence, unit_refiner)
+    if not in_onnx:
+        return speech
+    return _with_graphs(speech, {UNIT_DECODER: decoder_folder, VOCODER: folder / VOCODER})
+
+
+def _with_graphs(speech: SpeechModel, folders: Mapping[str, Path]) -> SpeechModel:
+    """The parts of these folders in ONNX Runtime, as far as they have graphs."""
+    from echostream.backends.onnx import STEP, OnnxUnitDecoder, OnnxVocoder  # an extra
+
+    parts: dict[str, Any] = {}
+    for name, load in ((UNIT_DECODER, OnnxUnitDecoder), (VOCODER, OnnxVocoder)):
+        part, graph = getattr(speech, name), folders[name] / STEP
+        if part is None:
+            continue
+        if graph.is_file():
+            check_graph(graph)
+            parts[name] = load(graph, part.config)
+        else:
+            logger.warning(
+                "%s lacks %s, which `echostream export` writes with the model: PyTorch computes "
+                "this part.",
+                *(folders[name], STEP),
+            )
+    return replace(speech, **parts)
 
 
 def _load(

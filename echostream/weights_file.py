@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from echostream.files import sha256_of
 from echostream.models.skip_init import skip_init
 from echostream.ranges import shown
 
 CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
 _LFS_POINTER = b"version https://git-lfs"
+
+Found = TypeVar("Found")
 
 
 class ModelFolderError(ValueError):
@@ -29,6 +33,31 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
         save_file(weights, path)
     except SafetensorError as error:  # which has no other base than Exception
         raise OSError(f"cannot be written: {error}") from error
+
+
+def read_file(read: Callable[[Path], Found], file: Path) -> Found:
+    """`read(file)`, with its errors raised as `ModelFolderError`."""
+    try:
+        return read(file)
+    except OSError as error:
+        raise ModelFolderError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # names the file, except for a UnicodeDecodeError
+        damaged = f"{file} is damaged: {error}."
+        raise ModelFolderError(str(error) if str(file) in str(error) else damaged) from error
+
+
+def check_graph(graph: Path) -> None:
+    """Raises `ModelFolderError` if an ONNX graph is of other weights than those beside it.
+
+    A graph without an intact seal is left to ONNX Runtime's loader, which says what is wrong.
+    """
+    from echostream.backends.onnx.seal import read_seal  # an extra
+
+    seal, weights = read_file(read_seal, graph), graph.with_name(WEIGHTS)
+    if seal and seal.is_intact and seal.weights_sha256 != read_file(sha256_of, weights):
+        raise ModelFolderError(
+            f"{graph} is of other weights than those of {WEIGHTS}: export the model again."
+        )
 
 
 @contextmanager

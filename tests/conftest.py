@@ -6,6 +6,7 @@ import fcntl
 import gc
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         export_model(folder, int8=True)
 
     return made_once(tmp_path_factory, "exported", make)
+
+
+@pytest.fixture(scope="session")
+def exported_speech(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `exported` with parts that speak, and their graphs, for reading only."""
+    from tiny_speech import add_speech
+
+    from echostream.backends.export.progress import Stages, silent
+    from echostream.backends.export.speech import export_part, speaking_parts
+    from echostream.speech_folder import load_speech
+
+    def make(folder: Path) -> None:
+        add_speech(Path(shutil.copytree(exported, folder, dirs_exist_ok=True)))
+        for part in speaking_parts(load_speech(folder, 24)):
+            export_part(folder, part, Stages(2, silent))
+
+    return made_once(tmp_path_factory, "exported_speech", make)
 
 
 @pytest.fixture(scope="session")

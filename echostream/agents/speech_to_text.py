@@ -100,7 +100,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         if str(device) != self._requested_device:
             self.device = str(resolve_device(device))
             self._requested_device = str(device)
-            self.model.network.to(self.device)
+            self.model.to(self.device)
             StreamingTranslator(self.model, self.session_config).warm_up()
         self.states.reset()
 

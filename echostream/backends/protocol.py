@@ -49,6 +49,9 @@ class UnitDecoder(Protocol):
     def units(self) -> str:
         """The name of their unit model."""
 
+    def to(self, device: str) -> object:
+        """Moves it to a device; `ValueError` if it does not run there."""
+
     def init_state(self, batch_size: int) -> UnitDecoderState:
         """The state of `batch_size` new streams."""
 
@@ -60,6 +63,9 @@ class UnitDecoder(Protocol):
 
 class UnitRefiner(Protocol):
     """Improves the units of a word before they are spoken; see `refiner`."""
+
+    def to(self, device: str) -> object:
+        """Moves it to a device; `ValueError` if it does not run there."""
 
     def init_state(self, batch_size: int) -> RefinerState:
         """The state of `batch_size` new streams."""
@@ -119,6 +125,9 @@ class Vocoder(Protocol[State]):
     @property
     def latency_units(self) -> int:
         """The most units after a unit that are needed for its samples."""
+
+    def to(self, device: str) -> object:
+        """Moves it to a device; `ValueError` if it does not run there."""
 
     def init_state(self, batch_size: int) -> State:
         """The state of `batch_size` new streams."""

@@ -55,8 +55,9 @@ class FrameDecoder(nn.Module):
     def _repeat(self, words: Tensor, lengths: Tensor) -> Tensor:
         """Words `(B, N, F)` repeated by their lengths `(B, N)`, `(B, T, F)`."""
         ends = lengths.cumsum(1)  # (B, N)
-        size = max(1, int(ends[:, -1].max()))  # a convolution needs a frame
-        position = torch.arange(size, device=words.device).expand(len(words), -1)  # (B, T)
+        # A convolution needs a frame. `item`, because `int` would fix the size in an export.
+        size = ends[:, -1].max().clamp(min=1).item()
+        position = torch.arange(size, device=words.device).expand(words.shape[0], -1)  # (B, T)
         index = torch.searchsorted(ends, position.contiguous(), right=True)
         index = index.clamp(max=words.shape[1] - 1)  # padding: beyond the last word
         end = ends.gather(1, index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,7 +15,7 @@ from echostream.modules.attention import AttentionState
 from echostream.modules.conv import ConvState
 from echostream.ranges import check_size
 from echostream.speech_config import CTC, FRAME, UnitDecoderConfig
-from echostream.streaming import select_rows
+from echostream.streaming import map_state, select_rows
 
 
 class UnitDecoderState(NamedTuple):
@@ -128,7 +129,7 @@ class UnitDecoder(nn.Module):
         lengths = lengths.masked_fill(~words.active[:, None], 0)
         frames, new_frames = self.decoder.step(x, lengths, state.frames)
         after = UnitDecoderState(new_words, new_frames)
-        start = self.init_state(len(lengths))
+        start = map_state(torch.zeros_like, state)  # as `init_state`, for an export of any batch
         after = select_rows(words.following == END_OF_TEXT, start, after)
         output = UnitOutput(self.project_units(frames), frames, lengths[:, 0])
         return output, select_rows(words.active, after, state)

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from echostream.modules.masks import length_mask
 
-DROPPED = 5  # to speak faster, one in so many merged units is left out
-
 
 def merge_units(
     classes: Tensor, num_frames: Tensor, blank: int, last: Tensor
@@ -32,11 +30,13 @@ def compact(units: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     return units.masked_fill(~kept, 0).gather(1, order), kept.sum(1)
 
 
-def drop_some(units: Tensor, num_units: Tensor, faster: Tensor) -> tuple[Tensor, Tensor]:
-    """Every fifth unit left out of the rows `faster (B,)`, so that the rest takes 0.8 of the time.
+def drop_some(units: Tensor, num_units: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
+    """Units left out of each row, evenly, so that the rest takes `1 / speed (B,)` of the time.
 
-    Units of an alignment have no duration that could be divided by the speed.
+    Units of an alignment have no duration that could be divided by the speed. At 1.25 every fifth
+    one is left out.
     """
-    position = torch.arange(units.shape[1], device=units.device)
-    dropped = faster[:, None] & (position % DROPPED == DROPPED - 1)
-    return compact(units, length_mask(num_units, units.shape[1]) & ~dropped)
+    place = torch.arange(units.shape[1] + 1, device=units.device)
+    reached = (place / speed[:, None]).ceil()  # units that are left of so many
+    kept = reached[:, 1:] > reached[:, :-1]
+    return compact(units, length_mask(num_units, units.shape[1]) & kept)

@@ -18,8 +18,8 @@ from echostream.models.unit_merge import drop_some, merge_units
 from echostream.models.waveform import Waveform
 from echostream.models.word_encoder import END_OF_TEXT, NO_TOKEN
 from echostream.modules.masks import length_mask
-from echostream.session.speech_queue import FAST, SpeechQueue
-from echostream.streaming import select_rows
+from echostream.session.speech_queue import SpeechQueue
+from echostream.streaming import leaves, select_rows
 from echostream.text.spoken_words import SpokenWord
 from echostream.text.tokenizer import Tokenizer
 
@@ -44,10 +44,12 @@ class UnitSpeaker(NamedTuple):
         """The state of `batch_size` new streams."""
         refines = self.refiner is not None and self.refine_steps
         blank = self.unit_decoder.blank
+        unit_decoder = self.unit_decoder.init_state(batch_size)
+        device, last_class = leaves(unit_decoder)[0].device, NO_CLASS if blank is None else blank
         return SpeechState(
-            self.unit_decoder.init_state(batch_size),
+            unit_decoder,
             self.refiner.init_state(batch_size) if self.refiner and refines else (),
-            torch.full((batch_size,), NO_CLASS if blank is None else blank),
+            torch.full((batch_size,), last_class, device=device),
             self.vocoder.init_state(batch_size),
         )
 
@@ -60,8 +62,9 @@ class UnitSpeaker(NamedTuple):
             queues, state = _speak_word(self, queues, state)
         if any(gaps := [queue.end <= queue.clock and not queue.silent for queue in queues]):
             silence = self.silence_unit
-            units = torch.full((len(queues), GAP_UNITS), silence or 0)
-            num_units = torch.tensor(gaps).long() * (0 if silence is None else GAP_UNITS)
+            units = torch.full((len(queues), GAP_UNITS), silence or 0, device=state.device)
+            size = 0 if silence is None else GAP_UNITS
+            num_units = torch.tensor(gaps, device=state.device).long() * size
             queues, state = _play(self, queues, units, num_units, gaps, state)
         return queues, state
 
@@ -74,6 +77,11 @@ class SpeechState(NamedTuple):
     last_class: Tensor  # (B,) of the last frame, for the merge of an alignment
     vocoder: Any
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parts compute."""
+        return self.last_class.device
+
 
 def _speak_word(
     speaker: UnitSpeaker, queues: Sequence[SpeechQueue], state: SpeechState
@@ -81,12 +89,13 @@ def _speak_word(
     """Speaks the next word of each stream that has one."""
     now = [queue.waiting[0] if queue.waiting else SpokenWord((), END_OF_TEXT) for queue in queues]
     size = max(len(word.tokens) for word in now)
-    words = NextWords(
-        torch.tensor([[*word.tokens, *[NO_TOKEN] * (size - len(word.tokens))] for word in now]),
-        torch.tensor([word.following for word in now]),
-        torch.tensor([bool(queue.waiting) for queue in queues]),
-        torch.tensor([FAST if queue.is_late() else 1.0 for queue in queues]),
+    given = (
+        [[*word.tokens, *[NO_TOKEN] * (size - len(word.tokens))] for word in now],
+        [word.following for word in now],
+        [bool(queue.waiting) for queue in queues],
+        [queue.speed for queue in queues],
     )
+    words = NextWords(*(torch.tensor(values, device=state.device) for values in given))
     ends = (words.following == END_OF_TEXT) & words.active
     output, unit_decoder = speaker.unit_decoder.step(words, state.unit_decoder)
     classes, refiner = output.logits.argmax(-1), state.refiner
@@ -112,7 +121,7 @@ def _units(
         return classes, num_frames, state
     units, num_units, last = merge_units(classes, num_frames, blank, state.last_class)
     if not speaker.vocoder.reduced:  # to drop one of units without repeats would drop a sound
-        units, num_units = drop_some(units, num_units, speed > 1)
+        units, num_units = drop_some(units, num_units, speed)
     last = torch.where(ends, blank, last)
     return units, num_units, state._replace(last_class=last)
 
@@ -132,7 +141,7 @@ def _play(
     valid = length_mask(num_units, units.shape[1])
     wave, vocoder = speaker.vocoder.step(units, state.vocoder, valid)
     waves = [_rows(wave)]
-    ends = torch.tensor(silent)
+    ends = torch.tensor(silent, device=state.device)
     if speaker.vocoder.latency_units and bool(ends.any()):  # what waits for units after it
         wave, flushed = speaker.vocoder.finish(vocoder)
         waves.append(_rows(wave._replace(num_samples=wave.num_samples * ends)))

@@ -113,24 +113,34 @@ def test_an_utterance_without_words_has_a_sample_and_ends(speaking: Path) -> Non
     assert all(isinstance(value, float) for value in found.content)
 
 
+def spoken_by(agent: SpeechToSpeechTranslationAgent) -> list[float]:
+    """The samples for one utterance, in segments of 320 ms."""
+    agent.reset()
+    found: list[float] = []
+    samples = babble(3, seed=3).tolist()
+    for start in range(0, len(samples), 5120):
+        piece = samples[start : start + 5120]
+        segment = SpeechSegment(
+            content=piece, sample_rate=SAMPLE_RATE, finished=start + 5120 >= len(samples)
+        )
+        found += agent.pushpop(segment).content
+    return found
+
+
 def test_a_finished_utterance_leaves_nothing_for_the_next(speaking: Path) -> None:
     agent = SpeechToSpeechTranslationAgent(arguments(speaking))
-
-    def speak() -> list[float]:
-        agent.reset()
-        found: list[float] = []
-        samples = babble(3, seed=3).tolist()
-        for start in range(0, len(samples), 5120):
-            piece = samples[start : start + 5120]
-            segment = SpeechSegment(
-                content=piece, sample_rate=SAMPLE_RATE, finished=start + 5120 >= len(samples)
-            )
-            found += agent.pushpop(segment).content
-        return found
-
-    first = speak()
+    first = spoken_by(agent)
     assert len(first) > 320
-    assert speak() == first
+    assert spoken_by(agent) == first
+
+
+def test_onnx_runtime_speaks_the_samples_of_pytorch(exported_speech: Path) -> None:
+    found, wanted = (
+        spoken_by(SpeechToSpeechTranslationAgent(arguments(exported_speech, backend=backend)))
+        for backend in ("onnx", "torch")
+    )
+    assert len(wanted) > 4000
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3 * np.abs(wanted).max())
 
 
 def test_streamspeechs_vocoder_is_ignored_for_units_of_the_models_own(

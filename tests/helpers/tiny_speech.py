@@ -32,6 +32,11 @@ def make_speaking_folder(
 ) -> Path:
     """The folder of a tiny model with random weights that speaks and refines."""
     make_model_folder(path, decoder_layers=decoder_layers)
+    return add_speech(path, vocab_size, **unit_decoder)
+
+
+def add_speech(path: Path, vocab_size: int = 24, **unit_decoder: Any) -> Path:
+    """Adds the parts that speak to the folder of a tiny model."""
     torch.manual_seed(1)
     decoder = UnitDecoder(tiny_unit_decoder(vocab_size, NUM_UNITS, **unit_decoder))
     random_weights(decoder)

@@ -10,20 +10,24 @@ import torch
 from contract import Streaming, assert_close, check_contract, run
 from slow_code_hifigan import shallow_config
 from torch import Tensor, nn
+from torch.nn import functional
 
 from echostream import ZipformerEncoder
 from echostream.models.code_hifigan import CodeHiFiGAN, CodeHiFiGANState
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.echostream import EchoStreamModel
 from echostream.models.text_decoder import DecoderState, TextDecoder
+from echostream.models.unit_decoder import NextWords, UnitDecoder, UnitDecoderState
 from echostream.models.vocoder import UnitVocoder, VocoderState
+from echostream.models.word_encoder import END_OF_TEXT, NO_TOKEN
 from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
 from echostream.modules.attention import AttentionState, CTSelfAttention
 from echostream.modules.conv import CausalConvModule, ConvEmbed
+from echostream.modules.convnext import frames_from
 from echostream.modules.masks import length_mask
 from echostream.modules.memory_bank import MemoryBank
 from echostream.modules.transformer import TransformerLayer
-from echostream.speech_config import VocoderConfig
+from echostream.speech_config import CTC, FRAME, UnitDecoderConfig, VocoderConfig
 
 WIDTH, HEADS, FFN, KERNEL = 8, 2, 16, 5
 
@@ -246,7 +250,65 @@ def code_hifigan() -> Streaming:
     )
 
 
+def unit_decoder(kind: str) -> Streaming:
+    """A group is a word of one or two tokens, which follow from a number; NaN is as 0.
+
+    A word waits for the first token of the next one. Its frames are one frame out, with their
+    number; zeros stand for frames that it does not have.
+    """
+    config = UnitDecoderConfig(
+        vocab_size=19, num_units=5, kind=kind, dim=WIDTH, num_heads=HEADS, ffn_dim=FFN,
+        left_words=2, frame_dim=WIDTH, frame_layers=2, kernel_size=3, max_duration=6,
+        unit_upsample=3, max_tokens=2,
+    )  # fmt: skip
+    module, most = randomised(UnitDecoder(config)), config.max_positions
+
+    def tokens(x: Tensor) -> Tensor:
+        """`(B, N, 2)` token ids."""
+        number = (1000 * x[..., 0].nan_to_num()).long()
+        second = number.div(18, rounding_mode="floor") % 19
+        return torch.stack([1 + number % 18, torch.where(second > 0, second, NO_TOKEN)], dim=2)
+
+    def padded(logits: Tensor, num_frames: Tensor) -> Tensor:
+        """Frames `(B, T, C)` and their numbers `(B,)` as one frame `(B, 1, most * C + 1)`."""
+        frames = functional.pad(logits, (0, 0, 0, most - logits.shape[1]))
+        frames = frames * length_mask(num_frames, most)[..., None]
+        return torch.cat([frames.flatten(1), num_frames[:, None]], dim=1)[:, None]
+
+    def forward(x: Tensor, valid: Tensor) -> Tensor:
+        words = tokens(x)
+        following = functional.pad(words[:, 1:, 0], (0, 1), value=END_OF_TEXT)
+        states = module.encode(words, following)
+        lengths = module.lengths(states, (words != NO_TOKEN).sum(2), x.new_ones(len(x)))
+        logits = module(states, lengths).logits
+        logits = functional.pad(logits, (0, 0, 0, most))  # after the last word
+        first = lengths.cumsum(1) - lengths
+        frames = [frames_from(logits, start, most) for start in first.unbind(1)]
+        return torch.cat(list(map(padded, frames, lengths.unbind(1))), dim=1)
+
+    def init_state(batch_size: int) -> tuple[UnitDecoderState, Tensor, Tensor]:
+        waiting = torch.full((batch_size, 2), NO_TOKEN)
+        return module.init_state(batch_size), waiting, torch.zeros(batch_size, dtype=torch.bool)
+
+    def step(
+        x: Tensor, valid: Tensor, state: tuple[UnitDecoderState, Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[UnitDecoderState, Tensor, Tensor]]:
+        decoder, waiting, active = state
+        outputs = []
+        for word, is_word in zip(tokens(x).unbind(1), valid.unbind(1), strict=True):
+            following = torch.where(is_word, word[:, 0], END_OF_TEXT)
+            words = NextWords(waiting, following, active, x.new_ones(len(x)))
+            found, decoder = module.step(words, decoder)
+            outputs.append(padded(found.logits, found.num_frames))
+            waiting, active = word, is_word
+        return torch.cat(outputs, dim=1), (decoder, waiting, active)
+
+    return Streaming(module, 1, 1, 1, forward, init_state, step, context=8, look_ahead=1)
+
+
 CASES: dict[str, Callable[[], Streaming]] = {
+    "unit_decoder": lambda: unit_decoder(FRAME),
+    "unit_decoder by alignment": lambda: unit_decoder(CTC),
     "vocoder": vocoder,
     "embed": embed,
     "conv": conv,

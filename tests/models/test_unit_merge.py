@@ -45,6 +45,15 @@ def test_rows_of_different_lengths_are_merged_as_if_alone() -> None:
 @pytest.mark.parametrize("size", [0, 1, 4, 5, 6, 10, 11])
 def test_a_row_that_is_to_be_faster_loses_every_fifth_unit(size: int) -> None:
     units = torch.arange(12).repeat(2, 1)
-    kept, count = drop_some(units, torch.tensor([size, size]), torch.tensor([False, True]))
+    kept, count = drop_some(units, torch.tensor([size, size]), torch.tensor([1.0, 1.25]))
     assert kept[0, : count[0]].tolist() == list(range(size))
     assert kept[1, : count[1]].tolist() == [u for u in range(size) if u % 5 != 4]
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.01, 1.1, 1.125, 1.2, 1.25])
+def test_the_units_that_are_left_take_a_share_of_the_time(speed: float) -> None:
+    units, size = torch.arange(200)[None], torch.tensor([200])
+    kept, (count,) = drop_some(units, size, torch.tensor([speed]))
+    left = kept[0, :count]
+    assert abs(int(count) - 200 / speed) < 1
+    assert left[0] == 0 and (left.diff() <= 2).all()  # evenly: no two neighbours are left out

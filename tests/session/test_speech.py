@@ -2,89 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from spoken import assert_same_wave, cut, run, run_batch, units, wave
 from tiny_model import SAMPLE_RATE, babble
 from tiny_speech import make_speaking_folder
 
 from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
-from echostream.session.batch import StreamBatch
 from echostream.session.settings import SessionSettings
 from echostream.session.speech import GAP_UNITS
 from echostream.session.speech_queue import (
     GROUP_SAMPLES,
     MAX_BACKLOG,
+    MUCH,
     SpeechQueue,
     speak_group,
 )
-from echostream.session.translator import Output, StreamingTranslator, joined_text
+from echostream.session.translator import StreamingTranslator, joined_text
 from echostream.session_config import SessionConfig
 from echostream.streaming.clock import UNIT_SAMPLES
 
 METHODS = ("ctc", "decoder")
+LONGEST_WORD = 20 * UNIT_SAMPLES
+NEVER_LATE = sys.maxsize
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(make_speaking_folder(tmp_path_factory.mktemp("speaking")))
-
-
-def cut(samples: NDArray[Any], sizes: Sequence[int]) -> list[NDArray[Any]]:
-    """The samples in pieces of the given sizes, over and over."""
-    pieces, start, turn = [], 0, 0
-    while start < len(samples):
-        pieces.append(samples[start : start + sizes[turn % len(sizes)]])
-        start, turn = start + sizes[turn % len(sizes)], turn + 1
-    return pieces
-
-
-def run(model: Model, pieces: Sequence[NDArray[Any]], **options: Any) -> list[Output]:
-    session = StreamingTranslator(model, speech=True, **options)
-    outputs = [output for piece in pieces for output in session.push(piece, SAMPLE_RATE)]
-    return outputs + session.finish()
-
-
-def run_batch(
-    model: Model, recordings: Sequence[NDArray[Any]], **options: Any
-) -> list[list[Output]]:
-    """The outputs of recordings that go through one batch in segments of 250 ms."""
-    batch = StreamBatch(model, len(recordings), speech=True, **options)
-    streams = [batch.join() for _ in recordings]
-    found: dict[int, list[Output]] = {stream: [] for stream in streams}
-    for start in range(0, max(map(len, recordings)), 4000):
-        for stream, samples in zip(streams, recordings, strict=True):
-            if stream in batch and start < len(samples):
-                batch.push(stream, samples[start : start + 4000], SAMPLE_RATE)
-                if start + 4000 >= len(samples):
-                    batch.finish(stream)
-        for stream, outputs in batch.step().items():
-            found[stream] += outputs
-    while batch.ready:
-        for stream, outputs in batch.step().items():
-            found[stream] += outputs
-    return list(found.values())
-
-
-def wave(outputs: Sequence[Output]) -> NDArray[np.float32]:
-    return np.concatenate([np.zeros(0, np.float32), *(output.samples for output in outputs)])
-
-
-def units(outputs: Sequence[Output]) -> list[int]:
-    return [unit for output in outputs for unit in output.units]
-
-
-def assert_same_wave(found: Sequence[Output], wanted: Sequence[Output]) -> None:
-    """Equal but for the rounding of float32."""
-    loudest = np.abs(wave(wanted)).max(initial=1)
-    np.testing.assert_allclose(wave(found), wave(wanted), rtol=0, atol=1e-5 * loudest)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -99,8 +51,8 @@ def test_the_samples_do_not_depend_on_the_cut_of_the_source(
     assert len(wave(whole)) > 4000
     for sizes in ([160], [5120], [1, 2559, 2561, 9000, 17]):
         pieces = run(model, cut(samples, sizes), **options)
+        np.testing.assert_array_equal(wave(pieces), wave(whole))
         assert units(pieces) == units(whole)
-        assert_same_wave(pieces, whole)
         assert joined_text(pieces) == joined_text(whole)
 
 
@@ -130,12 +82,16 @@ def test_streams_of_a_batch_speak_as_if_alone(model: Model, method: str) -> None
 
 
 def groups_of_speech(
-    model: Model, tokens: Sequence[Sequence[int]], ends: Sequence[bool]
+    model: Model,
+    tokens: Sequence[Sequence[int]],
+    ends: Sequence[bool],
+    max_backlog: int = MAX_BACKLOG,
 ) -> tuple[list[list[int]], list[int]]:
     """The units and the backlog (samples) after each group with its committed tokens."""
     speech = SessionSettings(model, SessionConfig(speech=True)).speaker
     assert speech is not None
-    queue, state, found, backlogs = SpeechQueue(), speech.init_state(1), [], []
+    queue, state = SpeechQueue(max_backlog=max_backlog), speech.init_state(1)
+    found, backlogs = [], []
     with torch.inference_mode():
         for new, end in zip(tokens, ends, strict=True):
             (queue,), state = speak_group(speech, [queue], [new], [end], state)
@@ -169,17 +125,39 @@ def test_a_text_that_ended_needs_no_silence_before_the_gap(model: Model) -> None
     assert found[0] and not any(found[1:])
 
 
-def test_words_are_shorter_while_the_backlog_is_more_than_a_second(model: Model) -> None:
+def test_words_are_spoken_the_faster_the_longer_the_backlog() -> None:
+    speeds = [SpeechQueue(end=round(16_000 * late)).speed for late in (0, 0.4, 0.5, 0.6, 0.8, 9)]
+    assert speeds == pytest.approx([1, 1, 1.0625, 1.125, 1.25, 1.25])
+    assert SpeechQueue(end=160_000, max_backlog=NEVER_LATE).speed == 1
+
+
+def test_many_words_at_once_are_spoken_faster(model: Model) -> None:
     many = word_tokens(model, 60)
-    found, backlogs = groups_of_speech(model, [many], [False])
-    one_by_one = [[many[0]], *[[token] for token in many[1:]]]
-    gaps = [new for token in one_by_one for new in (token, *[[]] * 20)]
-    slow, _ = groups_of_speech(model, gaps, [False] * len(gaps))
-    assert model.speech is not None
-    silence = model.speech.silence_unit
-    normal = sum(len(units) for units in slow if set(units) != {silence})
-    assert backlogs[0] > MAX_BACKLOG
-    assert 0.75 * normal < len(found[0]) < 0.92 * normal
+    (found,), _ = groups_of_speech(model, [many], [False])
+    (normal,), _ = groups_of_speech(model, [many], [False], NEVER_LATE)
+    assert 0.75 * len(normal) < len(found) < 0.92 * len(normal)
+
+
+def test_the_backlog_is_bounded_by_that_of_words_as_fast_as_may_be(model: Model) -> None:
+    """Above `MUCH` of the bound all words are, so the rest is a word that was spoken before."""
+    rng = np.random.default_rng(0)
+    ids = word_tokens(model, 99)
+    sizes = rng.choice([0, 1, 2, 9], size=150, p=[0.4, 0.4, 0.18, 0.02])
+    speaker = SessionSettings(model, SessionConfig(speech=True)).speaker
+    assert speaker is not None
+    hour = 3600 * SAMPLE_RATE  # of backlog, so that all of its words are fast
+    queues = [SpeechQueue(), SpeechQueue(max_backlog=NEVER_LATE), SpeechQueue(end=hour)]
+    state, fast, least = speaker.init_state(3), hour, 0
+    over, natural = [], []
+    for size in sizes:
+        tokens = rng.choice(ids, size=size).tolist()
+        with torch.inference_mode():
+            queues, state = speak_group(speaker, queues, [tokens] * 3, [False] * 3, state)
+        least = max(0, least - GROUP_SAMPLES) + queues[2].end - fast
+        fast = queues[2].end
+        over.append(queues[0].backlog - least)
+        natural.append(queues[1].backlog - least)
+    assert max(over) <= MUCH * MAX_BACKLOG + LONGEST_WORD < max(natural)
 
 
 def test_the_backlog_is_measured(model: Model) -> None:

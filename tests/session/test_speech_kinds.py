@@ -8,23 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_speech import (
-    assert_same_wave,
-    cut,
-    groups_of_speech,
-    run,
-    run_batch,
-    units,
-    wave,
-    word_tokens,
-)
+from spoken import assert_same_wave, cut, run, run_batch, units, wave
+from test_speech import groups_of_speech, word_tokens
 from tiny_model import SAMPLE_RATE, babble
 from tiny_speech import make_speaking_folder
 
 from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
 from echostream.models.refiner import UnitRefiner
+from echostream.session.settings import SessionSettings
+from echostream.session.speech_queue import SpeechQueue, speak_group
 from echostream.session.translator import StreamingTranslator
+from echostream.session_config import SessionConfig
 from echostream.speech_config import CTC, FRAME, RefinerConfig
 from echostream.speech_folder import REFINER, save_part
 
@@ -51,7 +46,7 @@ def test_the_samples_do_not_depend_on_the_cut_of_the_source(
     for sizes in ([160], [5120], [1, 2559, 2561, 9000, 17]):
         pieces = run(models[kind], cut(samples, sizes), refine_steps=steps)
         assert units(pieces) == units(whole)
-        assert_same_wave(pieces, whole)
+        np.testing.assert_array_equal(wave(pieces), wave(whole))
 
 
 @pytest.mark.parametrize(("kind", "steps"), CASES)
@@ -64,6 +59,48 @@ def test_streams_of_a_batch_speak_as_if_alone(
         alone = run(models[kind], [samples], refine_steps=steps)
         assert units(outputs) == units(alone)
         assert_same_wave(outputs, alone)
+
+
+@pytest.mark.parametrize(("kind", "steps"), CASES)
+def test_tensors_are_made_on_the_device_of_the_parts(
+    models: dict[str, Model], kind: str, steps: int
+) -> None:
+    """Those without a device are on "meta" here, and cannot be used with the others."""
+    options = SessionConfig(speech=True, refine_steps=steps)
+    speaker = SessionSettings(models[kind], options).speaker
+    assert speaker is not None
+    tokens = [word_tokens(models[kind], 3), word_tokens(models[kind], 9)]
+    found = []
+    for device in ("cpu", "meta"):
+        with torch.inference_mode(), torch.device(device):
+            queues, state = [SpeechQueue(), SpeechQueue()], speaker.init_state(2)
+            for new in (tokens, *[[[], []]] * 20):  # then the player runs dry
+                queues, state = speak_group(speaker, queues, new, [False, bool(new[1])], state)
+        found.append([np.concatenate(queue.samples) for queue in queues])
+    for wanted, samples in zip(*found, strict=True):
+        assert len(wanted) > 4000
+        np.testing.assert_array_equal(samples, wanted)
+
+
+def devices(model: Model) -> set[str]:
+    assert model.speech is not None
+    speech = model.speech
+    parts = (model.network, speech.unit_decoder, speech.refiner, speech.vocoder)
+    assert all(isinstance(part, torch.nn.Module) for part in parts)
+    return {weight.device.type for part in parts for weight in part.parameters()}  # type: ignore
+
+
+def test_all_parts_of_a_model_are_on_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_speaking_folder(tmp_path)
+    model = load_model(path)
+    assert devices(model) == {"cpu"}
+    model.to("meta")
+    assert devices(model) == {"meta"}
+    for module in ("model_folder", "speech_folder"):  # as if there were such a device
+        monkeypatch.setattr(f"echostream.{module}.resolve_device", torch.device)
+    assert devices(load_model(path, "meta")) == {"meta"}
 
 
 @pytest.mark.parametrize("kind", [FRAME, CTC])

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from espeak_needed import needs_espeak
-from test_speech import METHODS, cut, run, run_batch, wave
+from spoken import cut, run, run_batch, wave
+from test_speech import METHODS
 from tiny_model import SAMPLE_RATE, TARGET_TEXT, babble, make_model_folder
 from tiny_speech import make_speaking_folder
 from tiny_voice import make_voice_folder

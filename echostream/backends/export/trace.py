@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 from onnxscript import opset18 as op
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
@@ -21,26 +21,36 @@ from torch.utils import _pytree as pytree
 from echostream.backends.export.quiet import quiet
 from echostream.models import EchoStreamModel, ZipformerEncoder
 from echostream.streaming import GROUP_FRAMES, named_leaves
+from echostream.streaming import leaves as leaves_of
 
 OPSET = 18
 MAX_GROUPS, MAX_BATCH = 64, 4096  # bounds for the tracer; a runtime takes any number
 LARGEST = 80.0  # exp of more would leave float32
 
 # Sizes of the example input; torch.export specialises on the sizes 0 and 1.
-_BATCH, _GROUPS = 2, 3
+BATCH, _GROUPS = 2, 3
+BATCH_SIZE = Dim("batch", min=1, max=MAX_BATCH)
+
+Call = Callable[[tuple[Tensor, ...], Any], tuple[Any, Any]]
 
 
 class _Step(nn.Module):
-    """A module whose `forward` is the step with a mask, for the tracer."""
+    """A module whose `forward` is its step, for the tracer."""
 
-    def __init__(self, module: ZipformerEncoder | EchoStreamModel) -> None:
+    def __init__(self, module: nn.Module, step: Call) -> None:
         super().__init__()
         self.module = module
+        self.step = step
 
-    def forward(self, x: Tensor, valid: Tensor, state: Any) -> tuple[Any, ...]:
-        if isinstance(self.module, ZipformerEncoder):
-            return self.module.step_with_mask(x, state, valid)
-        return self.module.step(x, state, valid)
+    def forward(self, inputs: tuple[Tensor, ...], state: Any) -> tuple[Any, Any]:
+        return self.step(inputs, state)
+
+
+class Input(NamedTuple):
+    """An example of an input, and its symbolic sizes: `Dim` by axis."""
+
+    example: Tensor
+    sizes: dict[int, Any]
 
 
 def trace_step(
@@ -48,17 +58,15 @@ def trace_step(
 ) -> ModelProto:
     """The graph of one step of an encoder or a network, with its weights.
 
-    Inputs `x` `(batch, 16 * groups, F)`, `valid` `(batch, 16 * groups)` and `state.<field>` for
-    each tensor of the state; outputs the names given and `next.<field>`. The initializers have the
-    names of the module's parameters, after `module.`.
+    Inputs `x` `(batch, 16 * groups, F)` and `valid` `(batch, 16 * groups)`; otherwise as `trace`.
     """
-    state, other = module.init_state(_BATCH, 2), module.init_state(_BATCH, 1)
-    batch, groups = Dim("batch", min=1, max=MAX_BATCH), Dim("groups", min=1, max=MAX_GROUPS)
+    state, other = module.init_state(BATCH, 2), module.init_state(BATCH, 1)
+    groups = Dim("groups", min=1, max=MAX_GROUPS)
     look_ahead = Dim("look_ahead", min=1, max=2)
 
-    def dims(leaf: Tensor, shorter: Tensor) -> dict[int, Any]:
+    def sizes(leaf: Tensor, shorter: Tensor) -> dict[int, Any]:
         """Symbolic sizes; an axis that depends on L grows by the same amount with each L."""
-        found: dict[int, Any] = {0: batch}
+        found: dict[int, Any] = {0: BATCH_SIZE}
         for axis, (two, one) in enumerate(zip(leaf.shape, shorter.shape, strict=True)):
             if two != one:
                 rest = 2 * one - two
@@ -66,32 +74,68 @@ def trace_step(
                 found[axis] = growing + rest if rest else growing
         return found
 
+    def step(inputs: tuple[Tensor, ...], state: Any) -> tuple[Any, Any]:
+        x, valid = inputs
+        if isinstance(module, ZipformerEncoder):
+            y, valid, state = module.step_with_mask(x, state, valid)
+            return (y, valid), state
+        return module.step(x, state, valid)
+
+    frames = {0: BATCH_SIZE, 1: GROUP_FRAMES * groups}
+    x = torch.randn(BATCH, GROUP_FRAMES * _GROUPS, input_dim)
+    inputs = {
+        "x": Input(x, frames),
+        "valid": Input(torch.ones(x.shape[:2], dtype=torch.bool), frames),
+    }
+    leaves = [sizes(*pair) for pair in zip(leaves_of(state), leaves_of(other), strict=True)]
+    return trace(module, step, inputs, state, outputs, leaves)
+
+
+def trace(
+    module: nn.Module,
+    step: Call,
+    inputs: Mapping[str, Input],
+    state: Any,
+    outputs: Sequence[str],
+    state_sizes: Sequence[dict[int, Any]] | None = None,
+) -> ModelProto:
+    """The graph of one step of a module, with its weights.
+
+    Inputs and outputs have the names given, then `state.<field>` and `next.<field>` for each tensor
+    of the state; the initializers have the names of the module's parameters, after `module.`.
+
+    Args:
+        step: calls the step of the module with tuples of inputs and state.
+        state: an example of `BATCH` streams.
+        state_sizes: symbolic sizes of the tensors of the state; the batch alone without it.
+    """
     leaves, spec = pytree.tree_flatten(state)
-    shapes = [dims(a, b) for a, b in zip(leaves, pytree.tree_flatten(other)[0], strict=True)]
-    frames = {0: batch, 1: GROUP_FRAMES * groups}
-    names = [name for name, _ in named_leaves(state)]
-    x = torch.randn(_BATCH, GROUP_FRAMES * _GROUPS, input_dim)
+    shapes = [{0: BATCH_SIZE}] * len(leaves) if state_sizes is None else list(state_sizes)
+    examples = tuple(given.example for given in inputs.values())
+    dynamic = tuple(given.sizes for given in inputs.values()), pytree.tree_unflatten(shapes, spec)
     with quiet(), _fast_tracing(), torch.no_grad():
         program = torch.onnx.export(
-            _Step(module).eval(),
-            (x, torch.ones(x.shape[:2], dtype=torch.bool), state),
+            _Step(module, step).eval(),
+            (examples, state),
             dynamo=True,
             optimize=False,  # `_simplify` does it in 10 % of the time
             opset_version=OPSET,
             verbose=False,
-            dynamic_shapes=(frames, frames, pytree.tree_unflatten(shapes, spec)),
+            dynamic_shapes=dynamic,
             custom_translation_table={
                 torch.ops.aten.logaddexp.default: _logaddexp,
                 torch.ops.aten.linear.default: _linear,
+                torch.ops.aten.searchsorted.Tensor: _searchsorted,
+                torch.ops.aten.where.self: _where,
             },
         )
         assert program is not None
         _simplify(program.model)
     # Renamed only now: before that, an input returned unchanged is one value with two names.
-    graph = program.model.graph
-    inputs = ["x", "valid", *(f"state.{name}" for name in names)]
-    results = [*outputs, *(f"next.{name}" for name in names)]
-    for value, name in zip((*graph.inputs, *graph.outputs), (*inputs, *results), strict=True):
+    graph, names = program.model.graph, [name for name, _ in named_leaves(state)]
+    before = [*inputs, *(f"state.{name}" for name in names)]
+    after = [*outputs, *(f"next.{name}" for name in names)]
+    for value, name in zip((*graph.inputs, *graph.outputs), (*before, *after), strict=True):
         value.name = name
     proto = program.model_proto
     for node in proto.graph.node:  # source positions
@@ -161,3 +205,19 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
         op.Shape(x, start=0, end=-1), op.Constant(value_ints=[num_outputs]), axis=0
     )
     return op.Reshape(op.Gemm(flat, *operands, transB=1), shape)
+
+
+def _searchsorted(ends: Any, values: Any, right: bool = False, **_: Any) -> Any:
+    """The number of elements of a row of `ends (B, N)` that are at most each of `values (B, T)`."""
+    assert right
+    rows: Any = op.Unsqueeze(ends, op.Constant(value_ints=[1]))  # type: ignore[arg-type]
+    columns: Any = op.Unsqueeze(values, op.Constant(value_ints=[2]))  # type: ignore[arg-type]
+    reached: Any = op.Cast(op.LessOrEqual(rows, columns), to=TensorProto.INT64)
+    return op.ReduceSum(reached, op.Constant(value_ints=[-1]), keepdims=0)  # type: ignore[arg-type]
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    """A Where, which ONNX Runtime does not have for bool."""
+    if a.dtype != ir.DataType.BOOL:
+        return op.Where(condition, a, b)
+    return op.Or(op.And(condition, a), op.And(op.Not(condition), b))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import onnxruntime
 import torch
@@ -43,6 +44,28 @@ class OnnxError(ValueError):
     """An ONNX file that cannot be used as it is; the message names it."""
 
 
+class OnnxStep:
+    """Base of what computes its step with a graph: on the CPU, in the process that loaded it."""
+
+    device = torch.device("cpu")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a network in ONNX Runtime cannot be pickled or copied: call `load_model` again, in "
+            "the process that needs it."
+        )
+
+    def to(self, device: str) -> OnnxStep:
+        """Itself; it runs on the CPU only.
+
+        Raises:
+            ValueError: for any other device.
+        """
+        if torch.device(device).type != "cpu":
+            raise ValueError(f"`device` must be cpu for ONNX Runtime, but is {device} instead.")
+        return self
+
+
 class StepGraph:
     """A graph of `echostream export`, on the CPU.
 
@@ -71,12 +94,14 @@ class StepGraph:
         self.about = self._read_about(kind)
         self._names = [value.name for value in self._session.get_inputs()]
 
-    def check_state(self, input_dim: int, state: tuple[Any, ...]) -> None:
-        """Raises `OnnxError` unless the inputs and outputs of the graph fit frames and state.
+    def check_inputs(
+        self, inputs: Mapping[str, tuple[int | None, ...]], state: tuple[Any, ...]
+    ) -> None:
+        """Raises `OnnxError` unless the graph takes inputs of these shapes, and this state.
 
-        `state` is of one stream; a symbolic axis of the graph may have any size.
+        Both are of one stream; None is any size, and so is a symbolic axis of the graph.
         """
-        wanted = {"x": (1, None, input_dim), "valid": (1, None)}
+        wanted = {**inputs}
         wanted |= {f"state.{name}": tuple(leaf.shape) for name, leaf in named_leaves(state)}
         found = {value.name: value.shape for value in self._session.get_inputs()}
         fits = list(found) == list(wanted) and all(
@@ -89,26 +114,26 @@ class StepGraph:
         )
         if not fits or len(self._session.get_outputs()) < len(leaves(state)):
             raise OnnxError(
-                f"{self._path} is of a network with another configuration: its inputs are not the "
-                f"frames and the state of this one; {AGAIN}."
+                f"{self._path} is of a network with another configuration: its inputs are not "
+                f"those of this one and its state; {AGAIN}."
             )
 
-    def run(self, x: Tensor, valid: Tensor, state: State) -> tuple[list[Tensor], State]:
-        """Computes one chunk; the outputs, and the next state.
+    def run(self, inputs: tuple[Any, ...], state: State) -> tuple[list[Tensor], State]:
+        """Computes one step; the outputs, and the next state.
 
         Raises `OnnxError` if the graph cannot be computed.
         """
-        inputs = [x, valid, *leaves(state)]
+        before = leaves(state)
         feed = {
             name: value.detach().contiguous().numpy()
-            for name, value in zip(self._names, inputs, strict=True)
+            for name, value in zip(self._names, [*leaves(inputs), *before], strict=True)
         }
         try:
             values = self._session.run(None, feed)
         except _FAILURES as error:
             raise OnnxError(f"{self._path} cannot be computed: {_reason(error)}.") from error
         found = [torch.from_numpy(value) for value in values]
-        num_outputs = len(found) - (len(inputs) - 2)
+        num_outputs = len(found) - len(before)
         after = iter(found[num_outputs:])
         return found[:num_outputs], map_state(lambda _: next(after), state)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from echostream.backends.onnx.graph import StepGraph
+from echostream.backends.onnx.graph import OnnxStep, StepGraph
 from echostream.config import EncoderConfig, ModelConfig, from_dict
 from echostream.models import CtcOutput
 from echostream.models.build import build_encoder, build_model
@@ -20,7 +19,7 @@ from echostream.models.zipformer import EncoderState, check_chunk
 STEP, INT8 = "step.onnx", "step.int8.onnx"  # in a model folder
 
 
-class OnnxNetwork:
+class OnnxNetwork(OnnxStep):
     """Encoder and CTC heads in ONNX Runtime; a `Network` like `EchoStreamModel`.
 
     The text decoder, which runs a few times a second, stays in PyTorch. States are those of
@@ -40,26 +39,9 @@ class OnnxNetwork:
         self._graph = StepGraph(path, "network", num_threads)
         self.max_future_frames = config.max_future_frames
         self.decoder = decoder
-        self.device = torch.device("cpu")
         with skip_init():
             self._module = build_model(config)
-        self._graph.check_state(config.encoder.input_dim, self.init_state(1))
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a network in ONNX Runtime cannot be pickled or copied: call `load_model` again, in "
-            "the process that needs it."
-        )
-
-    def to(self, device: str) -> OnnxNetwork:
-        """Itself; it runs on the CPU only.
-
-        Raises:
-            ValueError: for any other device.
-        """
-        if torch.device(device).type != "cpu":
-            raise ValueError(f"`device` must be cpu for ONNX Runtime, but is {device} instead.")
-        return self
+        self._graph.check_inputs(_frames(config.encoder.input_dim), self.init_state(1))
 
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> ModelState:
         """The state of `batch_size` new streams with look-ahead L.
@@ -77,7 +59,7 @@ class OnnxNetwork:
         Raises:
             OnnxError: if the graph cannot be computed.
         """
-        outputs, state = self._graph.run(x, _all_valid(x) if valid is None else valid, state)
+        outputs, state = self._graph.run((x, _all_valid(x) if valid is None else valid), state)
         return CtcOutput(*outputs), state
 
 
@@ -94,7 +76,7 @@ class OnnxEncoder:
         config = from_dict(EncoderConfig, self._graph.about["config"], f"{path}: `config`")
         with skip_init():
             self._module = build_encoder(config)
-        self._graph.check_state(config.input_dim, self.init_state(1))
+        self._graph.check_inputs(_frames(config.input_dim), self.init_state(1))
 
     def init_state(self, batch_size: int, max_future_frames: int | None = None) -> EncoderState:
         """The state of `batch_size` new streams with look-ahead L, 0 to 2."""
@@ -110,8 +92,13 @@ class OnnxEncoder:
             OnnxError: if the graph cannot be computed.
         """
         check_chunk(x, state, self._module.embed.conv.weight)
-        outputs, state = self._graph.run(x, _all_valid(x) if valid is None else valid, state)
+        outputs, state = self._graph.run((x, _all_valid(x) if valid is None else valid), state)
         return outputs[0], state
+
+
+def _frames(input_dim: int) -> dict[str, tuple[int | None, ...]]:
+    """The inputs of a chunk of one stream."""
+    return {"x": (1, None, input_dim), "valid": (1, None)}
 
 
 def _all_valid(x: Tensor) -> Tensor:

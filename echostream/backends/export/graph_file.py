@@ -1,14 +1,40 @@
-"""References from an ONNX graph to weights in a safetensors file, instead of a copy."""
+"""An ONNX graph on disk: sealed, and with references to a safetensors file for its weights."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, numpy_helper
+import torch
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from echostream._version import __version__
+from echostream.backends.onnx import METADATA
+from echostream.backends.onnx.seal import UNSEALED, sealed
+from echostream.config import to_dict
+from echostream.files import sha256_of
 
 _PREFIX = "module."  # of the wrapper that is traced
+
+
+def write_graph(path: Path, proto: ModelProto, kind: str, config: Any, weights: Path) -> None:
+    """Writes a graph that refers to a file of weights beside it.
+
+    Kind, configuration, digests and versions are in the metadata, as JSON under one key.
+    """
+    refer_to(proto, weights)
+    about = {
+        "kind": kind,
+        "config": to_dict(config),
+        "weights_sha256": sha256_of(weights),
+        "graph_sha256": UNSEALED,
+        "echostream": __version__,
+        "torch": torch.__version__,
+    }
+    helper.set_model_props(proto, {METADATA: json.dumps(about)})
+    path.write_bytes(sealed(proto.SerializeToString()))
 
 
 def refer_to(proto: ModelProto, weights: Path) -> None:
