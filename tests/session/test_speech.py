@@ -16,6 +16,7 @@ from tiny_speech import make_speaking_folder
 
 from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
+from echostream.session.batch import StreamBatch
 from echostream.session.settings import SessionSettings
 from echostream.session.speech import GAP_UNITS
 from echostream.session.speech_queue import (
