@@ -22,14 +22,18 @@ from torch import Tensor
 from benchmarks.figures import Unavailable
 from benchmarks.synthetic_audio import SyntheticAudio, pseudo_text
 from echostream import ZipformerEncoder
-from echostream.config import EncoderConfig, ModelConfig
+from echostream.config import EncoderConfig, ModelConfig, load_config
 from echostream.evaluation.provenance import ROOT
 from echostream.files import replacing
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
-from echostream.model_folder import Model, load_model, save_model
+from echostream.model_folder import CONFIG, Model, load_model, save_model
 from echostream.models import EchoStreamModel
 from echostream.models.build import build_encoder, build_model
+from echostream.models.unit_decoder import UnitDecoder
+from echostream.models.vocoder import UnitVocoder
+from echostream.speech_config import UnitDecoderConfig, VocoderConfig
+from echostream.speech_folder import UNIT_DECODER, VOCODER, save_part
 from echostream.streaming import SAMPLE_RATE
 from echostream.text.tokenizer import Tokenizer
 
@@ -56,19 +60,25 @@ class Scale:
     early_s: int  # second of the first memory measurement of the long session
     file_s: int  # of the recording for the agent
     processes: int  # for start-up
+    talk_s: int  # of the talk that is spoken
 
 
 TINY_ENCODER = EncoderConfig(
     embed_dim=16, num_heads=2, ffn_dim=32, num_layers_per_stack=1,
     memory_size=2, conv_kernel=5, left_context=16,
 )  # fmt: skip
-FULL = Scale(ModelConfig(1000, 1000), 20, 3, (5, 20, 60), 16, 300, 3600, 60, 600, 5)
+TINY_DECODER = {
+    "num_units": 50, "dim": 16, "num_heads": 2, "ffn_dim": 32, "left_words": 2, "frame_dim": 16,
+    "frame_layers": 2, "kernel_size": 3, "max_duration": 20,
+}  # fmt: skip
+TINY_VOCODER = VocoderConfig(50, 16, 32, 2, 3, 8, 8)
+FULL = Scale(ModelConfig(1000, 1000), 20, 3, (5, 20, 60), 16, 300, 3600, 60, 600, 5, 600)
 QUICK = Scale(
     ModelConfig(
         60, 60, TINY_ENCODER, st_layers=1, st_ffn_dim=32, st_left_context=16,
         decoder_layers=1, decoder_ffn_dim=32, decoder_left_tokens=4, decoder_window=16,
     ),
-    *(2, 2, (1, 2), 3, 2, 4, 1, 4, 1),
+    *(2, 2, (1, 2), 3, 2, 4, 1, 4, 1, 4),
 )  # fmt: skip
 
 
@@ -145,6 +155,18 @@ class Bench:
         if self.scale is QUICK:
             return self.model_folder
         return Path(shutil.copytree(DEMO, self._folder / "demo"))
+
+    @cached_property
+    def speaking_folder(self) -> Path:
+        """The shipped model; if quick, the tiny one with parts that speak, of random weights."""
+        if self.scale is FULL:
+            return self.demo_folder
+        folder = Path(shutil.copytree(self.model_folder, self._folder / "speaking"))
+        torch.manual_seed(_SEED)
+        vocab_size = load_config(ModelConfig, folder / CONFIG).target_vocab_size
+        save_part(folder / UNIT_DECODER, UnitDecoder(UnitDecoderConfig(vocab_size, **TINY_DECODER)))
+        save_part(folder / VOCODER, UnitVocoder(TINY_VOCODER))
+        return folder
 
 
 @contextmanager

@@ -41,6 +41,7 @@ from benchmarks import (
     code_hifigan,
     decoder,
     gpu,
+    long_speech,
     memory,
     peers,
     reencode,
@@ -72,6 +73,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "startup": startup.measure,
     "agent": agent.measure,
     "soak": soak.measure,
+    "long_speech": long_speech.measure,
     "gpu": gpu.measure,
     "peers": peers.measure,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.figures import Figure, at_most
-from benchmarks.fixtures import NAMES, QUICK, Bench
+from benchmarks.fixtures import NAMES, QUICK, TINY_VOCODER, Bench
 from benchmarks.timing import take_turns
 from echostream.models.vocoder import UnitVocoder
 from echostream.speech_config import VocoderConfig
@@ -14,7 +14,6 @@ from echostream.streaming.clock import GROUP_MS, GROUP_UNITS
 MAX_RTF = 0.08
 # A step of one stream is mostly the launching of operations, which a batch shares.
 MAX_OF_ALONE = 0.9
-_SMALL = VocoderConfig(50, 16, 32, 2, 3, 8, 8)
 
 
 class Streams:
@@ -38,7 +37,7 @@ class Streams:
 def measure(bench: Bench) -> list[Figure]:
     """The figures of this group: the vocoder of the demo with random weights."""
     torch.manual_seed(0)
-    vocoder = UnitVocoder(_SMALL if bench.scale is QUICK else VocoderConfig(1000)).eval()
+    vocoder = UnitVocoder(TINY_VOCODER if bench.scale is QUICK else VocoderConfig(1000)).eval()
     capacity = bench.scale.batch
     alone, together = Streams(vocoder, 1), Streams(vocoder, capacity)
     times = take_turns(

@@ -30,7 +30,11 @@ def cores() -> Iterator[None]:
 
 @pytest.fixture
 def ready(
-    exported: Path, exported_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path,
+    exported_speech: Path,
+    exported_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run finds its encoder and its model exported already, which is most of its time."""
     folder = Path(shutil.copytree(exported_encoder, tmp_path / "fixtures"))
@@ -41,6 +45,7 @@ def ready(
     def opened(scale: Scale) -> AbstractContextManager[Bench]:
         bench = Bench(scale, folder)
         bench.__dict__["model_folder"] = model
+        bench.__dict__["speaking_folder"] = exported_speech
         return nullcontext(bench)
 
     monkeypatch.setattr(run, "opened", opened)
@@ -106,7 +111,16 @@ def test_only_the_selected_groups_are_measured(
 
 
 def test_a_quick_run_does_all_that_a_full_one_does_and_less_of_it() -> None:
-    for name in ("rounds", "in_a_row", "batch", "stream_s", "long_s", "file_s", "processes"):
+    for name in (
+        "rounds",
+        "in_a_row",
+        "batch",
+        "stream_s",
+        "long_s",
+        "file_s",
+        "processes",
+        "talk_s",
+    ):
         assert 0 < getattr(QUICK, name) < getattr(FULL, name), name
     assert FULL.reencode_s == (5, 20, 60)
     assert FULL.long_s == 3600
