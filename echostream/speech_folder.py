@@ -60,10 +60,13 @@ class SpeechModel:
                 part.to(device)
 
 
-def save_part(path: str | Path, part: SpeechPart, readme: str = "") -> None:
+def save_part(
+    path: str | Path, part: SpeechPart, readme: str = "", half_precision: bool = False
+) -> None:
     """Writes the folder of a part, the weights last.
 
-    `readme` tells how it was made. Raises OSError if a file cannot be written.
+    `readme` tells how it was made. With `half_precision` the weights are rounded to float16, which
+    halves the file. Raises OSError if a file cannot be written.
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,6 +74,8 @@ def save_part(path: str | Path, part: SpeechPart, readme: str = "") -> None:
     if readme:
         write_whole(folder / README, readme)
     weights = {key: value.cpu().contiguous() for key, value in part.state_dict().items()}
+    if half_precision:
+        weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
     with replacing(folder / WEIGHTS) as temporary:
         save_weights(weights, temporary)
 
@@ -191,5 +196,5 @@ def _load(
         raise ModelFolderError(f"{folder / CONFIG}: {error.strerror}.") from error
     with building(folder):
         part = build(config)
-    part.load_state_dict(read_weights(folder / WEIGHTS, part.state_dict()))
+    part.load_state_dict(read_weights(folder / WEIGHTS, part.state_dict(), half_precision=True))
     return part.requires_grad_(True).to(torch_device).eval()

@@ -75,8 +75,13 @@ def building(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a file whose names begin with `prefix`: those of `wanted`, no others."""
+def read_weights(
+    file: Path, wanted: Mapping[str, Tensor], prefix: str = "", half_precision: bool = False
+) -> dict[str, Tensor]:
+    """The tensors of a file whose names begin with `prefix`: those of `wanted`, no others.
+
+    With `half_precision` a float16 of the file becomes a float32 if that is wanted.
+    """
     refuse_lfs_pointer(file)
     try:
         with safe_open(file, framework="pt") as weights:
@@ -88,6 +93,9 @@ def read_weights(file: Path, wanted: Mapping[str, Tensor], prefix: str = "") -> 
         raise ModelFolderError(f"{file} is not a readable safetensors file: {why}.") from error
     for key, value in found.items():
         shape = tuple(wanted[key].shape)
+        half = (value.dtype, wanted[key].dtype) == (torch.float16, torch.float32)
+        if half and half_precision:
+            found[key] = value = value.float()
         if value.shape != shape or value.dtype != wanted[key].dtype:
             raise ModelFolderError(
                 f"{file}: `{key}` must have shape {shape} and {wanted[key].dtype} in the network "

@@ -102,7 +102,8 @@ class PartRun(Generic[Batch]):
             part.load_state_dict(checkpoints.mean_weights())
             scores = self._validate(step, log)
         remove_unfinished(self.folder / "model")
-        save_part(self.folder / "model", part.eval(), self.task.readme(scores))
+        readme = self.task.readme(scores)
+        save_part(self.folder / "model", part.eval(), readme, config.half_precision)
         return self.folder / "model"
 
     def _train_until(

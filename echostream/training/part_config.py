@@ -49,6 +49,7 @@ class PartTrainConfig:
     checkpoint_steps: int = 200
     keep_checkpoints: int = 1  # the weights of the model are the mean of these
     threads: int = 0  # of PyTorch; 0 leaves their number unchanged
+    half_precision: bool = False  # whether the model is written in float16, half the size
 
     def __post_init__(self) -> None:
         make_plain(self)

@@ -20,7 +20,7 @@ from echostream.models.refiner import UnitRefiner
 from echostream.models.unit_decoder import UnitDecoder
 from echostream.models.vocoder import UnitVocoder
 from echostream.speech_config import CTC, RefinerConfig, VocoderConfig
-from echostream.speech_folder import SpeechPart, save_part
+from echostream.speech_folder import SpeechPart, load_vocoder, save_part
 
 Damage = Callable[[Path], object]  # of the folder of a part
 UNIT_DECODER, REFINER, VOCODER = "unit_decoder", "refiner", "vocoder"
@@ -86,7 +86,10 @@ def a_file(part: Path) -> None:
 ANY_PART: dict[str, tuple[Damage, str]] = {
     "NaN": (first_is(float("nan")), "holds NaN or infinity"),
     "infinity": (first_is(float("-inf")), "holds NaN or infinity"),
-    "float16": (weights(lambda v: v.update({k: x.half() for k, x in v.items()})), "torch.float16"),
+    "float64": (
+        weights(lambda v: v.update({k: x.double() for k, x in v.items()})),
+        "torch.float64",
+    ),
     "a weight less": (weights(lambda v: v.pop(min(v))), "1 weights are missing"),
     "a weight more": (weights(lambda v: v.update(x=torch.zeros(1))), r"1 are unknown ['x']"),
     "cut off": (cut, "is not a readable safetensors file"),
@@ -198,3 +201,16 @@ def test_a_model_without_a_refiner_still_speaks(model: Path) -> None:
     shutil.rmtree(model / REFINER)
     loaded = load_model(model)
     assert loaded.speech is not None and loaded.speech.refiner is None
+
+
+def test_weights_in_half_precision_are_read_as_the_rounded_ones(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vocoder = UnitVocoder(VocoderConfig(8, 8, 16, 1, 3, 6, 9))
+    save_part(tmp_path / "half", vocoder, half_precision=True)
+    save_part(tmp_path / "full", vocoder)
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("half", "full")]
+    assert sizes[0] < 0.7 * sizes[1]
+    found = load_vocoder(tmp_path / "half").state_dict()
+    for name, value in vocoder.state_dict().items():
+        assert found[name].dtype == value.dtype
+        torch.testing.assert_close(found[name], value.half().to(value.dtype), rtol=0, atol=0)
