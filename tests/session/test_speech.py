@@ -16,6 +16,7 @@ from tiny_speech import make_speaking_folder
 
 from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
+from echostream.session.batch import StreamBatch
 from echostream.session.settings import SessionSettings
 from echostream.session.speech import GAP_UNITS
 from echostream.session.speech_queue import (
@@ -184,6 +185,8 @@ def test_silence_says_nothing(model: Model) -> None:
 def test_a_model_that_cannot_speak_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="`speech` needs a model with a unit decoder"):
         StreamingTranslator(load_model(folder), speech=True)
+    with pytest.raises(ValueError, match="`speech` needs a model with a unit decoder"):
+        StreamBatch(load_model(folder), 2, speech=True)
 
 
 def test_recognition_does_not_speak(model: Model) -> None:
