@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,9 @@ from echostream import ZipformerEncoder
 from echostream.models.code_hifigan import CodeHiFiGAN, CodeHiFiGANState
 from echostream.models.ctc import AsrHead, StHead
 from echostream.models.echostream import EchoStreamModel
+from echostream.models.refiner import RefinerState, UnitRefiner
 from echostream.models.text_decoder import DecoderState, TextDecoder
-from echostream.models.unit_decoder import NextWords, UnitDecoder, UnitDecoderState
+from echostream.models.unit_decoder import NextWords, UnitDecoder, UnitDecoderState, UnitOutput
 from echostream.models.vocoder import UnitVocoder, VocoderState
 from echostream.models.word_encoder import END_OF_TEXT, NO_TOKEN
 from echostream.models.zipformer_block import ZipformerBlock, ZipformerStack
@@ -27,7 +29,7 @@ from echostream.modules.convnext import frames_from
 from echostream.modules.masks import length_mask
 from echostream.modules.memory_bank import MemoryBank
 from echostream.modules.transformer import TransformerLayer
-from echostream.speech_config import CTC, FRAME, UnitDecoderConfig, VocoderConfig
+from echostream.speech_config import CTC, FRAME, RefinerConfig, UnitDecoderConfig, VocoderConfig
 
 WIDTH, HEADS, FFN, KERNEL = 8, 2, 16, 5
 
@@ -306,7 +308,52 @@ def unit_decoder(kind: str) -> Streaming:
     return Streaming(module, 1, 1, 1, forward, init_state, step, context=8, look_ahead=1)
 
 
+def refiner() -> Streaming:
+    """A group is a word of four frames with their logits; what comes out are the classes.
+
+    They are whole numbers, so a small change just before the end of a word may change none.
+    """
+    size, rounds, window, num_classes = 4, 2, 6, 5
+    config = RefinerConfig(num_classes, WIDTH, WIDTH, HEADS, FFN, 2, window)
+    module = randomised(UnitRefiner(config))
+
+    def forward(x: Tensor, valid: Tensor) -> Tensor:
+        logits, frames = x.split([num_classes, WIDTH], dim=2)
+        spoken = torch.zeros(len(x), 0, dtype=torch.int64)
+        for start in range(0, x.shape[1], size):
+            first, stop = max(0, start - window), start + size
+            draft = logits[:, start:stop]
+            probability, classes = draft.softmax(-1).max(-1)
+            for turn in range(1, rounds + 1):
+                count = math.ceil((1 - math.cos(math.pi / 2 * turn / (rounds + 1))) * size)
+                kept = probability.argsort(dim=1, descending=True, stable=True)[:, :count]
+                shown = torch.full_like(classes, num_classes).scatter(
+                    1, kept, classes.gather(1, kept)
+                )
+                given = torch.cat([spoken[:, first:], shown], dim=1)
+                everywhere = torch.ones_like(given, dtype=torch.bool)
+                found = module(given, frames[:, first:stop], everywhere, draft)
+                probability, classes = found.softmax(-1).max(-1)
+            spoken = torch.cat([spoken, classes], dim=1)
+        return spoken[..., None].double()
+
+    def step(x: Tensor, valid: Tensor, state: RefinerState) -> tuple[Tensor, RefinerState]:
+        words = []
+        never = torch.zeros(len(x), dtype=torch.bool)
+        for word, here in zip(x.split(size, dim=1), valid.split(size, dim=1), strict=True):
+            draft = UnitOutput(*word.split([num_classes, WIDTH], dim=2), here.sum(1))
+            classes, state = module.step(draft, never, rounds, state)
+            words.append(classes)
+        return torch.cat(words, dim=1)[..., None].double(), state
+
+    return Streaming(
+        module, num_classes + WIDTH, size, size, forward, module.init_state, step,
+        context=3, within_group=False,
+    )  # fmt: skip
+
+
 CASES: dict[str, Callable[[], Streaming]] = {
+    "refiner": refiner,
     "unit_decoder": lambda: unit_decoder(FRAME),
     "unit_decoder by alignment": lambda: unit_decoder(CTC),
     "vocoder": vocoder,
