@@ -33,16 +33,11 @@ class OnnxUnitDecoder(OnnxStep):
         self._graph = StepGraph(path, "unit decoder", num_threads)
         self.config = config
         with skip_init():
-            self._module = UnitDecoder(config)
-        self.num_units = self._module.num_units
-        self.blank = self._module.blank
-        self.units = self._module.units
+            module = UnitDecoder(config)
+        self.init_state = module.init_state
+        self.num_units, self.blank, self.units = module.num_units, module.blank, module.units
         inputs = {name: (1,) for name in NextWords._fields} | {"tokens": (1, None)}
         self._graph.check_inputs(inputs, self.init_state(1))
-
-    def init_state(self, batch_size: int) -> UnitDecoderState:
-        """The state of `batch_size` new streams."""
-        return self._module.init_state(batch_size)
 
     def step(
         self, words: NextWords, state: UnitDecoderState
@@ -61,20 +56,13 @@ class OnnxVocoder(OnnxStep):
 
     def __init__(self, path: Path, config: VocoderConfig, num_threads: int | None = None) -> None:
         self._graph = StepGraph(path, "vocoder", num_threads)
-        self.config = config
         with skip_init():
-            self._module = UnitVocoder(config)
-        self.num_units = self._module.num_units
-        self.reduced = self._module.reduced
-        self.sample_rate = self._module.sample_rate
-        self.samples_per_unit = self._module.samples_per_unit
-        self.latency_units = self._module.latency_units
-        inputs = {"units": (1, None), "valid": (1, None)}
-        self._graph.check_inputs(inputs, self.init_state(1))
-
-    def init_state(self, batch_size: int) -> VocoderState:
-        """The state of `batch_size` new streams."""
-        return self._module.init_state(batch_size)
+            module = UnitVocoder(config)
+        self.config, self.num_units, self.reduced = config, module.num_units, module.reduced
+        self.sample_rate, self.samples_per_unit = module.sample_rate, module.samples_per_unit
+        self.latency_units = module.latency_units
+        self.init_state, self.finish = module.init_state, module.finish
+        self._graph.check_inputs({"units": (1, None), "valid": (1, None)}, self.init_state(1))
 
     def step(
         self, units: Tensor, state: VocoderState, valid: Tensor | None = None
@@ -88,7 +76,3 @@ class OnnxVocoder(OnnxStep):
             valid = torch.ones_like(units, dtype=torch.bool)
         outputs, state = self._graph.run((units, valid), state)
         return Waveform(*outputs), state
-
-    def finish(self, state: VocoderState) -> tuple[Waveform, VocoderState]:
-        """No samples: none wait."""
-        return self._module.finish(state)
