@@ -56,10 +56,17 @@ class UnitSpeaker(NamedTuple):
     def speak(
         self, queues: Sequence[SpeechQueue], state: SpeechState
     ) -> tuple[list[SpeechQueue], SpeechState]:
-        """Speaks all words that wait, and closes speech that ends before a gap."""
-        queues = list(queues)
-        while any(queue.waiting for queue in queues):
-            queues, state = _speak_word(self, queues, state)
+        """Speaks words that wait, until the backlog is at its bound; closes speech before a gap."""
+        queues, waits = list(queues), [False] * len(queues)
+        while any(active := _active(queues, waits)):
+            spoken, after = _speak_word(self, queues, active, state)
+            # a word whose length is beyond the bound is spoken again after the next group
+            waits = [w or q.waits(s) for w, q, s in zip(waits, queues, spoken, strict=True)]
+            if any(waits):
+                keep = torch.tensor(waits, device=state.device)
+                after = select_rows(keep, state, after)
+            queues = [q if w else s for w, q, s in zip(waits, queues, spoken, strict=True)]
+            state = after
         if any(gaps := [queue.end <= queue.clock and not queue.silent for queue in queues]):
             silence = self.silence_unit
             units = torch.full((len(queues), GAP_UNITS), silence or 0, device=state.device)
@@ -83,16 +90,25 @@ class SpeechState(NamedTuple):
         return self.last_class.device
 
 
+def _active(queues: Sequence[SpeechQueue], waits: Sequence[bool]) -> list[bool]:
+    """Which streams have a word that need not wait."""
+    return [bool(queue.waiting) and not wait for queue, wait in zip(queues, waits, strict=True)]
+
+
 def _speak_word(
-    speaker: UnitSpeaker, queues: Sequence[SpeechQueue], state: SpeechState
+    speaker: UnitSpeaker,
+    queues: Sequence[SpeechQueue],
+    active: Sequence[bool],
+    state: SpeechState,
 ) -> tuple[list[SpeechQueue], SpeechState]:
-    """Speaks the next word of each stream that has one."""
-    now = [queue.waiting[0] if queue.waiting else SpokenWord((), END_OF_TEXT) for queue in queues]
+    """Speaks the next word of each active stream."""
+    none = SpokenWord((), END_OF_TEXT)
+    now = [queue.waiting[0] if on else none for queue, on in zip(queues, active, strict=True)]
     size = max(len(word.tokens) for word in now)
     given = (
         [[*word.tokens, *[NO_TOKEN] * (size - len(word.tokens))] for word in now],
         [word.following for word in now],
-        [bool(queue.waiting) for queue in queues],
+        active,
         [queue.speed for queue in queues],
     )
     words = NextWords(*(torch.tensor(values, device=state.device) for values in given))
@@ -102,7 +118,9 @@ def _speak_word(
     if speaker.refiner is not None and isinstance(refiner, RefinerState):
         classes, refiner = speaker.refiner.step(output, ends, speaker.refine_steps, refiner)
     state = state._replace(unit_decoder=unit_decoder, refiner=refiner)
-    queues = [replace(queue, waiting=queue.waiting[1:]) for queue in queues]
+    queues = [
+        replace(queue, waiting=queue.waiting[on:]) for queue, on in zip(queues, active, strict=True)
+    ]
     units, num_units, state = _units(speaker, classes, output.num_frames, words.speed, ends, state)
     return _play(speaker, queues, units, num_units, ends.tolist(), state)
 

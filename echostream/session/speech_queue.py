@@ -22,7 +22,8 @@ from echostream.text.spoken_words import SpokenWord, last_word, spoken_words
 from echostream.text.tokenizer import Tokenizer
 
 GROUP_SAMPLES = GROUP_UNITS * UNIT_SAMPLES
-MAX_BACKLOG = SAMPLE_RATE  # samples; words are spoken faster, so that there is not more
+MAX_BACKLOG = SAMPLE_RATE  # samples; words are spoken faster or wait, so that there is not more
+MAX_WAITING = 256  # words, about a minute of speech: the state of a stream has a constant size
 FAST = 1.25  # divides the durations, at most
 # Shares of `MAX_BACKLOG` from which on words are faster, and as fast as may be. The fewer the
 # better: a recogniser makes twice the errors at 1.12, and four times at 1.25.
@@ -57,6 +58,15 @@ class SpeechQueue:
         """Whether the backlog with so many samples more exceeds its bound: then words are fast."""
         return self.backlog + num_samples > self.max_backlog
 
+    def waits(self, spoken: SpeechQueue) -> bool:
+        """Whether the next word waits for the next group; `spoken` is the queue after that word.
+
+        It waits if the backlog exceeds its bound with it, unless the player runs dry meanwhile, or
+        too many words wait.
+        """
+        is_dry = self.backlog <= GROUP_SAMPLES
+        return spoken.is_late() and not is_dry and len(self.waiting) <= MAX_WAITING
+
     @property
     def speed(self) -> float:
         """Divides the durations of the next word: from 1 to `FAST`, the more the backlog is."""
@@ -90,7 +100,7 @@ class Speaker(Protocol[State]):
         """The state of `batch_size` new streams."""
 
     def speak(self, queues: Sequence[SpeechQueue], state: State) -> tuple[list[SpeechQueue], State]:
-        """Speaks words that wait in each queue, all of them if their text has ended.
+        """Speaks words that wait in each queue, as many as the bound of its backlog allows.
 
         What is spoken depends on the queue and its row of the state alone.
         """
@@ -114,6 +124,17 @@ def speak_group(
         for queue, new, end in zip(queues, tokens, ends, strict=True)
     ]
     return speaker.speak(queues, state)
+
+
+def speak_rest(
+    speaker: Speaker[State], queues: Sequence[SpeechQueue], state: State
+) -> tuple[list[SpeechQueue], State]:
+    """Speaks all words that wait, after the end of the source; the clock goes on meanwhile."""
+    queues = list(queues)
+    while any(queue.waiting for queue in queues):
+        nothing = [()] * len(queues)
+        queues, state = speak_group(speaker, queues, nothing, [False] * len(queues), state)
+    return queues, state
 
 
 def speak_text(speaker: Speaker[State], text: str) -> NDArray[np.float32]:

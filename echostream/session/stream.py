@@ -15,7 +15,13 @@ from echostream.models import CtcOutput
 from echostream.session.decoding import NewTokens
 from echostream.session.settings import SessionSettings, StreamState
 from echostream.session.speech import SpeechState
-from echostream.session.speech_queue import GROUP_SAMPLES, Speaker, SpeechQueue, speak_group
+from echostream.session.speech_queue import (
+    GROUP_SAMPLES,
+    Speaker,
+    SpeechQueue,
+    speak_group,
+    speak_rest,
+)
 from echostream.streaming import GROUP_OUTPUTS
 from echostream.text.detokenizer import join_text, make_assembler
 
@@ -188,6 +194,7 @@ def close_streams(
     queues, spoken = [stream.speech for stream in streams], state.speech
     if settings.speaker is not None:
         queues, spoken = _speak(settings.speaker, streams, [last], state, 0)
+        queues, spoken = speak_rest(settings.speaker, queues, spoken)
     for row, stream in enumerate(streams):
         stream.close(last[row])
         stream.speech = queues[row]

@@ -110,7 +110,7 @@ class StreamingTranslator:
     def backlog_ms(self) -> float:
         """Speech that is committed and not yet played, on the clock of a player, in ms.
 
-        With a voice, words that wait for others are counted from when they are spoken.
+        Words that are written and wait to be spoken are not part of it: `words_waiting`.
         """
         return 1000 * self._stream.speech.backlog / SAMPLE_RATE
 
@@ -118,6 +118,11 @@ class StreamingTranslator:
     def longest_backlog_ms(self) -> float:
         """The longest `backlog_ms` of the stream so far."""
         return 1000 * self._stream.speech.longest_backlog / SAMPLE_RATE
+
+    @property
+    def words_waiting(self) -> int:
+        """Words that are written and not yet spoken, but for the one that may go on."""
+        return len(self._stream.speech.waiting)
 
     def push(self, samples: NDArray[Any] | Sequence[float], sample_rate: int) -> list[Output]:
         """Translates samples; the new words as one output, or an empty list if there are none.

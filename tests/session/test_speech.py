@@ -22,9 +22,10 @@ from echostream.session.speech import GAP_UNITS
 from echostream.session.speech_queue import (
     GROUP_SAMPLES,
     MAX_BACKLOG,
-    MUCH,
+    MAX_WAITING,
     SpeechQueue,
     speak_group,
+    speak_rest,
 )
 from echostream.session.translator import StreamingTranslator, joined_text
 from echostream.session_config import SessionConfig
@@ -133,32 +134,66 @@ def test_words_are_spoken_the_faster_the_longer_the_backlog() -> None:
 
 
 def test_many_words_at_once_are_spoken_faster(model: Model) -> None:
-    many = word_tokens(model, 60)
-    (found,), _ = groups_of_speech(model, [many], [False])
-    (normal,), _ = groups_of_speech(model, [many], [False], NEVER_LATE)
-    assert 0.75 * len(normal) < len(found) < 0.92 * len(normal)
+    groups = [word_tokens(model, 60), *[[]] * 80]
+    ends = [True, *[False] * 80]
+    found, _ = groups_of_speech(model, groups, ends)
+    normal, _ = groups_of_speech(model, groups, ends, NEVER_LATE)
+    assert not any(normal[1:])  # all at once
+    assert 0.75 * len(normal[0]) < sum(map(len, found)) < 0.92 * len(normal[0])
 
 
-def test_the_backlog_is_bounded_by_that_of_words_as_fast_as_may_be(model: Model) -> None:
-    """Above `MUCH` of the bound all words are, so the rest is a word that was spoken before."""
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("burst", [0, 1, 2, 9, 32])
+def test_the_backlog_is_at_most_its_bound_and_no_word_is_lost(model: Model, burst: int) -> None:
+    rng = np.random.default_rng(burst)
     ids = word_tokens(model, 99)
-    sizes = rng.choice([0, 1, 2, 9], size=150, p=[0.4, 0.4, 0.18, 0.02])
+    sizes = rng.choice([0, 1, 2, burst], size=150, p=[0.8, 0.15, 0.03, 0.02])
+    tokens = [rng.choice(ids, size=size).tolist() for size in sizes]
     speaker = SessionSettings(model, SessionConfig(speech=True)).speaker
     assert speaker is not None
-    hour = 3600 * SAMPLE_RATE  # of backlog, so that all of its words are fast
-    queues = [SpeechQueue(), SpeechQueue(max_backlog=NEVER_LATE), SpeechQueue(end=hour)]
-    state, fast, least = speaker.init_state(3), hour, 0
-    over, natural = [], []
-    for size in sizes:
-        tokens = rng.choice(ids, size=size).tolist()
+    for bound in (MAX_BACKLOG, 5 * GROUP_SAMPLES, NEVER_LATE):
+        queue, state, most = SpeechQueue(max_backlog=bound), speaker.init_state(1), 0
         with torch.inference_mode():
-            queues, state = speak_group(speaker, queues, [tokens] * 3, [False] * 3, state)
-        least = max(0, least - GROUP_SAMPLES) + queues[2].end - fast
-        fast = queues[2].end
-        over.append(queues[0].backlog - least)
-        natural.append(queues[1].backlog - least)
-    assert max(over) <= MUCH * MAX_BACKLOG + LONGEST_WORD < max(natural)
+            for new in tokens:
+                (queue,), state = speak_group(speaker, [queue], [new], [False], state)
+                assert queue.backlog or not queue.waiting  # the player does not run dry
+                most = max(most, len(queue.waiting))
+            (queue,), state = speak_group(speaker, [queue], [[]], [True], state)
+            (queue,), state = speak_rest(speaker, [queue], state)
+        assert not queue.waiting and not queue.unfinished
+        assert queue.longest_backlog <= max(bound, GROUP_SAMPLES + LONGEST_WORD)
+        assert (most > 0) == (bound < NEVER_LATE) or burst <= 2
+        assert len(queue.units) > sizes.sum()  # a unit for each word, and more
+
+
+def test_words_that_wait_have_the_units_they_would_have_later(model: Model) -> None:
+    """A word that is tried and must wait leaves no trace: the rest is as if it came later."""
+    many = word_tokens(model, 12)
+    speaker = SessionSettings(model, SessionConfig(speech=True)).speaker
+    assert speaker is not None
+    with torch.inference_mode():
+        queue, state, spoken = SpeechQueue(), speaker.init_state(1), list[int]()
+        while queue.waiting or not spoken:
+            new = [] if spoken else many
+            (queue,), state = speak_group(speaker, [queue], [new], [not spoken], state)
+            spoken.append(len(many) - len(queue.waiting))
+        later, state, given = SpeechQueue(), speaker.init_state(1), 0
+        for count in spoken:
+            stop, ends = min(count + 1, len(many)), count == len(many)  # complete with the next
+            (later,), state = speak_group(speaker, [later], [many[given:stop]], [ends], state)
+            assert not later.waiting
+            given = stop
+    assert len(spoken) > 2 and later.units == queue.units
+    np.testing.assert_array_equal(np.concatenate(later.samples), np.concatenate(queue.samples))
+
+
+def test_more_words_than_may_wait_are_spoken_at_once(model: Model) -> None:
+    speaker = SessionSettings(model, SessionConfig(speech=True)).speaker
+    assert speaker is not None
+    many = word_tokens(model, 2 * MAX_WAITING)
+    with torch.inference_mode():
+        (queue,), _ = speak_group(speaker, [SpeechQueue()], [many], [False], speaker.init_state(1))
+    assert len(queue.waiting) == MAX_WAITING
+    assert queue.backlog > MAX_BACKLOG
 
 
 def test_the_backlog_is_measured(model: Model) -> None:

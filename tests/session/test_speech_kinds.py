@@ -17,7 +17,7 @@ from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
 from echostream.models.refiner import UnitRefiner
 from echostream.session.settings import SessionSettings
-from echostream.session.speech_queue import SpeechQueue, speak_group
+from echostream.session.speech_queue import MAX_BACKLOG, SpeechQueue, speak_group
 from echostream.session.translator import StreamingTranslator
 from echostream.session_config import SessionConfig
 from echostream.speech_config import CTC, FRAME, RefinerConfig
@@ -133,13 +133,14 @@ def test_a_ctc_decoder_says_every_fifth_unit_less_while_it_is_late(
     models: dict[str, Model],
 ) -> None:
     many = word_tokens(models[CTC], 60)
-    (found,), _ = groups_of_speech(models[CTC], [many], [False])
+    found, backlogs = groups_of_speech(models[CTC], [many, *[[]] * 150], [False] * 151)
+    assert len(found[0]) and max(backlogs) <= MAX_BACKLOG and not backlogs[-1]
     gaps = [new for token in many for new in ([token], *[[]] * 20)]
     slow, _ = groups_of_speech(models[CTC], gaps, [False] * len(gaps))
     assert models[CTC].speech is not None
     silence = [models[CTC].speech.silence_unit] * 2
     normal = sum(len(part) for part in slow if part != silence)
-    assert 0.75 * normal < len(found) < 0.97 * normal
+    assert 0.75 * normal < sum(map(len, found)) < 0.97 * normal
 
 
 @pytest.mark.parametrize(("steps", "allowed"), [(-1, ">= 0"), (9, "at most 8"), (True, ">= 0")])
