@@ -106,7 +106,8 @@ class TextPretrainingConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Volume perturbation of the samples; SpecAugment (Park et al. 2019, arXiv:1904.08779)."""
+    """Volume and speed perturbation of the samples (Ko et al. 2015, Interspeech); SpecAugment (Park
+    et al. 2019, arXiv:1904.08779)."""
 
     gain_db: tuple[float, float] = (
         0.0,
@@ -116,11 +117,17 @@ class AugmentConfig:
     frequency_bins: int = 12  # width of a mask at most
     time_masks: int = 0
     time_frames: int = 10
+    speeds: tuple[float, ...] = (1.0,)  # one is drawn for each use of an utterance in the data
 
     def __post_init__(self) -> None:
         make_plain(self)
         check_values(self, "augment.", 0, "frequency_masks", "time_masks", most=1000)
         check_values(self, "augment.", 0, "frequency_bins", "time_frames")
+        if not self.speeds or not all(0.5 <= speed <= 2 for speed in self.speeds):
+            raise ConfigError(
+                "`augment.speeds` must be one or more numbers from 0.5 to 2, but is "
+                f"{list(self.speeds)} instead."
+            )
         if len(self.gain_db) != 2 or not -96 <= self.gain_db[0] <= self.gain_db[1] <= 48:
             raise ConfigError(
                 "`augment.gain_db` must be two numbers of decibels from -96 to 48, the smaller one "
@@ -154,6 +161,7 @@ class TrainConfig:
     text_pretraining: TextPretrainingConfig = field(default_factory=TextPretrainingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     checkpoint_steps: int = 200
+    dropout: float = 0.0  # of the output of each sublayer
     keep_checkpoints: int = 5  # the weights of the model are the mean of these
     validate_steps: int = 400
     threads: int = 0  # of PyTorch; 0 leaves their number unchanged
@@ -163,6 +171,7 @@ class TrainConfig:
         make_plain(self)
         check_values(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
         check_values(self, "", 0, "threads", most=1024)
+        check_values(self, "", 0, "dropout", most=0.9)
         sizes = ("source_vocab_size", "target_vocab_size")
         check_values(self.network, "network.", NUM_SPECIAL_IDS + 1, *sizes)  # at least one piece
         normalization = self.network.tokenizer_normalization

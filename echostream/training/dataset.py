@@ -12,7 +12,7 @@ from echostream.data.synthetic.nonspeech import nonspeech
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
-from echostream.training.augment import change_volume
+from echostream.training.augment import change_speed, change_volume
 from echostream.training.batch import Batch, DatasetPosition, collate
 from echostream.training.concat import concatenate
 from echostream.training.example import Example, ExampleMaker
@@ -51,6 +51,7 @@ class BatchDataset(IterableDataset[Batch]):
         concat_utterances: int = 4,
         nonspeech_probability: float = 0.0,
         gain_db: tuple[float, float] = (0.0, 0.0),
+        speeds: Sequence[float] = (1.0,),
     ) -> None:
         self.speech = speech
         self.make = make
@@ -64,6 +65,7 @@ class BatchDataset(IterableDataset[Batch]):
         self.concat_utterances = concat_utterances
         self.nonspeech_probability = nonspeech_probability
         self.gain_db = gain_db
+        self.speeds = tuple(speeds)
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
@@ -118,7 +120,8 @@ class BatchDataset(IterableDataset[Batch]):
         tally.log()
 
     def _utterances(self, index: int, tally: Tally) -> Iterator[Utterance]:
-        """The utterance at `index` at a random volume, and sometimes a sound without words."""
+        """The utterance at `index` at a random volume and speed, and sometimes a sound without
+        words."""
         rng = np.random.default_rng([self.seed, index, 2])
         gain_db = rng.uniform(*self.gain_db)
         try:
@@ -127,7 +130,9 @@ class BatchDataset(IterableDataset[Batch]):
             tally.add_unreadable(str(error))
         else:
             tally.add(utterance.id)
-            yield change_volume(utterance, gain_db)
+            speeds = np.random.default_rng([self.seed, index, 3])
+            speed = self.speeds[int(speeds.integers(len(self.speeds)))]
+            yield change_speed(change_volume(utterance, gain_db), speed)
         if rng.random() < self.nonspeech_probability:
             yield change_volume(nonspeech(rng), rng.uniform(*self.gain_db))
 

@@ -183,6 +183,7 @@ class Run:
             concat_utterances=data.concat_utterances,
             nonspeech_probability=data.nonspeech_probability,
             gain_db=self.config.augment.gain_db,
+            speeds=self.config.augment.speeds,
         )
         return load_batches(dataset, data.num_workers)
 

@@ -11,6 +11,7 @@ from echostream.models.echostream import EchoStreamModel
 from echostream.training.augment import spec_augment
 from echostream.training.batch import Batch
 from echostream.training.config import TrainConfig
+from echostream.training.dropout import add_dropout
 from echostream.training.losses import (
     alignment_loss,
     alignment_weight,
@@ -34,6 +35,7 @@ class Trainer:
 
     def __init__(self, model: EchoStreamModel, config: TrainConfig, device: torch.device) -> None:
         self.model = model.to(device)
+        add_dropout(self.model, config.dropout)
         self.config = config
         self.device = device
         self.optimizer = torch.optim.AdamW(
@@ -51,7 +53,9 @@ class Trainer:
         Raises:
             FloatingPointError: if the gradient is not finite; the weights are then as before.
         """
-        generator = torch.Generator().manual_seed(1_000_003 * self.config.data.seed + step)
+        seed = 1_000_003 * self.config.data.seed + step
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)  # of the dropout
         choices = self.model.max_future_frames
         look_ahead = choices[int(torch.randint(len(choices), (), generator=generator))]
         augment = self.config.augment

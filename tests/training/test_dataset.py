@@ -238,3 +238,15 @@ def test_a_signal_ends_a_worker_without_an_error(
     worker.join(timeout=20)
     assert worker.exitcode == 0
     assert capfd.readouterr().err == ""
+
+
+def test_each_use_of_an_utterance_has_a_speed_of_its_own(make: ExampleMaker) -> None:
+    class Same(Counting):
+        def utterance(self, index: int) -> Utterance:
+            return counted(0)
+
+    dataset = BatchDataset(
+        Same(), make, 60, 1, 2.0, 5, [DatasetPosition(0, 0)], speeds=(0.5, 1.0, 2.0)
+    )
+    lengths = Counter(len(example.frames) for example in dataset._block(0))
+    assert len(lengths) == 3 and min(lengths.values()) > 8

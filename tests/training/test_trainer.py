@@ -81,7 +81,7 @@ def test_a_tiny_network_memorises_four_utterances(four: tuple[Batch, ModelConfig
 
 def test_a_step_repeats_from_its_number_alone(four: tuple[Batch, ModelConfig]) -> None:
     batch, model_config = four
-    config = TrainConfig(output="", steps=10, augment=AugmentConfig(time_masks=2))
+    config = TrainConfig(output="", steps=10, dropout=0.2, augment=AugmentConfig(time_masks=2))
 
     def step(number: int, seed: int) -> tuple[float, ...]:
         torch.manual_seed(0)
@@ -157,6 +157,9 @@ def test_the_weight_of_the_alignments_fades_out(step: int, weight: float) -> Non
         ({"optim": {"lr": -1}}, "`optim.lr` must be at least 0, but is -1.0"),
         ({"optim": {"clip_norm": 0}}, "`optim.clip_norm` must be positive, but is 0.0"),
         ({"augment": {"time_frames": -1}}, "`augment.time_frames` must be at least 0, but is -1"),
+        ({"augment": {"speeds": []}}, "`augment.speeds` must be one or more numbers from 0.5 to 2"),
+        ({"augment": {"speeds": [1, 3]}}, r"to 2, but is \[1.0, 3.0\] instead"),
+        ({"dropout": 1}, "`dropout` must be at most 0.9, but is 1.0 instead"),
         ({"tokenizer": {"type": "char"}}, "one of unigram, bpe, word, but is 'char'"),
         ({"network": {"tokenizer_normalization": "nfc"}}, "identity, but is 'nfc' instead"),
         ({"network": {"target_vocab_size": 2}}, "`network.target_vocab_size` must be at least 3"),
