@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from echostream.frontend.audio import show_path
     from echostream.frontend.sample_check import prefix_log
     from echostream.session.translator import StreamingTranslator
+    from echostream.voices.espeak import EspeakError
 
     if args.segment_ms < 1:
         raise ValueError(f"`--segment-ms` must be at least 1, but is {args.segment_ms} instead.")
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             if path in files:
                 _write_speech(files[path], outputs)
                 print(f"   speech in {show_path(str(files[path]))}", flush=True)
-        except ValueError as error:
+        except (ValueError, EspeakError) as error:
             print_error(args, str(error) if str(error).startswith(name) else f"{name}: {error}")
             failed += 1
         except MemoryError:
@@ -140,13 +141,17 @@ def _stem(path: str) -> str:
 
 def _write_speech(path: Path, outputs: Sequence[Output]) -> None:
     """Writes the speech of a recording."""
+    from echostream.files import describe
     from echostream.frontend.save_audio import save_audio
     from echostream.session.playback import Playback
 
     playback = Playback()
     for output in outputs:
         playback.add(output)
-    save_audio(path, playback.samples)
+    try:
+        save_audio(path, playback.samples)
+    except OSError as error:
+        raise ValueError(describe(error)) from error
 
 
 def _show(outputs: Sequence[Output]) -> None:

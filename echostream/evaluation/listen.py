@@ -25,6 +25,7 @@ from echostream.session.playback import Playback
 from echostream.session.translator import StreamingTranslator, joined_text
 from echostream.session_config import add_session_flags, add_voice_flag, session_config
 from echostream.streaming import SAMPLE_RATE
+from echostream.voices.espeak import EspeakError
 
 PAGE = "index.html"
 
@@ -65,15 +66,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in args.audio:
         try:
             example, text = speak(session, path, args.segment_ms)
+            save_audio(files[str(path)], example.stereo)
         except (ValueError, OSError) as error:
             print_error("listen", error)
+            failed += 1
+            continue
+        except EspeakError as error:
+            print_error("listen", f"{show_path(str(path))}: {error}")
             failed += 1
             continue
         except MemoryError:
             print_error("listen", f"{show_path(str(path))}: it needs more memory than there is.")
             failed += 1
             continue
-        save_audio(files[str(path)], example.stereo)
         backlog = session.longest_backlog_ms / 1000
         print(f"{show_path(str(path))}: {text} (backlog at most {backlog:.2f} s)", flush=True)
         examples.append(example)

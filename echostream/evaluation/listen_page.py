@@ -13,7 +13,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from echostream.session.playback import SpokenWords
+from echostream.session.playback import WrittenWords
 from echostream.streaming.clock import SAMPLE_RATE
 
 _WIDTH, _HEIGHT = 1000, 60  # of a waveform, in units of its drawing
@@ -52,7 +52,7 @@ class Example:
     name: str
     source: NDArray[np.float32]  # (S,) at 16 kHz
     target: NDArray[np.float32]  # (S',) at 16 kHz
-    words: Sequence[SpokenWords]
+    words: Sequence[WrittenWords]
 
     @property
     def stereo(self) -> NDArray[np.float32]:
@@ -70,7 +70,7 @@ def page(examples: Sequence[Example], title: str) -> str:
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{html.escape(title)}</h1>\n"
         "<p>Left channel and blue: the recording. Right channel and orange: the translation, as a "
-        "listener would hear it. A word stands where its speech begins.</p>\n"
+        "listener would hear it. A word stands where it is written; its speech follows.</p>\n"
         + "".join(map(_section, examples))
         + f"<script>{_SCRIPT.replace('WIDTH', str(_WIDTH))}</script>\n</body>\n</html>\n"
     )
@@ -113,13 +113,13 @@ def _drawing(example: Example, stereo: NDArray[np.float32], seconds: float) -> s
     )
 
 
-def _words(spoken: Sequence[SpokenWords], seconds: float) -> list[tuple[float, int, str]]:
+def _words(spoken: Sequence[WrittenWords], seconds: float) -> list[tuple[float, int, str]]:
     """Position, line and text; a text that would cover the one before goes to the next line."""
     placed: list[tuple[float, int, str]] = []
     free = [0.0, 0.0, 0.0]  # where each line ends so far
     for one in spoken:
         text = " ".join(one.words)
-        x = _WIDTH * one.start_ms / 1000 / seconds
+        x = _WIDTH * one.delay_ms / 1000 / seconds
         line = next((n for n, end in enumerate(free) if end <= x), int(np.argmin(free)))
         free[line] = x + 7.0 * (len(text) + 1)
         placed.append((x, line, text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import zipfile
@@ -91,8 +92,10 @@ def _read_generator(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except VocoderError:
         raise
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # PyTorch seeks before the start of a file cut short
+            raise
+        raise VocoderError("it is not a checkpoint of PyTorch, or it is cut short.") from error
     except UNREADABLE as error:
         raise VocoderError(_reason(error)) from error
     if not isinstance(content, Mapping) or "generator" not in content:
@@ -122,11 +125,16 @@ def _reason(error: Exception) -> str:
 
 
 def _check_tensor(name: Any, value: Any) -> None:
-    if not isinstance(name, str) or not isinstance(value, Tensor):
+    if not isinstance(name, str):
+        raise VocoderError(f"the names of the weights must be texts, but one is {name!r:.80}.")
+    if not isinstance(value, Tensor):
         raise VocoderError(f"`{name}` must be a tensor, but is a {type(value).__name__} instead.")
     is_plain = value.layout == torch.strided and not value.is_meta and not value.is_quantized
     if not is_plain or not value.is_floating_point():
-        raise VocoderError(f"`{name}` must be a plain tensor of floats, but is {value.dtype}.")
+        raise VocoderError(
+            f"`{name}` must be a plain tensor of floats, but is {value.dtype}, "
+            f"{str(value.layout).removeprefix('torch.')}."
+        )
     if not value.isfinite().all():
         raise VocoderError(f"`{name}` holds NaN or infinity.")
 

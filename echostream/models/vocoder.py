@@ -121,6 +121,7 @@ class UnitVocoder(nn.Module):
         y = self.table(units) + self.head(self.norm(x))
         num_bands = self.config.num_bands
         y = y.reshape(units.shape[0], KNOTS_PER_UNIT * units.shape[1], 2 * num_bands + 1)
-        y = y.clamp(-20, 8)  # far beyond any voice: nothing overflows, whatever the weights
+        # Far beyond any voice: nothing overflows, whatever the weights.
+        y = y.nan_to_num(-20).clamp(-20, 8)
         harmonic, noise, pitch = y.split([num_bands, num_bands, 1], dim=2)
         return Knots(harmonic, noise, pitch[..., 0]), tuple(after)

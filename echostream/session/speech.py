@@ -19,8 +19,8 @@ from echostream.models.waveform import Waveform
 from echostream.models.word_encoder import END_OF_TEXT, NO_TOKEN
 from echostream.modules.masks import length_mask
 from echostream.session.speech_queue import SpeechQueue
-from echostream.streaming import leaves, select_rows
-from echostream.text.spoken_words import SpokenWord
+from echostream.streaming import leaves, replace_rows, select_rows, take_rows
+from echostream.streaming.clock import UNIT_SAMPLES
 from echostream.text.tokenizer import Tokenizer
 
 # Units of silence that close a stretch of speech before a gap. The vocoder would stop in the middle
@@ -57,22 +57,30 @@ class UnitSpeaker(NamedTuple):
         self, queues: Sequence[SpeechQueue], state: SpeechState
     ) -> tuple[list[SpeechQueue], SpeechState]:
         """Speaks words that wait, until the backlog is at its bound; closes speech before a gap."""
-        queues, waits = list(queues), [False] * len(queues)
-        while any(active := _active(queues, waits)):
-            spoken, after = _speak_word(self, queues, active, state)
-            # a word whose length is beyond the bound is spoken again after the next group
-            waits = [w or q.waits(s) for w, q, s in zip(waits, queues, spoken, strict=True)]
+        queues = list(queues)
+        held_back = self.vocoder.latency_units * UNIT_SAMPLES
+        rows = [row for row, queue in enumerate(queues) if queue.may_speak]
+        while rows:
+            now, part = [queues[row] for row in rows], take_rows(state, rows)
+            spoken, after = _speak_word(self, now, part)
+            waits = [q.waits(s, held_back) for q, s in zip(now, spoken, strict=True)]
             if any(waits):
-                keep = torch.tensor(waits, device=state.device)
-                after = select_rows(keep, state, after)
-            queues = [q if w else s for w, q, s in zip(waits, queues, spoken, strict=True)]
-            state = after
-        if any(gaps := [queue.end <= queue.clock and not queue.silent for queue in queues]):
-            silence = self.silence_unit
-            units = torch.full((len(queues), GAP_UNITS), silence or 0, device=state.device)
-            size = 0 if silence is None else GAP_UNITS
-            num_units = torch.tensor(gaps, device=state.device).long() * size
-            queues, state = _play(self, queues, units, num_units, gaps, state)
+                after = select_rows(torch.tensor(waits, device=state.device), part, after)
+            state = replace_rows(state, rows, after) if len(rows) < len(queues) else after
+            for row, wait, before, new in zip(rows, waits, now, spoken, strict=True):
+                queues[row] = before.held(new) if wait else new
+            rows = [row for row, wait in zip(rows, waits, strict=True) if not wait]
+            rows = [row for row in rows if queues[row].may_speak]
+        gaps = [row for row, queue in enumerate(queues) if queue.runs_dry and not queue.silent]
+        if gaps:
+            now, part = [queues[row] for row in gaps], take_rows(state, gaps)
+            size = 0 if self.silence_unit is None else GAP_UNITS
+            units = torch.full((len(gaps), GAP_UNITS), self.silence_unit or 0, device=state.device)
+            num_units = torch.full((len(gaps),), size, device=state.device)
+            spoken, after = _play(self, now, units, num_units, [True] * len(gaps), part)
+            state = replace_rows(state, gaps, after)
+            for row, new in zip(gaps, spoken, strict=True):
+                queues[row] = new
         return queues, state
 
 
@@ -90,25 +98,16 @@ class SpeechState(NamedTuple):
         return self.last_class.device
 
 
-def _active(queues: Sequence[SpeechQueue], waits: Sequence[bool]) -> list[bool]:
-    """Which streams have a word that need not wait."""
-    return [bool(queue.waiting) and not wait for queue, wait in zip(queues, waits, strict=True)]
-
-
 def _speak_word(
-    speaker: UnitSpeaker,
-    queues: Sequence[SpeechQueue],
-    active: Sequence[bool],
-    state: SpeechState,
+    speaker: UnitSpeaker, queues: Sequence[SpeechQueue], state: SpeechState
 ) -> tuple[list[SpeechQueue], SpeechState]:
-    """Speaks the next word of each active stream."""
-    none = SpokenWord((), END_OF_TEXT)
-    now = [queue.waiting[0] if on else none for queue, on in zip(queues, active, strict=True)]
+    """Speaks the next word of each stream."""
+    now = [queue.waiting[0] for queue in queues]
     size = max(len(word.tokens) for word in now)
     given = (
         [[*word.tokens, *[NO_TOKEN] * (size - len(word.tokens))] for word in now],
         [word.following for word in now],
-        active,
+        [True] * len(queues),
         [queue.speed for queue in queues],
     )
     words = NextWords(*(torch.tensor(values, device=state.device) for values in given))
@@ -118,9 +117,7 @@ def _speak_word(
     if speaker.refiner is not None and isinstance(refiner, RefinerState):
         classes, refiner = speaker.refiner.step(output, ends, speaker.refine_steps, refiner)
     state = state._replace(unit_decoder=unit_decoder, refiner=refiner)
-    queues = [
-        replace(queue, waiting=queue.waiting[on:]) for queue, on in zip(queues, active, strict=True)
-    ]
+    queues = [replace(queue, waiting=queue.waiting[1:]) for queue in queues]
     units, num_units, state = _units(speaker, classes, output.num_frames, words.speed, ends, state)
     return _play(speaker, queues, units, num_units, ends.tolist(), state)
 

@@ -36,6 +36,7 @@ class SpeechQueue:
 
     unfinished: tuple[int, ...] = ()  # tokens of the last word, which has not been spoken
     waiting: tuple[SpokenWord, ...] = ()  # complete words that have not been spoken
+    next_samples: int = 0  # of the first of them, if it has been tried and must wait
     clock: int = 0  # samples of the source in the groups so far
     end: int = 0  # clock at which the player ends
     longest_backlog: int = 0  # in samples
@@ -58,14 +59,37 @@ class SpeechQueue:
         """Whether the backlog with so many samples more exceeds its bound: then words are fast."""
         return self.backlog + num_samples > self.max_backlog
 
-    def waits(self, spoken: SpeechQueue) -> bool:
+    @property
+    def runs_dry(self) -> bool:
+        """Whether the player has ended before the speech of the next group is there."""
+        return self.backlog < GROUP_SAMPLES
+
+    @property
+    def may_speak(self) -> bool:
+        """Whether there is a word that need not wait, as far as its length is known.
+
+        Later a word is spoken less fast, if at all, so it is not shorter than when it was tried.
+        """
+        return bool(self.waiting) and not self._must_wait(self.next_samples)
+
+    def waits(self, spoken: SpeechQueue, held_back: int = 0) -> bool:
         """Whether the next word waits for the next group; `spoken` is the queue after that word.
 
-        It waits if the backlog exceeds its bound with it, unless the player runs dry meanwhile, or
-        too many words wait.
+        It waits if the backlog exceeds its bound with it and with the samples that the vocoder has
+        held back, unless the player runs dry meanwhile, or too many words wait.
         """
-        is_dry = self.backlog <= GROUP_SAMPLES
-        return spoken.is_late() and not is_dry and len(self.waiting) <= MAX_WAITING
+        return self._must_wait(self._new_samples(spoken) + held_back)
+
+    def held(self, spoken: SpeechQueue) -> SpeechQueue:
+        """The queue with its next word still waiting, given the queue in which it is spoken."""
+        return replace(self, next_samples=self._new_samples(spoken))
+
+    def _new_samples(self, spoken: SpeechQueue) -> int:
+        return spoken.end - max(self.end, self.clock)
+
+    def _must_wait(self, num_samples: int) -> bool:
+        is_dry, many = self.backlog <= GROUP_SAMPLES, len(self.waiting) > MAX_WAITING
+        return self.is_late(num_samples) and not is_dry and not many
 
     @property
     def speed(self) -> float:
@@ -79,6 +103,7 @@ class SpeechQueue:
             self,
             samples=(*self.samples, samples) if len(samples) else self.samples,
             units=(*self.units, *units),
+            next_samples=0,
             end=max(self.end, self.clock) + len(samples),
             silent=silent,
         )

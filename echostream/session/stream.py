@@ -98,6 +98,7 @@ class Stream:
         self._new_source: list[str] = []
         self._new_target: list[str] = []
         self.speech = SpeechQueue()
+        self.closed = False  # whether the remaining tokens have been decoded
 
     @property
     def at_end(self) -> bool:
@@ -131,6 +132,7 @@ class Stream:
         self.add(last)
         self._new_source += self._source.finish()
         self._new_target += self._target.finish()
+        self.closed = True
 
     def take_output(self) -> list[Output]:
         """The new words since the last call, at most one output."""
@@ -188,7 +190,10 @@ def step_streams(
 def close_streams(
     settings: SessionSettings, streams: Sequence[Stream], state: StreamState
 ) -> StreamState:
-    """Decodes the remaining tokens of streams that are `at_end`; returns their states."""
+    """Decodes the remaining tokens of streams that are `at_end`; returns their states.
+
+    If it raises, nothing is changed.
+    """
     last, decoding = settings.method.finish(state.decoding)
     last = [new._replace(ends=True) for new in last]
     queues, spoken = [stream.speech for stream in streams], state.speech

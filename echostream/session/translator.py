@@ -141,14 +141,16 @@ class StreamingTranslator:
         return self._decode()
 
     def finish(self) -> list[Output]:
-        """Ends the source; the remaining words, or an empty list in a second call.
+        """Ends the source; the remaining words, or an empty list in a second call. If it raises,
+        nothing is lost: the next call returns the words.
 
         Appends `config.tail_ms` of digital silence, because CTC needs frames after the last word
         to find it, and flushes the last, short group and the look-ahead.
         """
-        if self._stream.features.finished:
+        if self._stream.closed:
             return []
-        self._stream.features.finish()
+        if not self._stream.features.finished:
+            self._stream.features.finish()
         return self._decode()
 
     def _decode(self) -> list[Output]:

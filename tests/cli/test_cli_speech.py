@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
+from espeak_needed import needs_espeak
 from limits import full_disk
 from tiny_model import SAMPLE_RATE, babble
 from tiny_speech import make_speaking_folder
@@ -23,8 +25,11 @@ from echostream.cli import main
 from echostream.frontend.audio import read_audio
 from echostream.session.playback import Playback
 from echostream.session.translator import StreamingTranslator
+from echostream.voices.espeak import Espeak
+from echostream.voices.voice import Speech
 
 Capture = pytest.CaptureFixture[str]
+Patch = pytest.MonkeyPatch
 Names = Callable[[Path], str]
 
 # The command, the flag of its folder, and the file that it writes for a recording.
@@ -240,10 +245,44 @@ def test_on_a_full_disk_the_file_is_named_and_those_before_it_stay(
     assert run(command, speaking, out, audio / "b.flac") == 0
     before = (out / name(audio / "b.flac")).read_bytes()
     with full_disk(len(before) + 100):
-        assert run(command, speaking, out, audio / "b.flac", long) == 2
+        assert run(command, speaking, out, audio / "b.flac", long) == 1
     assert f"{out / name(long)}: cannot be written (" in capsys.readouterr().err
     assert (out / name(audio / "b.flac")).read_bytes() == before
     assert {path.name for path in out.iterdir()} - {"index.html"} == {name(audio / "b.flac")}
+
+
+@both_commands
+def test_a_file_that_cannot_be_written_does_not_stop_the_next(
+    speaking: Path, audio: Path, tmp_path: Path, capsys: Capture, command: str
+) -> None:
+    name, out = COMMANDS[command][1], tmp_path / "out"
+    (out / name(audio / "b.flac")).mkdir(parents=True)
+    assert run(command, speaking, out, audio / "b.flac", audio / "a.wav") == 1
+    assert f"{out / name(audio / 'b.flac')}: Is a directory" in capsys.readouterr().err
+    assert (out / name(audio / "a.wav")).is_file()
+
+
+@needs_espeak
+@both_commands
+def test_a_voice_whose_process_dies_stops_only_the_recording_that_it_spoke(
+    speaking: Path, audio: Path, tmp_path: Path, capsys: Capture, command: str, monkeypatch: Patch
+) -> None:
+    said = []
+    speak = Espeak.speak
+
+    def dying(self: Espeak, *args: Any, **options: Any) -> Speech:
+        if not said:
+            self._process.kill()
+        said.append(args)
+        return speak(self, *args, **options)
+
+    monkeypatch.setattr(Espeak, "speak", dying)
+    name, out = COMMANDS[command][1], tmp_path / "out"
+    files = [audio / "b.flac", audio / "a.wav"]
+    assert run(command, speaking, out, *files, "--voice", "espeak:en") == 1
+    error = capsys.readouterr().err
+    assert "b.flac: the process that runs espeak-ng has ended" in error and "Traceback" not in error
+    assert not (out / name(files[0])).exists() and (out / name(files[1])).is_file()
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its names are UTF-8")

@@ -84,7 +84,7 @@ NAN = torch.full((2, 32, 1), float("nan"))
         (torch.nn.Linear(1, 1), "must hold tensors only, but holds torch.nn.modules.linear.Linear"),
         (with_weight("conv_pre.bias", 3), "`conv_pre.bias` must be a tensor, but is a int"),
         (with_weight("conv_pre.bias", [1.0]), "`conv_pre.bias` must be a tensor, but is a list"),
-        ({"generator": {**WEIGHTS, 7: torch.zeros(1)}}, "`7` must be a tensor"),
+        ({"generator": {**WEIGHTS, 7: torch.zeros(1)}}, "must be texts, but one is 7"),
         (with_weight("dict.weight", torch.zeros(5, 2).long()), "`dict.weight` must be a plain ten"),
         (with_weight("dict.weight", torch.zeros(5, 2).to_sparse()), "`dict.weight` must be a plai"),
         (without("ups.3.weight_g"), r"1 weights are missing \['ups.3.weight_g'\], 0 are unknown"),
@@ -152,6 +152,15 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
         VocoderError, match=r"g_00500000: it is (no checkpoint, or )?damaged \([^\d].{3,}\)\.$"
     ):
         load_code_hifigan(*paths)
+
+
+def test_a_file_that_is_cut_anywhere_is_refused_by_name(tmp_path: Path) -> None:
+    paths = save(tmp_path, {"generator": WEIGHTS})
+    whole = paths[0].read_bytes()
+    for size in range(1, len(whole), max(1, len(whole) // 37)):
+        paths[0].write_bytes(whole[:size])
+        with pytest.raises(VocoderError, match=r"g_00500000: it is "):
+            load_code_hifigan(*paths)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

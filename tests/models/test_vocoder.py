@@ -199,5 +199,9 @@ def test_in_float32_the_chunks_hardly_matter(vocoder: UnitVocoder) -> None:
 @torch.no_grad()
 def test_no_weights_give_samples_that_are_not_finite(weights: float) -> None:
     module = UnitVocoder(VocoderConfig(3, 8, 16, 1, 3, 6, 9))
+    units = torch.tensor([[0, 1, 2]])
     module.table.weight.fill_(weights)
-    assert module(torch.tensor([[0, 1, 2]])).samples.isfinite().all()
+    assert module(units).samples.isfinite().all()
+    for parameter in module.parameters():
+        parameter.fill_(weights)
+    assert module(units).samples.isfinite().all()

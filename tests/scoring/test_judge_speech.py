@@ -157,13 +157,33 @@ def test_what_was_transcribed_before_a_judge_failed_is_kept(
     tmp_path: Path, judge: Path, capsys: Capture
 ) -> None:
     run = make_run(tmp_path / "run")
-    judge.write_text(JUDGE.replace("for line in sys.stdin:", "for line in list(sys.stdin)[:2]:"))
+    two = JUDGE.replace("for line in sys.stdin:", "for line in list(sys.stdin)[:2]:")
+    judge.write_text(two + "\nsys.exit('no more')\n")
     assert score(run, judge) == 1
-    assert "must print one line for each of 3 recordings, but printed 2" in capsys.readouterr().err
-    assert json.loads((run / "echostream_scores.json").read_text())["speech"] is None
+    assert "no more" in capsys.readouterr().err
     judge.write_text(JUDGE)
     assert score(run, judge) == 0
     assert calls(judge) == 3
+
+
+@pytest.mark.parametrize("change", ["[1:]", "[:2]", " * 2"])
+def test_transcripts_of_a_judge_that_miscounts_are_not_kept(
+    tmp_path: Path, judge: Path, capsys: Capture, change: str
+) -> None:
+    """The first line may be missing: all after it would be those of other recordings."""
+    wanted = make_run(tmp_path / "wanted")
+    assert score(wanted, judge) == 0
+    run = make_run(tmp_path / "run")
+    judge.write_text(
+        JUDGE.replace("for line in sys.stdin:", f"for line in list(sys.stdin){change}:")
+    )
+    assert score(run, judge) == 1
+    assert "must print one line for each of 3 recordings" in capsys.readouterr().err
+    assert json.loads((run / "echostream_scores.json").read_text())["speech"] is None
+    judge.write_text(JUDGE)
+    assert score(run, judge) == 0
+    texts = [(folder / TRANSCRIPTS).read_text() for folder in (wanted, run)]
+    assert sorted(texts[0].splitlines()) == sorted(texts[1].splitlines())
 
 
 def test_recordings_are_found_beside_a_log_that_was_moved(tmp_path: Path, judge: Path) -> None:

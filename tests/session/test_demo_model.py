@@ -62,3 +62,23 @@ def test_the_text_does_not_depend_on_the_segment_size(model: Model, look_ahead: 
 def test_it_is_small_enough_for_the_repository() -> None:
     files = (ROOT / "models" / "fr-en-demo").iterdir()
     assert sum(file.stat().st_size for file in files) <= 40 * 2**20
+
+
+def test_speech_begins_and_ends_in_silence_where_its_player_runs_dry(model: Model) -> None:
+    """A player that gets each group at once, and does not fade."""
+    session, gaps = StreamingTranslator(model, speech=True), 0
+    for path, _ in recordings()[::8]:
+        samples, rate = read_audio(path)
+        session.reset()
+        outputs = []
+        for start in range(0, len(samples), rate * 160 // 1000):
+            outputs += session.push(samples[start : start + rate * 160 // 1000], rate)
+        end, last = 0, 0.0
+        for output in [*outputs, *session.finish()]:
+            if len(output.samples):
+                start = round(output.delay_ms * 16)
+                if start > end:  # it is dry
+                    assert max(abs(output.samples[0]), abs(last)) < 0.02
+                    gaps += end > 0
+                end, last = max(start, end) + len(output.samples), output.samples[-1]
+    assert gaps

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tiny_model import SAMPLE_RATE, babble, pieces
 from tiny_speech import make_speaking_folder
 
-from echostream.session.playback import Playback
+from echostream.session.playback import FADE, Playback
 from echostream.session.stream import Output
 from echostream.session.translator import StreamingTranslator
 
@@ -42,11 +42,27 @@ def test_speech_is_played_in_order_and_silence_fills_the_time_between(
         if len(output.samples):
             start = max(end, round(output.delay_ms * SAMPLE_RATE / 1000))
             assert not playback.samples[end:start].any()
-            np.testing.assert_array_equal(playback.samples[start:], output.samples)
+            faded = FADE if start > end else 0
+            np.testing.assert_array_equal(playback.samples[start:][faded:], output.samples[faded:])
             end = len(playback.samples)
     words = [word for said in playback.words for word in said.words]
     assert words == [word for output in outputs for word in output.words]
-    assert all(said.start_ms >= said.delay_ms for said in playback.words)
+
+
+@pytest.mark.parametrize("segment", [1, 2, 6])
+def test_speech_that_runs_dry_fades_and_nothing_else_is_changed(segment: int) -> None:
+    """A tone in pieces, which a player gets late: no step is larger than those of the tone."""
+    time = np.arange(2560 * 24) / SAMPLE_RATE
+    tone = 0.5 * np.cos(2 * np.pi * 100 * time).astype(np.float32)
+    playback = Playback()
+    for number, samples in enumerate(tone.reshape(-1, 2560 * segment)):
+        delay_ms = 160.0 * segment * number + 30 * (number // 3)
+        playback.add(Output((), delay_ms, False, (), "word", "word", samples, ()))
+    played = playback.samples
+    assert np.abs(np.diff(played)).max() < 0.03  # of the tone: 0.02
+    spoken = played[played != 0]
+    num_gaps = (24 // segment - 1) // 3
+    assert len(tone) - 2 * FADE * (num_gaps + 1) <= len(spoken) <= len(tone)
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.97, 0.8, 0.5])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from tiny_speech import make_speaking_folder
 
 from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
+from echostream.models.unit_decoder import NextWords
 from echostream.session.batch import StreamBatch
 from echostream.session.settings import SessionSettings
-from echostream.session.speech import GAP_UNITS
+from echostream.session.speech import GAP_UNITS, UnitSpeaker
 from echostream.session.speech_queue import (
     GROUP_SAMPLES,
     MAX_BACKLOG,
@@ -30,6 +32,7 @@ from echostream.session.speech_queue import (
 from echostream.session.translator import StreamingTranslator, joined_text
 from echostream.session_config import SessionConfig
 from echostream.streaming.clock import UNIT_SAMPLES
+from echostream.text.spoken_words import SpokenWord
 
 METHODS = ("ctc", "decoder")
 LONGEST_WORD = 20 * UNIT_SAMPLES
@@ -117,7 +120,10 @@ def test_before_a_gap_the_speech_is_closed_with_silence_once(model: Model) -> No
     assert model.speech is not None
     spoken = [group for group, units in enumerate(found) if units]
     assert len(spoken) == 2 and found[spoken[1]] == [model.speech.silence_unit] * GAP_UNITS
-    assert 0 < backlogs[spoken[1] - 1] <= GROUP_SAMPLES  # played within this group
+    # The player would run dry within this group: the silence joins the speech before it.
+    assert GROUP_SAMPLES <= backlogs[spoken[1] - 1] < 2 * GROUP_SAMPLES
+    gap = GAP_UNITS * UNIT_SAMPLES
+    assert backlogs[spoken[1]] == backlogs[spoken[1] - 1] - GROUP_SAMPLES + gap
 
 
 def test_a_text_that_ended_needs_no_silence_before_the_gap(model: Model) -> None:
@@ -194,6 +200,54 @@ def test_more_words_than_may_wait_are_spoken_at_once(model: Model) -> None:
         (queue,), _ = speak_group(speaker, [SpeechQueue()], [many], [False], speaker.init_state(1))
     assert len(queue.waiting) == MAX_WAITING
     assert queue.backlog > MAX_BACKLOG
+
+
+def test_only_streams_with_words_to_speak_are_computed(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker = SessionSettings(model, SessionConfig(speech=True)).speaker
+    assert isinstance(speaker, UnitSpeaker)
+    sizes = []
+    step = type(speaker.unit_decoder).step
+
+    def counted(self: Any, words: NextWords, state: Any) -> Any:
+        sizes.append(len(words.speed))
+        return step(self, words, state)
+
+    monkeypatch.setattr(type(speaker.unit_decoder), "step", counted)
+    many = word_tokens(model, 20)
+    queues, state = [SpeechQueue()] * 5, speaker.init_state(5)
+    with torch.inference_mode():
+        queues, state = speak_group(
+            speaker, queues, [[], many, [], many[:2], []], [False] * 5, state
+        )
+        assert sizes[0] == 2 and set(sizes[1:]) == {1}
+        assert queues[1].waiting and queues[1].next_samples
+
+
+@pytest.mark.parametrize(("backlog", "tried"), [(12_000, True), (12_001, False), (2560, True)])
+def test_a_word_is_not_tried_again_before_it_can_fit(backlog: int, tried: bool) -> None:
+    words = (SpokenWord((2,), 3),)
+    queue = SpeechQueue(waiting=words, next_samples=4000, clock=7, end=7 + backlog)
+    assert queue.may_speak == tried
+    assert not replace(queue, waiting=()).may_speak
+
+
+def test_after_an_error_at_the_end_nothing_is_lost(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = babble(5, seed=3)
+    whole = run(model, [samples])
+    session = StreamingTranslator(model, speech=True)
+    outputs = session.push(samples, SAMPLE_RATE)
+    with monkeypatch.context() as patch:
+        patch.setattr("echostream.session.speech._play", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.finish()
+    outputs += session.finish()
+    assert session.finish() == []
+    assert joined_text(outputs) == joined_text(whole)
+    np.testing.assert_array_equal(wave(outputs), wave(whole))
 
 
 def test_the_backlog_is_measured(model: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from echostream.scoring.judge.transcript import JudgeError, Transcript, is_loop
+from echostream.scoring.judge.transcript import JudgeError, MiscountError, Transcript, is_loop
 
 SECONDS = 120.0  # for each recording; those of an evaluation are a few seconds long
 _SHOWN = 400  # characters of what a command has written about its error
@@ -32,7 +33,8 @@ class CommandJudge:
     has_word_times = False
 
     def __init__(self, command: str, seconds: float = SECONDS) -> None:
-        """Raises JudgeError if the command is empty or its quotes are not closed."""
+        """Raises JudgeError if the command is empty, its quotes are not closed, or there is no such
+        program."""
         try:
             self._arguments = shlex.split(command)
         except ValueError as error:
@@ -40,13 +42,16 @@ class CommandJudge:
         if not self._arguments:
             raise JudgeError("command: must be followed by a command, but is empty.")
         self.name = f"command {command}"
+        if shutil.which(self._arguments[0]) is None:
+            raise JudgeError(f"{self.name}: cannot be run: there is no such program.")
         self._seconds = seconds
 
     def transcribe(self, paths: Sequence[Path]) -> Iterator[Transcript]:
         """The transcripts as the command prints them.
 
-        Raises JudgeError if it cannot be run, fails, takes too long, or does not print a line for
-        each path; the transcripts until then have been given.
+        Raises JudgeError if it cannot be run, fails or takes too long; the transcripts until then
+        have been given. Raises MiscountError if it does not print a line for each path: those that
+        were given may be of others.
         """
         if not paths:
             return
@@ -79,7 +84,7 @@ class CommandJudge:
         if status != 0:
             raise JudgeError(f"{self.name}: {_ending(status)}: {said or 'it printed no reason'}")
         if num != len(paths):
-            raise JudgeError(
+            raise MiscountError(
                 f"{self.name}: must print one line for each of {len(paths)} recordings, "
                 f"but printed {num}. {said}".rstrip()
             )

@@ -49,9 +49,9 @@ def find_recording(folder: Path, utterance: Utterance) -> Path:
     for path in (beside, Path(logged)):
         if path.is_file():
             return path
+    places = str(beside) if beside == Path(logged) else f"{beside} or {logged}"
     raise JudgeError(
-        f"the recording of utterance {utterance.index} must be {beside} or {logged}, "
-        "but there is neither."
+        f"the recording of utterance {utterance.index} must be {places}, but there is none."
     )
 
 

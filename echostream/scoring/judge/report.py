@@ -134,6 +134,9 @@ def warnings_of_judge(speech: SpeechScores | None) -> Iterator[str]:
             f"this judge has a WER of {own.word_error_rate:.1f} % on the reference speech, over "
             f"{MOST_ERRORS:.0f} %: its scores rank no system."
         )
+    num = speech.versions[WITHOUT_SILENCE].num
+    if own is not None and own.num < num:
+        yield f"the reference speech is of {own.num} utterances, the run of {num}."
     if speech.word_latency is not None:
         yield (
             "the times of spoken words are those of the judge's attention, not measured on the "

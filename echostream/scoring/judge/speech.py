@@ -19,7 +19,7 @@ from echostream.scoring.judge.error_rate import (
 from echostream.scoring.judge.recordings import Audio, read_recording, versions_of
 from echostream.scoring.judge.silence import VERSIONS, WITHOUT_SILENCE, playing_time, writes_of
 from echostream.scoring.judge.store import TRANSCRIPTS, Entry, Key, Store
-from echostream.scoring.judge.transcript import Judge, JudgeError, Transcript
+from echostream.scoring.judge.transcript import Judge, JudgeError, MiscountError, Transcript
 from echostream.scoring.log import Utterance
 from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER
 from echostream.scoring.metrics.table import measure
@@ -188,8 +188,12 @@ def _fill(missing: Sequence[tuple[Entry, Audio]], store: Store, judge: Judge) ->
                 path = Path(name) / f"{entry.utterance}_{place}.wav"
                 save_audio(path, audio.samples, audio.sample_rate)
             paths.append(path)
-        for (entry, _), transcript in zip(missing, judge.transcribe(paths), strict=True):
-            store.add(entry, transcript)
+        try:
+            for (entry, _), transcript in zip(missing, judge.transcribe(paths), strict=True):
+                store.add(entry, transcript)
+        except MiscountError:
+            store.forget({entry.key for entry, _ in missing})
+            raise
 
 
 def _batches(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from echostream.files import write_whole
 from echostream.scoring.judge.transcript import Transcript, Word
 
 TRANSCRIPTS = "asr_transcripts.jsonl"
@@ -78,12 +79,20 @@ class Store:
         self._found[entry.key] = transcript
         self._written.add(entry)
 
+    def forget(self, keys: Set[Key]) -> None:
+        """Removes the transcripts of keys, in memory and in the file. Raises OSError."""
+        self._written = {entry for entry in self._written if entry.key not in keys}
+        for key in keys:
+            self._found.pop(key, None)
+        if self._path.exists():
+            lines = self._path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _key_of(line) not in keys]
+            write_whole(self._path, b"".join(kept))
+
     def _read(self, line: bytes) -> None:
         try:
             logged: Any = json.loads(line)
-            entry = Entry(
-                logged["index"], logged["version"], Key(logged["judge"], logged["audio_sha256"])
-            )
+            entry = Entry(logged["index"], logged["version"], _key(logged))
             words = logged["words"]
             transcript = Transcript(
                 _text(logged["transcript"]),
@@ -94,6 +103,18 @@ class Store:
             self._written.add(entry)
         except (ValueError, TypeError, KeyError, RecursionError):
             return  # cut off, or not ours: its recording is transcribed again
+
+
+def _key(logged: Any) -> Key:
+    return Key(logged["judge"], logged["audio_sha256"])
+
+
+def _key_of(line: bytes) -> Key | None:
+    """The key of a line; None if it is not one of ours."""
+    try:
+        return _key(json.loads(line))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _words(words: Any) -> Iterator[Word]:

@@ -15,6 +15,10 @@ class JudgeError(ValueError):
     """A judge that cannot be made or used; the message names it and the reason."""
 
 
+class MiscountError(JudgeError):
+    """A judge gave too few or too many transcripts: none need be that of its recording."""
+
+
 class Word(NamedTuple):
     """A word of a transcript and its times from the beginning of the recording, in s."""
 
