@@ -80,6 +80,11 @@ class Point:
         return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{method}{refined}"
 
     @property
+    def number(self) -> int:
+        """The K or F of the method, 0 without one."""
+        return int(self.method.partition(":")[2] or 0)
+
+    @property
     def line(self) -> str:
         """The name of the line of a picture on which the point is, without its look-ahead."""
         return (

@@ -158,7 +158,7 @@ def slow_decoder(model: Model, output: CtcOutput, rule: Rule) -> list[tuple[int,
         stop = min(group, num_groups)
         so_far = part(output, 0, stop)
         asr, st = (
-            greedy_ctc(logits[0], so_far.valid[0])
+            [token for token, _ in greedy_ctc(logits[0], so_far.valid[0])]
             for logits in (so_far.asr_logits, so_far.st_logits)
         )
         silent, last = (silent + 1 if (len(asr), len(st)) == last else 0), (len(asr), len(st))

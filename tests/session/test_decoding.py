@@ -93,13 +93,14 @@ def test_chunks_change_when_a_token_is_shown_and_never_which(
         assert write(method, output, cuts) == shown
 
 
-@pytest.mark.parametrize("kind", ["ctc", "decoder"])
+@pytest.mark.parametrize(("kind", "policy"), [METHODS[0], METHODS[4], *METHODS[-2:]], ids=str)
 @pytest.mark.parametrize("look_ahead", [0, 1])
 def test_how_samples_are_cut_does_not_change_the_text_and_nothing_is_taken_back(
-    model: Model, kind: str, look_ahead: int
+    model: Model, kind: str, policy: dict[str, Any], look_ahead: int
 ) -> None:
     samples = babble(4, seed=5)
-    session = StreamingTranslator(model, max_future_frames=look_ahead, decoding_method=kind)
+    options = {"max_future_frames": look_ahead, "decoding_method": kind, **policy}
+    session = StreamingTranslator(model, **options)
 
     def words_by(size: int) -> list[str]:
         session.reset()
