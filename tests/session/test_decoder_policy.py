@@ -44,7 +44,9 @@ def own_model(tmp_path: Path) -> Model:
 
 
 @pytest.mark.parametrize("look_ahead", [0, 2])
-@pytest.mark.parametrize("policy", ["wait-k:1", "wait-k:3", "alignatt:1", "alignatt:4"])
+@pytest.mark.parametrize(
+    "policy", ["wait-k:1", "wait-k:3", "alignatt:2", "alignatt:3", "alignatt:14"]
+)
 def test_a_policy_writes_the_tokens_of_recomputing_everything(
     model: Model, policy: str, look_ahead: int
 ) -> None:
