@@ -6,19 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import slow_decoder as slow
 import torch
-from slow_decoder import (
-    AlignAttRule,
-    WaitKRule,
-    count_words,
-    encode,
-    forbid,
-    method_of,
-    part,
-    silence,
-    slow_decoder,
-    write,
-)
 from tiny_model import make_model_folder, prefer_short_words
 
 from echostream.model_folder import Model, load_model
@@ -50,11 +39,13 @@ def own_model(tmp_path: Path) -> Model:
 def test_a_policy_writes_the_tokens_of_recomputing_everything(
     model: Model, policy: str, look_ahead: int
 ) -> None:
-    output = silence(encode(model, 5.0, seed=3, look_ahead=look_ahead), *PAUSE)
+    output = slow.silence(slow.encode(model, 5.0, seed=3, look_ahead=look_ahead), *PAUSE)
     name, number = policy.split(":")
-    rule = WaitKRule(int(number), model) if name == "wait-k" else AlignAttRule(int(number))
-    wanted = slow_decoder(model, output, rule)
-    assert write(method_of(model, policy=policy), output, every_group(output)) == wanted
+    rule = (
+        slow.WaitKRule(int(number), model) if name == "wait-k" else slow.AlignAttRule(int(number))
+    )
+    wanted = slow.slow_decoder(model, output, rule)
+    assert slow.write(slow.method_of(model, policy=policy), output, every_group(output)) == wanted
     assert len(wanted) > 8 and len({group for _, group in wanted}) > 3
 
 
@@ -66,35 +57,35 @@ def every_group(output: Any) -> list[int]:
 def test_the_target_words_stay_k_source_words_behind_until_the_source_ends(
     model: Model, k: int
 ) -> None:
-    method, output = method_of(model, policy=f"wait-k:{k}"), encode(model, 6.0, seed=9)
+    method, output = slow.method_of(model, policy=f"wait-k:{k}"), slow.encode(model, 6.0, seed=9)
     state, source, target = method.init_state(1), list[int](), list[int]()
     reached = False
     with torch.inference_mode():
         for group in range(output.valid.shape[1] // 4):
-            (new,), state = method.step(part(output, group, group + 1), state)
+            (new,), state = method.step(slow.part(output, group, group + 1), state)
             assert not new.ends  # a pause would begin to count anew
             source, target = source + new.source, target + new.target
-            allowed = max(0, count_words(model.source_tokenizer, source) - k + 1)
-            assert count_words(model.target_tokenizer, target) <= allowed
-            reached |= 0 < allowed == count_words(model.target_tokenizer, target)
+            allowed = max(0, slow.count_words(model.source_tokenizer, source) - k + 1)
+            assert slow.count_words(model.target_tokenizer, target) <= allowed
+            reached |= 0 < allowed == slow.count_words(model.target_tokenizer, target)
     assert reached
 
 
 def test_a_larger_number_writes_no_token_sooner(model: Model) -> None:
-    output = encode(model, 4.0, seed=9)
+    output = slow.encode(model, 4.0, seed=9)
     for name, numbers in (("wait-k", (1, 2, 4)), ("alignatt", (1, 4, 999))):
         groups = []
         for number in numbers:
-            written = write(
-                method_of(model, policy=f"{name}:{number}"), output, every_group(output)
+            written = slow.write(
+                slow.method_of(model, policy=f"{name}:{number}"), output, every_group(output)
             )
             groups.append([group for _, group in written[:5]])
         assert groups == sorted(groups) and groups[0] < groups[-1]
 
 
 def test_a_decoder_that_looks_at_the_newest_frames_alone_writes_at_the_end(model: Model) -> None:
-    output = encode(model, 4.0, seed=21)
-    written = write(method_of(model, policy="alignatt:999"), output, every_group(output))
+    output = slow.encode(model, 4.0, seed=21)
+    written = slow.write(slow.method_of(model, policy="alignatt:999"), output, every_group(output))
     assert {group for _, group in written} == {output.valid.shape[1] // 4}
 
 
@@ -102,41 +93,45 @@ def test_a_decoder_that_looks_at_the_newest_frames_alone_writes_at_the_end(model
 def test_a_decoder_that_never_ends_is_stopped_in_proportion_to_what_was_found(
     own_model: Model, policy: str
 ) -> None:
-    forbid(own_model, -1e4)
+    slow.forbid(own_model, -1e4)
     for seconds in (2.0, 6.0):
-        output = encode(own_model, seconds)
+        output = slow.encode(own_model, seconds)
         with torch.inference_mode():
-            found, _ = method_of(own_model).step(output, method_of(own_model).init_state(1))
-        written = write(method_of(own_model, policy=policy), output, [7])
+            found, _ = slow.method_of(own_model).step(
+                output, slow.method_of(own_model).init_state(1)
+            )
+        written = slow.write(slow.method_of(own_model, policy=policy), output, [7])
         assert len(written) == MAX_RATIO * len(found[0].source) + MAX_MORE_TOKENS
 
 
 @pytest.mark.parametrize("policy", ["wait-k:1", "alignatt:1"])
 def test_nothing_is_written_of_a_source_without_words(own_model: Model, policy: str) -> None:
-    forbid(own_model, -1e4)
-    output = encode(own_model, 3.0)
-    output = silence(output, 0, output.valid.shape[1] // 4)
-    assert write(method_of(own_model, policy=policy), output, [3]) == []
+    slow.forbid(own_model, -1e4)
+    output = slow.encode(own_model, 3.0)
+    output = slow.silence(output, 0, output.valid.shape[1] // 4)
+    assert slow.write(slow.method_of(own_model, policy=policy), output, [3]) == []
 
 
 @pytest.mark.parametrize("policy", ["wait-k:2", "alignatt:3"])
 def test_the_st_head_has_no_effect_but_on_pauses(model: Model, policy: str) -> None:
-    output = encode(model, 5.0, seed=3)
+    output = slow.encode(model, 5.0, seed=3)
     logits = output.st_logits.clone()
     logits[:, :, 0] += 1e4
-    method = method_of(model, policy=policy)
-    assert write(method, output._replace(st_logits=logits), [5]) == write(method, output, [5])
-    assert write(method_of(model), output._replace(st_logits=logits), [5]) == []
+    method = slow.method_of(model, policy=policy)
+    assert slow.write(method, output._replace(st_logits=logits), [5]) == slow.write(
+        method, output, [5]
+    )
+    assert slow.write(slow.method_of(model), output._replace(st_logits=logits), [5]) == []
 
 
 @pytest.mark.parametrize("policy", ["wait-k:2", "alignatt:3"])
 def test_the_state_of_a_policy_keeps_its_size_and_is_a_value(model: Model, policy: str) -> None:
-    method = method_of(model, policy=policy)
+    method = slow.method_of(model, policy=policy)
     fresh = method.init_state(1)
     with torch.inference_mode():
-        first, late = method.step(encode(model, 8.0, seed=10), fresh)
+        first, late = method.step(slow.encode(model, 8.0, seed=10), fresh)
         assert state_nbytes(fresh) == state_nbytes(late) > 0
-        assert method.step(encode(model, 8.0, seed=10), fresh)[0] == first
+        assert method.step(slow.encode(model, 8.0, seed=10), fresh)[0] == first
 
 
 @pytest.mark.parametrize(
