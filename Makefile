@@ -50,8 +50,8 @@ espeak:
 
 demo: export OMP_NUM_THREADS := 1
 demo: $(STAMP) ## the latency-quality curves of the shipped model, into out/demo
-	@$(BIN)/echostream curve --max-future-frames 0 1 \
-		--segment-sizes 320 640 960 --decoding-methods ctc decoder:1 --jobs 2 --output out/demo
+	@$(BIN)/echostream curve --max-future-frames 0 1 --segment-sizes 320 \
+		--policies ctc decoder:1 decoder:2 wait-k:3 wait-k:5 --jobs 2 --output out/demo
 
 demo-speech: export OMP_NUM_THREADS := 1
 demo-speech: $(STAMP) ## translations of the shipped model as speech, to be listened to, into out/demo-speech

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from echostream.config import EMISSION_UNITS, ConfigError
-from echostream.ranges import make_plain
+from echostream.ranges import make_plain, shown
 
 DECODING_METHODS = ("ctc", "decoder")
+POLICIES = "ctc, wait-k:K or alignatt:F with K or F from 1 to 999"
 MAX_REFINE_STEPS = 8
 
 
@@ -22,10 +24,11 @@ def _option(
     least: int | None = None,
     old_name: str | None = None,
     most: int | None = None,
+    kind: type = int,
 ) -> Any:
     """A field with its allowed values, its help text, and its name in an earlier release."""
-    about = {"help": text, "choices": choices, "least": least, "most": most}
-    about["old_name"] = old_name
+    about: dict[str, Any] = {"help": text, "choices": choices, "least": least, "most": most}
+    about |= {"old_name": old_name, "kind": kind}
     return dataclasses.field(default=default, metadata=about)
 
 
@@ -63,6 +66,13 @@ class SessionConfig:
         DECODING_METHODS,
         old_name="writer",
     )
+    policy: str = _option(
+        "ctc",
+        "how far the text decoder may write: ctc, what the translation CTC head has counted; "
+        "wait-k:K, K source words ahead of the target words; alignatt:F, until it attends to one "
+        "of the newest F frames of 40 ms",
+        kind=str,
+    )
     speech: bool = _option(
         False, "also output the translation as speech, by a model that has a vocoder", (False, True)
     )
@@ -95,6 +105,21 @@ class SessionConfig:
             else:
                 continue
             raise ConfigError(f"`{field.name}` must be {allowed}, but is {value!r} instead.")
+        name, _ = read_policy(self.policy)
+        if name == "ctc":
+            return
+        if self.decoding_method != "decoder":
+            raise ConfigError(
+                f"`decoding_method` must be decoder with the policy {self.policy}, "
+                f"but is {self.decoding_method} instead."
+            )
+        for option in ("lagging_k1", "lagging_k2", "stride_n"):
+            default, value = getattr(SessionConfig, option), getattr(self, option)
+            if value != default:
+                raise ConfigError(
+                    f"`{option}` must be {default} with the policy {self.policy}, which does not "
+                    f"use it, but is {value} instead."
+                )
 
     @classmethod
     def of(cls, config: SessionConfig | None, options: Mapping[str, Any]) -> SessionConfig:
@@ -113,6 +138,19 @@ class SessionConfig:
         if options:
             raise TypeError(f"`{next(iter(options))}` must be set in `config` if that is given.")
         return config
+
+
+def read_policy(policy: object) -> tuple[str, int]:
+    """The name of a policy of the text decoder, and its number; 0 for ctc.
+
+    Raises `ConfigError` for any other text.
+    """
+    if policy == "ctc":
+        return "ctc", 0
+    found = re.fullmatch("(wait-k|alignatt):([1-9][0-9]{0,2})", str(policy))
+    if not isinstance(policy, str) or found is None:
+        raise ConfigError(f"`policy` must be {POLICIES}, but is {shown(policy)} instead.")
+    return found[1], int(found[2])
 
 
 def new_names(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +189,8 @@ def add_session_flags(parser: ArgumentParser, but: Collection[str] = ()) -> None
                 *names, dest=field.name, choices=choices, default=field.default, help=text
             )
         else:
-            parser.add_argument(names[0], type=int, default=field.default, help=text)
+            kind = field.metadata["kind"]
+            parser.add_argument(names[0], type=kind, default=field.default, help=text)
 
 
 def add_voice_flag(parser: ArgumentParser) -> None:

@@ -42,7 +42,7 @@ class SpeechToTextTranslationAgent(SpeechToTextAgent):  # type: ignore[misc]
         translates = self.task == "st"
         self.session_config = session_config(args, task=self.task, speech=self.speaks)
         if not translates:  # the text decoder only translates
-            self.session_config = replace(self.session_config, decoding_method="ctc")
+            self.session_config = replace(self.session_config, decoding_method="ctc", policy="ctc")
         self.fallback_rate: int = args.sample_rate
         tokenizer = self.model.target_tokenizer if translates else self.model.source_tokenizer
         unit = StreamingTranslator(self.model, self.session_config).emission_unit

@@ -30,6 +30,9 @@ class Decoder(Protocol):
     def decode_next(self, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """The most likely next token `(B,)`, and the state after it."""
 
+    def decode_aligned(self, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
+        """As `decode_next`, and the age `(B,)` in frames of the frame it attends to most."""
+
     def reset(self, state: DecoderState, num_frames: int) -> DecoderState:
         """The state for a new utterance: no tokens, and only the last `num_frames` frames."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from echostream.model_folder import Model, load_model
-from echostream.session_config import DECODING_METHODS, MAX_REFINE_STEPS, SessionConfig
+from echostream.session_config import DECODING_METHODS, MAX_REFINE_STEPS, POLICIES, SessionConfig
 from echostream.speech_folder import UNIT_DECODER, VOCODER
 
 
@@ -15,11 +15,13 @@ def describe_model(folder: Path) -> tuple[bool, list[str]]:
         model = load_model(folder)
     except ValueError as error:
         return False, [f"it cannot be loaded: {error}"]
-    methods = DECODING_METHODS[: 1 + bool(model.config.decoder_layers)]
+    decodes = bool(model.config.decoder_layers)
+    methods = DECODING_METHODS[: 1 + decodes]
+    policies = f", and for decoder the policies {POLICIES}" if decodes else ""
     look_aheads = ", ".join(map(str, model.config.max_future_frames))
     return True, [
         f"it translates, with the look-aheads L = {look_aheads} and the decoding methods "
-        f"{', '.join(methods)}.",
+        f"{', '.join(methods)}{policies}.",
         _speech(model),
     ]
 

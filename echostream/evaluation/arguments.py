@@ -26,6 +26,7 @@ DEMO = {
 # The tasks, and the default output folder of each.
 TEXT, SPEECH = "s2tt", "s2st"
 OUTPUTS = {TEXT: Path("out/demo"), SPEECH: Path("out/demo-s2st")}
+METHOD_FLAGS = ("--decoding-methods", "--policies", "--writers")
 # Arguments of a single call, which are no part of the sweep.
 _OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
 
@@ -64,11 +65,12 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     add(*segments, type=positive, nargs="+", default=[320, 640, 960], help="in ms")
     add("--stride-n", type=positive, nargs="+", default=[1], help="tokens of one WRITE")
     add(
-        *("--decoding-methods", "--writers"),
+        *METHOD_FLAGS,
         type=method_and_lagging,
         nargs="+",
         metavar="NAME[:K]",
-        help="ctc, decoder, or either K tokens behind, like decoder:2 (default: all of the model)",
+        help="ctc, decoder, or either K tokens behind, like decoder:2; or the decoder with the "
+        "policy wait-k:K or alignatt:F (default: ctc, and decoder if the model has one)",
     )
     add(
         "--refine-steps",
@@ -137,11 +139,13 @@ def print_error(command: str, message: object) -> None:
 
 
 def method_and_lagging(text: str) -> str:
-    """An argument type: ctc, decoder, or either with a lagging, as in decoder:2."""
+    """An argument type: a method as in `method_options`; a lagging of 0 is left out."""
     try:
         options = method_options(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    if "policy" in options:
+        return text
     lagging = options.get("lagging_k1", 0)
     return f"{options['decoding_method']}:{lagging}" if lagging else str(options["decoding_method"])
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from echostream.evaluation.arguments import (
     DEMO,
+    METHOD_FLAGS,
     Help,
     check_demo,
     method_and_lagging,
@@ -65,7 +66,7 @@ def measure(
 ) -> LongForm:
     """Translates streams of `joined` recordings (S,) at 16 kHz; the last stream may have fewer.
 
-    `method` is ctc, decoder, or either with a lagging, as in decoder:2; `tokenizer` is sacrebleu's.
+    `method` is as in `method_options`; `tokenizer` is sacrebleu's.
     """
     session = open_session(model, method, max_future_frames)
     pause = np.zeros(SAMPLE_RATE * pause_ms // 1000, np.float32)
@@ -158,7 +159,7 @@ def input_parser(command: str, description: str | None) -> argparse.ArgumentPars
     add("--source", type=Path, default=DEMO["source"], help="wav list")
     add("--target", type=Path, default=DEMO["target"], help="references")
     add(
-        *("--decoding-methods", "--writers"),
+        *METHOD_FLAGS,
         type=method_and_lagging,
         nargs="+",
         metavar="NAME[:K]",
@@ -179,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def open_session(model: Model, method: str, max_future_frames: int) -> StreamingTranslator:
-    """A session; `method` is ctc, decoder, or either with a lagging, as in decoder:2."""
+    """A session; `method` is as in `method_options`."""
     config = SessionConfig(max_future_frames=max_future_frames, **method_options(method))
     return StreamingTranslator(model, config)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from echostream.evaluation.point import Point
+from echostream.evaluation.point import CTC, Point
 from echostream.evaluation.report import Row
 from echostream.extras import extra
 from echostream.files import replacing
@@ -60,7 +61,7 @@ def draw(rows: Sequence[Row], title: str, folder: Path, suffix: str = "") -> lis
     with matplotlib.rc_context(_STYLE):
         figures = {}
         if not all(math.isnan(row.quality) for row in rows):
-            figures["curve"] = make_figure(rows, f"{title}; at each point: segment size in ms")
+            figures["curve"] = make_figure(rows, title)
         streamed = [row for row in rows if row.point.segment_ms is not None]
         if streamed and isinstance(rows[0].scores, ScoresOfSpeech):
             figures["playing"] = make_playing_figure(streamed, title)
@@ -74,12 +75,17 @@ def draw(rows: Sequence[Row], title: str, folder: Path, suffix: str = "") -> lis
 def make_figure(rows: Sequence[Row], title: str) -> Figure:
     """Quality against latency, from the rows of one `stride_n`.
 
-    An offline row is a dashed horizontal line: a point at its latency would compress the others.
+    A line is a method at several segment sizes or, where all rows have one segment size and a
+    method has several numbers (wait-k:3, wait-k:5), at these numbers. An offline row is a dashed
+    horizontal line: a point at its latency would compress the others.
     """
-    columns = rows[0].columns
-    figure, panels = _figure(title, len(columns.panels), sharey=True)
+    columns, name, unit = rows[0].columns, "segment size in ms", " ms"
+    if (numbered := _by_number(rows)) is not None:
+        segment = rows[0].point.segment_ms
+        rows, name, unit = numbered, f"the number of the method; segments of {segment} ms", ""
+    figure, panels = _figure(f"{title}; at each point: {name}", len(columns.panels), sharey=True)
     for axes, (metric, words) in zip(panels, columns.panels, strict=True):
-        _panel(axes, rows, metric)
+        _panel(axes, rows, metric, unit)
         axes.set_xlabel(words)
         _style(axes)
     low, high = panels[0].get_ylim()
@@ -131,7 +137,22 @@ def _legend(figure: Figure, keys: Sequence[Line2D]) -> None:
     )
 
 
-def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:
+def _by_number(rows: Sequence[Row]) -> list[Row] | None:
+    """The rows with the number of each method in the place of the segment size.
+
+    None if there are several segment sizes, or a whole recording, or no method has two numbers.
+    """
+    points = [row.point for row in rows]
+    names = {point.method: point.method.partition(":")[0] for point in points}
+    if len({point.segment_ms for point in points}) > 1 or None in {p.segment_ms for p in points}:
+        return None
+    if len(names) == len(set(names.values())):
+        return None
+    moved = [replace(p, segment_ms=p.number, method=names[p.method]) for p in points]
+    return [replace(row, point=point) for row, point in zip(rows, moved, strict=True)]
+
+
+def _panel(axes: Any, rows: Sequence[Row], metric: str, unit: str) -> None:
     lines = _lines(rows)
     for lookahead in _lookaheads(rows):
         for line in lines:
@@ -142,7 +163,7 @@ def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:
             )
             if curve:
                 _curve(axes, curve, metric, lines.index(line), crowded=len(lines) > 1)
-                _name_points(axes, curve, metric, rows)
+                _name_points(axes, curve, metric, rows, unit)
             for row in mine:
                 if row.point.segment_ms is None:
                     axes.axhline(row.quality, **_offline_style(row, rows))
@@ -165,15 +186,17 @@ def _curve(axes: Any, curve: Sequence[Row], metric: str, line_index: int, crowde
         piece.set_alpha(0.35 if crowded else 1.0)
 
 
-def _name_points(axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Row]) -> None:
-    """The segment size at each point of a curve, on the side away from other curves.
+def _name_points(
+    axes: Any, curve: Sequence[Row], metric: str, rows: Sequence[Row], unit: str
+) -> None:
+    """The segment size or number at each point of a curve, on the side away from other curves.
 
     Points that lie almost on each other have one name together.
     """
     lookahead = curve[0].point.max_future_frames
     first = lookahead == _lookaheads(rows)[0]
     if len(_lines(rows)) == 1:
-        below, right, unit = first, first, " ms"
+        below, right = first, first
     else:  # the curves of two look-aheads lie close to each other: names on their outer sides
         below, right, unit = _is_lowest(curve, rows), not first, ""
     for group in _nearby(curve, metric, rows):
@@ -272,7 +295,7 @@ def _lookaheads(rows: Sequence[Row]) -> list[int]:
 
 
 def _lines(rows: Sequence[Row]) -> list[str]:
-    return sorted({row.point.line for row in rows})  # ctc comes first
+    return sorted({row.point.line for row in rows}, key=lambda line: (line[:3] != CTC, line))
 
 
 def _of_line(rows: Sequence[Row], lookahead: int, line: str) -> list[Row]:
@@ -281,7 +304,7 @@ def _of_line(rows: Sequence[Row], lookahead: int, line: str) -> list[Row]:
 
 
 def _segment(row: Row) -> int:
-    return row.point.segment_ms or 0
+    return row.point.segment_ms or 0  # 0: a whole recording, or the number of a method
 
 
 def _drawable(row: Row, metric: str) -> bool:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echostream.config import ConfigError
 from echostream.evaluation.test_set import TestSet
 from echostream.files import digest, digest_of_stats, write_whole
 from echostream.scoring.log import INSTANCES_LOG, Utterance, read_complete_log
 from echostream.scoring.metrics.latency import LATENCY_METRICS
 from echostream.scoring.simuleval_scores import WORDS, Counting, Scores, score
 from echostream.scoring.simuleval_speech import OF_SIMULEVAL, ScoresOfSpeech, score_speech
-from echostream.session_config import DECODING_METHODS
+from echostream.session_config import DECODING_METHODS, read_policy
 from echostream.streaming.clock import algorithmic_latency_ms
 
 MARKER = "point.json"  # written last: without it the point is not finished
@@ -37,17 +38,24 @@ SPEECH_SCORED = ("--quality-metrics", "BLEU", "--latency-metrics", *OF_SIMULEVAL
 
 
 def method_options(method: str) -> dict[str, Any]:
-    """The options of a session for ctc, decoder, or either with a lagging, as in decoder:2.
+    """The options of a session for a method: ctc, decoder, either with a lagging, as in decoder:2,
+    or the decoder with a policy of its own, as in wait-k:3 and alignatt:8.
 
     Raises ValueError for any other text.
     """
     name, colon, lagging = method.partition(":")
-    if name not in DECODING_METHODS or (colon and not lagging.isdecimal()):
+    if name in DECODING_METHODS and (not colon or lagging.isdecimal()):
+        return {"decoding_method": name, **({"lagging_k1": int(lagging)} if colon else {})}
+    try:
+        own_policy = read_policy(method)[1] > 0
+    except ConfigError:
+        own_policy = False
+    if not own_policy:
         raise ValueError(
-            f"must be {' or '.join(DECODING_METHODS)}, or one of them with a lagging like "
-            f"decoder:2, but is {method} instead"
+            f"must be {' or '.join(DECODING_METHODS)}, one of them with a lagging like decoder:2, "
+            f"wait-k:K or alignatt:F, but is {method} instead"
         )
-    return {"decoding_method": name, **({"lagging_k1": int(lagging)} if colon else {})}
+    return {"decoding_method": "decoder", "policy": method}
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ class Point:
     max_future_frames: int
     segment_ms: int | None
     stride_n: int
-    # One of DECODING_METHODS; `decoder:2` is the decoder with --lagging-k1 2.
+    # One of DECODING_METHODS; `decoder:2` is the decoder with --lagging-k1 2, `wait-k:3` with
+    # --policy wait-k:3.
     method: str = CTC
     refine_steps: int | None = None  # K of the unit refiner; None: the default of the agent
 
@@ -65,9 +74,15 @@ class Point:
     def name(self) -> str:
         """The name of its folder; it contains the method unless that is ctc."""
         segment = "offline" if self.segment_ms is None else f"seg{self.segment_ms}"
-        method = "" if self.method == CTC else f"_{self.method.replace(':', '-k')}"
+        number = "" if "policy" in method_options(self.method) else "-k"
+        method = "" if self.method == CTC else f"_{self.method.replace(':', number)}"
         refined = "" if self.refine_steps is None else f"_r{self.refine_steps}"
         return f"L{self.max_future_frames}_{segment}_n{self.stride_n}{method}{refined}"
+
+    @property
+    def number(self) -> int:
+        """The K or F of the method, 0 without one."""
+        return int(self.method.partition(":")[2] or 0)
 
     @property
     def line(self) -> str:

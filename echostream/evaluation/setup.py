@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from echostream.config import ConfigError, ModelConfig, load_config
 from echostream.evaluation.arguments import SPEECH, TEXT, check_demo
-from echostream.evaluation.point import CTC, Point, Setup
+from echostream.evaluation.point import CTC, Point, Setup, method_options
 from echostream.evaluation.scoring_flags import UNIT, ScoringFlags, read_scoring_flags
 from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
 from echostream.scoring.judge.flags import NEED_A_JUDGE, read_judge_flags
 from echostream.scoring.judge.silence import WITHOUT_SILENCE
 from echostream.scoring.judge.speech import Judging
-from echostream.session_config import DECODING_METHODS
+from echostream.session_config import DECODING_METHODS, SessionConfig
 from echostream.speech_folder import REFINER
 
 # Flags of the agent and of SimulEval that the sweep sets; they are refused after `--`.
@@ -29,7 +29,7 @@ _OURS = (
         "--computation-aware",
     ),
     *("--max-future-frames", "--source-segment-size", "--stride-n", "--backend"),
-    *("--decoding-method", "--writer"),
+    *("--decoding-method", "--writer", "--policy"),
 )
 
 
@@ -49,6 +49,11 @@ def make_setup(args: argparse.Namespace) -> Setup:
         if word.partition("=")[0] in _OURS:
             raise InputError(f"`{word}` must not be given after `--`: the sweep sets it.")
     args.decoding_methods = _check_model(args)
+    for method, stride in itertools.product(args.decoding_methods, args.stride_n):
+        try:
+            SessionConfig(**method_options(method), stride_n=stride)
+        except ConfigError as error:
+            raise InputError(str(error)) from error
     if any(":" in method for method in args.decoding_methods) and "--lagging-k1" in args.agent_args:
         raise InputError(
             "`--lagging-k1` must not be given after `--`: `--decoding-methods` sets it."

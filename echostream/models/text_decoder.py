@@ -124,9 +124,18 @@ class TextDecoder(nn.Module):
         `BOUNDARY_ID` means that there is no token yet, or no more: discard the new state, and call
         again with the old one after more frames have been appended.
         """
-        logits, layers = self._next(state)
+        token, _, state = self.decode_aligned(state)
+        return token, state
+
+    def decode_aligned(self, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
+        """As `decode_next`, and the age `(B,)` of the frame that the token attends to most.
+
+        The age is the distance from the newest frame, in frames of 40 ms; `window` is a summary of
+        older frames. The weights are those of the last layer, the mean of its heads.
+        """
+        logits, age, layers = self._next(state)
         token = logits.argmax(-1)
-        return token, state._replace(layers=layers, last_token=token)
+        return token, age, state._replace(layers=layers, last_token=token)
 
     def reset(self, state: DecoderState, num_frames: int) -> DecoderState:
         """The state for a new utterance: no tokens, and only the last `num_frames` frames."""
@@ -141,8 +150,8 @@ class TextDecoder(nn.Module):
             summaries=summaries,
         )
 
-    def _next(self, state: DecoderState) -> tuple[Tensor, tuple[AttentionState, ...]]:
-        """Logits `(B, V)` of the next token."""
+    def _next(self, state: DecoderState) -> tuple[Tensor, Tensor, tuple[AttentionState, ...]]:
+        """Logits `(B, V)` of the next token, and the age `(B,)` that it attends to most."""
         x = self.embed(state.last_token)[:, None]  # (B, D) -> (B, 1, D)
         age = torch.arange(self.window - 1, -1, -1, device=x.device)
         source = self._context(
@@ -155,9 +164,11 @@ class TextDecoder(nn.Module):
         tokens_valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         states = []
         for layer, layer_state in zip(self._layers, state.layers, strict=True):
-            x, layer_state = layer.step(x, tokens_valid, source, layer_state)
+            x, weights, layer_state = layer.step(x, tokens_valid, source, layer_state)
             states.append(layer_state)
-        return self.project(self.norm(x))[:, 0], tuple(states)
+        most = weights.mean(1).argmax(-1, keepdim=True)  # (B, H, 1, S) -> (B, 1, 1)
+        age = source.age.gather(2, most)[:, 0, 0]
+        return self.project(self.norm(x))[:, 0], age, tuple(states)
 
     def _context(
         self, slots: Tensor, slots_visible: Tensor, frames: Tensor, visible: Tensor, age: Tensor

@@ -48,6 +48,10 @@ class CrossAttention(nn.Module):
         self.position_bias = nn.Parameter(torch.zeros(num_heads, window + 1))
 
     def forward(self, x: Tensor, source: EncoderContext) -> Tensor:
+        return self.attend(x, source)[0]
+
+    def attend(self, x: Tensor, source: EncoderContext) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, and the weights of all frames and summaries `(B, H, U, S)`."""
         heads, dim = self.num_heads, x.shape[-1]
         query = self.query(x).reshape(*x.shape[:2], heads, -1).transpose(1, 2)  # (B, H, U, Dq)
         query = query @ self.key.weight.reshape(heads, -1, dim)  # (H, Dq, D) -> (B, H, U, D)
@@ -56,4 +60,4 @@ class CrossAttention(nn.Module):
         weights = scores.masked_fill(~source.visible[:, None], MASKED).softmax(dim=-1)
         context = weights @ source.x[:, None]  # (B, H, U, S) -> (B, H, U, D)
         value = context @ self.value.weight.reshape(heads, -1, dim).transpose(1, 2)  # (B, H, U, Dv)
-        return self.project_out(value.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.project_out(value.transpose(1, 2).flatten(2)), weights

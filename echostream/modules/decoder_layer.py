@@ -32,15 +32,17 @@ class DecoderLayer(nn.Module):
         return self.self_attention.init_state(batch_size)
 
     def forward(self, x: Tensor, valid: Tensor, source: EncoderContext) -> Tensor:
-        return self._attend(x + self.self_attention(self.self_norm(x), valid), source)
+        x = x + self.self_attention(self.self_norm(x), valid)
+        return self._transform(x + self.cross_attention(self.cross_norm(x), source))
 
     def step(
         self, x: Tensor, valid: Tensor, source: EncoderContext, state: AttentionState
-    ) -> tuple[Tensor, AttentionState]:
-        """The next tokens."""
+    ) -> tuple[Tensor, Tensor, AttentionState]:
+        """The next tokens, and the weights of the cross-attention `(B, H, U, S)`."""
         y, state = self.self_attention.step(self.self_norm(x), valid, state)
-        return self._attend(x + y, source), state
+        x = x + y
+        y, weights = self.cross_attention.attend(self.cross_norm(x), source)
+        return self._transform(x + y), weights, state
 
-    def _attend(self, x: Tensor, source: EncoderContext) -> Tensor:
-        x = x + self.cross_attention(self.cross_norm(x), source)
+    def _transform(self, x: Tensor) -> Tensor:
         return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from echostream.backends.protocol import Network
 from echostream.device import adapt_to_fork
 from echostream.model_folder import Model
 from echostream.models.echostream import ModelState, resolve_max_future_frames
+from echostream.session.decoder_policy import EACH_TOKEN, WordStarts
 from echostream.session.decoding import DecodingMethod, DecodingState, make_decoding_method
 from echostream.session.speech import SpeechState, UnitSpeaker
 from echostream.session.speech_queue import Speaker
@@ -39,7 +40,9 @@ class SessionSettings:
         self.max_future_frames = resolve_max_future_frames(
             config.max_future_frames, self.network.max_future_frames
         )
-        self.method: DecodingMethod = make_decoding_method(self.network, config)
+        self.method: DecodingMethod = make_decoding_method(
+            self.network, config, _word_starts(model)
+        )
         # The option is the unit of the output text; the other text has that of the model.
         self.source_unit = model.config.source_emission_unit
         self.target_unit = model.config.target_emission_unit
@@ -57,6 +60,15 @@ class SessionSettings:
             self.method.init_state(batch_size),
             () if self.speaker is None else self.speaker.init_state(batch_size),
         )
+
+
+def _word_starts(model: Model) -> WordStarts:
+    """What begins a word of each language; each token, if it is written without spaces."""
+    source, target = model.source_tokenizer.starts_word, model.target_tokenizer.starts_word
+    return WordStarts(
+        source if model.config.source_emission_unit == "word" else EACH_TOKEN.source,
+        target if model.config.target_emission_unit == "word" else EACH_TOKEN.target,
+    )
 
 
 def _speaker(model: Model, config: SessionConfig) -> Speaker[Any]:

@@ -119,7 +119,8 @@ def test_a_decoder_is_required_only_for_translation(folder: Path) -> None:
     decoder = ("--decoding-method", "decoder")
     with pytest.raises(ValueError, match="method"):  # this model has none
         SpeechToTextTranslationAgent.from_args(arguments(folder, *decoder))
-    StreamingASRAgent.from_args(arguments(folder, *decoder))  # there is nothing that it could write
+    for flags in (decoder, (*decoder, "--policy", "wait-k:3")):
+        StreamingASRAgent.from_args(arguments(folder, *flags))  # there is nothing it could write
 
 
 def test_the_old_name_of_an_option_is_understood_from_callers_without_a_command_line(

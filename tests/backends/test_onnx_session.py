@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from tiny_model import SAMPLE_RATE, babble, pieces, prefer_short_words, random_pieces
 
+from echostream.evaluation.point import method_options
 from echostream.frontend.audio import read_audio
 from echostream.model_folder import Model, load_model
 from echostream.session.translator import StreamingTranslator
@@ -38,12 +39,12 @@ def words(outputs: list[tuple[str, float]]) -> list[str]:
     return [word for text, _ in outputs for word in text.split()]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "wait-k:2", "alignatt:3"])
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
 def test_a_session_in_onnx_runtime_gives_the_words_of_one_in_pytorch(
     models: dict[str, Model], recordings: list[Path], method: str, look_ahead: int
 ) -> None:
-    session = {"decoding_method": method, "max_future_frames": look_ahead}
+    session = {**method_options(method), "max_future_frames": look_ahead}
     total = 0
     for path in recordings:
         samples, rate = read_audio(path)

@@ -45,6 +45,7 @@ def test_a_point_of_the_decoder_has_a_folder_of_its_own_and_the_others_keep_thei
     assert Point(0, 320, 1).name == "L0_seg320_n1"
     assert Point(1, None, 2, "decoder").name == "L1_offline_n2_decoder"
     assert Point(1, None, 2, "decoder:3").name == "L1_offline_n2_decoder-k3"
+    assert Point(0, 320, 1, "wait-k:3").name == "L0_seg320_n1_wait-k3"
 
 
 @pytest.mark.parametrize(
@@ -54,14 +55,20 @@ def test_a_point_of_the_decoder_has_a_folder_of_its_own_and_the_others_keep_thei
         ("ctc:1", ["--lagging-k1", "1"]),
         ("decoder", ["--decoding-method", "decoder"]),
         ("decoder:2", ["--decoding-method", "decoder", "--lagging-k1", "2"]),
+        ("wait-k:3", ["--decoding-method", "decoder", "--policy", "wait-k:3"]),
+        ("alignatt:12", ["--decoding-method", "decoder", "--policy", "alignatt:12"]),
     ],
 )
-def test_a_method_may_stay_some_tokens_behind(method: str, flags: list[str]) -> None:
+def test_a_method_may_have_a_lagging_or_a_policy(method: str, flags: list[str]) -> None:
     assert Point(0, 320, 1, method).flags == flags
-    assert parse(["--decoding-methods", method], None).decoding_methods == [method]
+    for flag in ("--decoding-methods", "--policies", "--writers"):
+        assert parse([flag, method], None).decoding_methods == [method]
 
 
-@pytest.mark.parametrize("method", ["beam", "decoder:", "decoder:-1", "ctc:x", "decoder:1.5"])
+@pytest.mark.parametrize(
+    "method",
+    ["beam", "decoder:", "decoder:-1", "ctc:x", "decoder:1.5", "wait-k", "wait-k:0", "alignatt:"],
+)
 def test_a_method_that_is_none_is_refused(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--decoding-methods", method], None)
@@ -143,25 +150,50 @@ def shipped_rows() -> list[Row]:
     ]
 
 
-def test_no_segment_size_covers_another_in_the_shipped_picture() -> None:
+def test_no_name_of_a_point_covers_another_in_the_shipped_picture() -> None:
     figure = make_figure(shipped_rows(), "demo")
     figure.canvas.draw()
     for axes in figure.axes:
         boxes = [text.get_window_extent() for text in axes.texts]
-        assert len(boxes) == 12
+        assert len(boxes) == 10
         assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_the_settings_of_a_policy_are_a_line_where_there_is_one_segment_size() -> None:
+    rows = [row for row in shipped_rows() if row.point.method == "ctc"]
+    numbers = {"ctc": 0, "decoder": 0, "decoder:2": 4, "wait-k:3": 8, "wait-k:5": 12}
+    swept = [
+        dataclasses.replace(
+            row,
+            point=dataclasses.replace(row.point, method=method),
+            scores=dataclasses.replace(row.scores, AL=100.0 * shift, LAAL=90.0 * shift),
+        )
+        for row in rows
+        for method, shift in numbers.items()
+    ]
+    figure = make_figure(swept, "demo")
+    for axes in figure.axes:
+        names = sorted(text.get_text() for text in axes.texts)
+        assert names == sorted(2 * ["0", "0", "2", "3", "5"])
+        assert len(axes.containers) == 2 * 3
+    (legend,) = figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words[2:] == ["ctc", "decoder", "wait-k"]
+    assert "number of the method; segments of 320 ms" in figure.get_suptitle()
 
 
 def test_points_that_lie_on_each_other_have_one_name() -> None:
     """As in curves of speech, where the quality does not depend on the segment size."""
-    rows = [row for row in shipped_rows() if row.point.line == "ctc"]
-    moved = []
-    for row in rows:
-        twin = dataclasses.replace(row.point, segment_ms=640)
-        if row.point.segment_ms == 960:
-            scores = next(other.scores for other in rows if other.point == twin)
-            row = dataclasses.replace(row, scores=scores)
-        moved.append(row)
+    moved = [
+        dataclasses.replace(
+            row,
+            point=dataclasses.replace(row.point, segment_ms=size),
+            scores=dataclasses.replace(row.scores, AL=latency, LAAL=latency),
+        )
+        for row in shipped_rows()
+        if row.point.line == "ctc"
+        for size, latency in ((320, 340.0), (640, 490.0), (960, 490.0))
+    ]
     for axes in make_figure(moved, "demo").axes:
         assert sorted(text.get_text() for text in axes.texts) == 2 * ["320 ms"] + 2 * [
             "640 / 960 ms"
@@ -210,8 +242,16 @@ def test_a_look_ahead_that_the_model_was_not_trained_for_is_refused_before_a_run
     assert message in capsys.readouterr().err
 
 
+def test_a_stride_of_a_policy_that_uses_none_is_refused_before_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = Corpus(tmp_path)
+    assert corpus.sweep("--policies", "wait-k:3", "--stride-n", 2) == 2
+    assert "`stride_n` must be 1 with the policy wait-k:3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    "word", ["--decoding-method", "--writer=decoder", "--stride-n", "--output"]
+    "word", ["--decoding-method", "--policy", "--writer=decoder", "--stride-n", "--output"]
 )
 def test_flags_of_the_sweep_cannot_be_given_to_the_agent_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
@@ -223,7 +263,7 @@ def test_flags_of_the_sweep_cannot_be_given_to_the_agent_again(
 
 
 @pytest.mark.slow
-def test_the_shipped_agent_writes_with_both_whole_or_in_shards(tmp_path: Path) -> None:
+def test_the_shipped_agent_writes_with_each_method_whole_or_in_shards(tmp_path: Path) -> None:
     """From a model folder with a decoder and audio to the curve, with random weights."""
     corpus = Corpus(tmp_path, half_seconds=(5, 7, 6))
     for index, wav in enumerate(corpus.wavs):
@@ -231,21 +271,21 @@ def test_the_shipped_agent_writes_with_both_whole_or_in_shards(tmp_path: Path) -
     corpus.model = make_model_folder(tmp_path / "model", decoder_layers=1)
     corpus.agent = ROOT / "agents" / "s2tt.py"
     words = ("--max-future-frames", 0, "--segment-sizes", 320)
-    assert corpus.sweep(*words, "--offline") == 0
+    assert corpus.sweep(*words, "--policies", "ctc", "alignatt:3", "--offline") == 0
     predictions = {
         point["name"]: [line["prediction"] for line in logged(corpus.output / point["name"])]
         for point in corpus.results()["points"]
     }
     assert list(predictions) == [
         *("L0_seg320_n1", "L0_offline_n1"),
-        *("L0_seg320_n1_decoder", "L0_offline_n1_decoder"),
+        *("L0_seg320_n1_alignatt3", "L0_offline_n1_alignatt3"),
     ]
     # Cutting does not matter, the method does.
     assert predictions["L0_seg320_n1"] == predictions["L0_offline_n1"]
-    assert predictions["L0_seg320_n1_decoder"] == predictions["L0_offline_n1_decoder"]
-    assert predictions["L0_seg320_n1_decoder"] != predictions["L0_seg320_n1"]
+    assert predictions["L0_seg320_n1_alignatt3"] == predictions["L0_offline_n1_alignatt3"]
+    assert predictions["L0_seg320_n1_alignatt3"] != predictions["L0_seg320_n1"]
 
     sharded = corpus.elsewhere()
-    assert sharded.sweep(*words, "--decoding-methods", "decoder", "--shards", 2) == 0
-    log = logged(sharded.output / "L0_seg320_n1_decoder")
-    assert log == logged(corpus.output / "L0_seg320_n1_decoder")
+    assert sharded.sweep(*words, "--policies", "alignatt:3", "--shards", 2) == 0
+    log = logged(sharded.output / "L0_seg320_n1_alignatt3")
+    assert log == logged(corpus.output / "L0_seg320_n1_alignatt3")

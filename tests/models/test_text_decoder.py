@@ -104,7 +104,7 @@ def stream(
             group = frames[:, 4 * num_groups : 4 * num_groups + 4]
             ones = torch.ones(group.shape[:2], dtype=torch.bool)
             state, num_groups = module.append_encoder_out(group, ones, state), num_groups + 1
-        found, layers = module._next(state._replace(last_token=torch.tensor([token])))
+        found, _, layers = module._next(state._replace(last_token=torch.tensor([token])))
         state = state._replace(layers=layers)
         logits.append(found)
     return logits

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from slow_decoder import (
+    PAUSE,
+    CtcRule,
+    encode,
+    forbid,
+    method_of,
+    part,
+    silence,
+    slow_decoder,
+    write,
+)
 from slow_reference import greedy_ctc
 from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
-from echostream.frontend.fbank import fbank
 from echostream.model_folder import Model, load_model
 from echostream.models import CtcOutput
-from echostream.models.text_decoder import BOUNDARY_ID
-from echostream.session.decoding import (
-    MAX_EXTRA_TOKENS,
-    DecodingMethod,
-    DecodingState,
-    NewTokens,
-    TokenCounts,
-    make_decoding_method,
-)
-from echostream.session.policy import Counts, PolicyState, decide
+from echostream.session.decoder_policy import MAX_EXTRA_TOKENS
+from echostream.session.decoding import DecodingState, NewTokens
+from echostream.session.token_counts import TokenCounts
 from echostream.session.translator import StreamingTranslator
 from echostream.session_config import SessionConfig
 from echostream.streaming import named_leaves, state_nbytes, take_rows
 
-PAUSE = 4  # groups: 640 ms
 PAUSES = [(31, 12), (32, 16), (33, 40), (34, 13)]  # seed, first silent group
 RECORDINGS = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed
 POLICIES: list[dict[str, int]] = [
@@ -37,6 +40,10 @@ POLICIES: list[dict[str, int]] = [
     {"lagging_k1": 2},
     {"stride_n": 3},
     {"lagging_k1": 1, "lagging_k2": 2, "stride_n": 2},
+]
+METHODS: list[tuple[str, dict[str, Any]]] = [
+    *((kind, policy) for kind in ("ctc", "decoder") for policy in POLICIES),
+    *(("decoder", {"policy": policy}) for policy in ("wait-k:2", "alignatt:3")),
 ]
 
 
@@ -51,72 +58,6 @@ def own_model(tmp_path: Path) -> Model:
     return load_model(make_model_folder(tmp_path, decoder_layers=2))
 
 
-def encode(model: Model, seconds: float, seed: int = 0, look_ahead: int = 0) -> CtcOutput:
-    """The network's output for a recording in one pass, cut to whole groups."""
-    frames = torch.from_numpy(model.cmvn.apply(fbank(babble(seconds, seed))))[None]
-    frames = frames[:, : frames.shape[1] // 16 * 16]
-    with torch.inference_mode():
-        return model.network(frames, torch.tensor([frames.shape[1]]), look_ahead)
-
-
-def part(output: CtcOutput, start: int, stop: int) -> CtcOutput:
-    """The groups from `start` to `stop`."""
-    return CtcOutput(*(field[:, 4 * start : 4 * stop] for field in output))
-
-
-def silence(output: CtcOutput, start: int, stop: int) -> CtcOutput:
-    """The same, but both heads give blanks in the groups from `start` to `stop`."""
-    logits = [output.asr_logits.clone(), output.st_logits.clone()]
-    for head in logits:
-        head[:, 4 * start : 4 * stop, 1:] -= 1e4
-    return output._replace(asr_logits=logits[0], st_logits=logits[1])
-
-
-@torch.inference_mode()
-def slow_decoder(model: Model, output: CtcOutput, config: SessionConfig) -> list[tuple[int, int]]:
-    """Each token with the group after which it is written; the past is recomputed each time."""
-    decoder = model.network.decoder
-    assert decoder is not None
-    num_groups = output.valid.shape[1] // 4
-    written: list[tuple[int, int]] = []
-    first, before, silent, last = 0, 0, 0, (0, 0)  # of this utterance: first group, tokens before
-    tokens, horizons, state = [BOUNDARY_ID], list[int](), PolicyState()
-    for group in [*range(1, num_groups + 1), num_groups + 1]:  # once more at the end
-        stop = min(group, num_groups)
-        so_far = part(output, 0, stop)
-        num_asr, num_st = counts = tuple(
-            len(greedy_ctc(logits[0], so_far.valid[0]))
-            for logits in (so_far.asr_logits, so_far.st_logits)
-        )
-        silent, last = (silent + 1 if counts == last else 0), counts
-        pause = silent == PAUSE and group <= num_groups
-        ends = group > num_groups or silent == PAUSE
-        _, state = decide(Counts(num_asr, num_st, ends), state, config)
-        allowed = state.num_written - before
-        if ends and (allowed or horizons):
-            allowed += MAX_EXTRA_TOKENS
-        while len(horizons) < allowed:
-            horizon = torch.tensor([[*horizons, stop - first]])
-            frames_so_far = part(output, first, num_groups)
-            logits = decoder(
-                frames_so_far.st_frames, frames_so_far.valid, torch.tensor([tokens]), horizon
-            )
-            best = int(logits[0, -1].argmax())
-            if best == BOUNDARY_ID:
-                break
-            tokens.append(best)
-            horizons.append(stop - first)
-            written.append((best, stop))
-        if pause:
-            first, before = stop - PAUSE, num_st
-            tokens, horizons = [BOUNDARY_ID], []
-    return written
-
-
-def method_of(model: Model, name: str = "decoder", **options: int) -> DecodingMethod:
-    return make_decoding_method(model.network, SessionConfig(decoding_method=name, **options))
-
-
 def counts_of(state: DecodingState) -> TokenCounts:
     return TokenCounts(*state.counts[0].tolist())
 
@@ -125,37 +66,22 @@ def with_counts(state: DecodingState, **changes: int) -> DecodingState:
     return state._replace(counts=torch.tensor([counts_of(state)._replace(**changes)]))
 
 
-@torch.inference_mode()
-def write(method: DecodingMethod, output: CtcOutput, cuts: list[int]) -> list[tuple[int, int]]:
-    """Each target token with the last group of the chunk after which it came out."""
-    state, num_groups = method.init_state(1), output.valid.shape[1] // 4
-    pending, written = list[int](), list[tuple[int, int]]()
-    for start, stop in [*pairwise([0, *cuts, num_groups]), (num_groups, num_groups)]:
-        chunk = part(output, start, stop)
-        (new,), state = method.step(chunk, state) if start < stop else method.finish(state)
-        pending += new.target
-        written += [(token, stop) for token in pending[: new.num_emitted]]
-        del pending[: new.num_emitted]
-    return written
-
-
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 @pytest.mark.parametrize("look_ahead", [0, 2])
 def test_the_decoder_writes_the_tokens_of_recomputing_everything(
     model: Model, policy: dict[str, int], look_ahead: int
 ) -> None:
     output = silence(encode(model, 5.0, seed=3, look_ahead=look_ahead), 12, 17)
-    wanted = slow_decoder(model, output, SessionConfig(**policy))
+    wanted = slow_decoder(model, output, CtcRule(SessionConfig(**policy)))
     every_group = list(range(1, output.valid.shape[1] // 4))
     assert write(method_of(model, **policy), output, every_group) == wanted
     assert len(wanted) > 8 and len({token for token, _ in wanted}) > 3
     assert len({group for _, group in wanted}) > 3
 
 
-@pytest.mark.parametrize("kind", ["ctc", "decoder"])
-@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize(("kind", "policy"), METHODS, ids=str)
 def test_chunks_change_when_a_token_is_shown_and_never_which(
-    model: Model, kind: str, policy: dict[str, int]
+    model: Model, kind: str, policy: dict[str, Any]
 ) -> None:
     output = silence(encode(model, 6.0, seed=4), 10, 15)
     method = method_of(model, kind, **policy)
@@ -167,13 +93,14 @@ def test_chunks_change_when_a_token_is_shown_and_never_which(
         assert write(method, output, cuts) == shown
 
 
-@pytest.mark.parametrize("kind", ["ctc", "decoder"])
+@pytest.mark.parametrize(("kind", "policy"), [METHODS[0], METHODS[4], *METHODS[-2:]], ids=str)
 @pytest.mark.parametrize("look_ahead", [0, 1])
 def test_how_samples_are_cut_does_not_change_the_text_and_nothing_is_taken_back(
-    model: Model, kind: str, look_ahead: int
+    model: Model, kind: str, policy: dict[str, Any], look_ahead: int
 ) -> None:
     samples = babble(4, seed=5)
-    session = StreamingTranslator(model, max_future_frames=look_ahead, decoding_method=kind)
+    options = {"max_future_frames": look_ahead, "decoding_method": kind, **policy}
+    session = StreamingTranslator(model, **options)
 
     def words_by(size: int) -> list[str]:
         session.reset()
@@ -207,13 +134,6 @@ def test_sessions_with_both_methods_may_share_a_model_and_be_interleaved(model: 
     assert words == [alone("decoder", samples[0]), alone("ctc", samples[1])]
 
 
-def forbid(model: Model, by: float) -> None:
-    """Makes the boundary likelier (or less likely, if negative) than all tokens."""
-    assert model.network.decoder is not None
-    with torch.no_grad():
-        model.network.decoder.project.bias[BOUNDARY_ID] += by
-
-
 def test_a_decoder_whose_best_token_is_always_the_boundary_writes_nothing(
     own_model: Model,
 ) -> None:
@@ -227,9 +147,9 @@ def test_a_boundary_before_the_end_leaves_no_trace_in_the_state(
 ) -> None:
     output = silence(encode(own_model, 8.0, seed=12), 20, 26)
     every_group = list(range(1, output.valid.shape[1] // 4))
-    fluent = slow_decoder(own_model, output, SessionConfig())
+    fluent = slow_decoder(own_model, output, CtcRule(SessionConfig()))
     forbid(own_model, by)
-    hesitant = slow_decoder(own_model, output, SessionConfig())
+    hesitant = slow_decoder(own_model, output, CtcRule(SessionConfig()))
     assert write(method_of(own_model), output, every_group) == hesitant
     assert 3 < len(hesitant) < len(fluent)
 
@@ -314,10 +234,9 @@ def test_nothing_is_written_when_there_was_nothing(model: Model, kind: str) -> N
     assert new == last == NewTokens([], [], 0)
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=str)
-@pytest.mark.parametrize("kind", ["ctc", "decoder"])
+@pytest.mark.parametrize(("kind", "policy"), METHODS, ids=str)
 def test_streams_in_one_batch_are_decoded_as_each_alone(
-    model: Model, kind: str, policy: dict[str, int]
+    model: Model, kind: str, policy: dict[str, Any]
 ) -> None:
     """Their pauses, and so the steps of the decoder, come at different groups."""
     outputs = [silence(encode(model, 6.0, seed), start, start + 5) for seed, start in PAUSES]
