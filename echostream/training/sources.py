@@ -19,6 +19,7 @@ from echostream.training.config import DataConfig
 
 logger = logging.getLogger(__name__)
 
+_MOST_DRAWN = 100_000
 _MIN_TRIED = 20  # recordings before "most cannot be read" is an error
 
 
@@ -68,8 +69,8 @@ class TableSpeech:
                 ) from error
             raise
 
-    def pair(self, index: int) -> tuple[str, str]:
-        """The texts of the utterance at `index`; no audio is read."""
+    def pair(self, index: int) -> tuple[str | None, str | None]:
+        """The texts of the utterance at `index`, None for one it lacks; no audio is read."""
         return self._table.texts(self._row(index))
 
     def _row(self, index: int) -> int:
@@ -124,13 +125,24 @@ def limit(speech: Speech, count: int) -> int:
     return min(count, len(speech)) if isinstance(speech, TableSpeech) else count
 
 
-def draw_pairs(speech: Speech, count: int) -> list[tuple[str, str]]:
-    """The texts of the first `count` utterances, each once."""
+Pair = tuple[str | None, str | None]
+
+
+def draw_pairs(speech: Speech, count: int) -> list[Pair]:
+    """The texts of the first `count` utterances, each once; None for one it lacks."""
     pairs = (speech.pair(index) for index in range(limit(speech, count)))
     return [(source, target) for source, target in pairs]
 
 
 def random_pair(speech: Speech, rng: random.Random) -> tuple[str, str]:
-    """The texts of a random utterance."""
-    source, target = speech.pair(rng.randrange(limit(speech, 10**9)))
-    return source, target
+    """The texts of a random utterance that has both.
+
+    Raises ConfigError if there is hardly one.
+    """
+    for _ in range(_MOST_DRAWN):
+        source, target = speech.pair(rng.randrange(limit(speech, 10**9)))
+        if source is not None and target is not None:
+            return source, target
+    raise ConfigError(
+        "`text_pretraining` needs utterances with both texts, but there are hardly any."
+    )
