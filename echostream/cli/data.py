@@ -85,11 +85,11 @@ def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) 
             help="training utterances that become the dev set (default: %(default)s)",
         )
         parser.add_argument("--seed", type=int, default=1, help="of the dev set")
-    parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
     _add_limits(parser)
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
     for flag, default, what in (
         ("--min-seconds", 0.1, "seconds of an utterance, at least"),
         ("--max-seconds", 30.0, "seconds of an utterance, at most"),
@@ -110,10 +110,8 @@ def _prepare(args: argparse.Namespace) -> int:
     from echostream.data.preparation import Settings, prepare_corpus
     from echostream.extras import ExtraError
 
-    jobs = args.jobs if args.jobs is not None else os.cpu_count() or 1
-    if jobs < 1:
-        raise ValueError(f"`--jobs` must be at least 1, but is {jobs} instead.")
-    settings = Settings(_normalization(args), _limits(args), args.audio == "flac", jobs)
+    flac = args.audio == "flac"
+    settings = Settings(_normalization(args), _limits(args), flac, _jobs(args))
     output = Path(args.output)
     summary = prepare_corpus(READERS[args.layout](_options(args)), output, settings)
     title = f"{args.layout}: {args.source}"
@@ -157,4 +155,28 @@ def _limits(args: argparse.Namespace) -> Limits:
 
 
 def _check(args: argparse.Namespace) -> int:
-    return 0
+    from collections import Counter
+
+    from echostream.data.check import check_table
+    from echostream.text.tokenizer import Tokenizer
+
+    source, target = (
+        None if path is None else Tokenizer.load(path)
+        for path in (args.source_spm, args.target_spm)
+    )
+    jobs = _jobs(args)
+    faults, num_rows = check_table(args.table, _limits(args), jobs, (source, target), args.tail_ms)
+    for fault in faults:
+        print(fault.message)
+    for kind, count in Counter(fault.kind for fault in faults).most_common():
+        print(f"{count} of {num_rows} rows: {kind}")
+    if not faults:
+        print(f"{args.table}: {num_rows} rows, no fault")
+    return 1 if faults else 0
+
+
+def _jobs(args: argparse.Namespace) -> int:
+    jobs = args.jobs if args.jobs is not None else os.cpu_count() or 1
+    if jobs < 1:
+        raise ValueError(f"`--jobs` must be at least 1, but is {jobs} instead.")
+    return jobs

@@ -47,6 +47,13 @@ class Row(NamedTuple):
     speaker: str = ""
     language: str = ""
 
+    @property
+    def seconds(self) -> float | None:
+        """The length of the utterance by the table; None if that does not say."""
+        if self.segment is None:
+            return self.duration
+        return None if self.segment.in_samples else self.segment.duration
+
 
 def read_header(line: str, path: Path) -> list[str]:
     """The names of the columns, fairseq's names replaced by ours.

@@ -22,6 +22,7 @@ from echostream.training.align import WordAligner, split_text
 from echostream.training.config import TrainConfig
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.sources import Pair, Speech, draw_pairs, limit
+from echostream.training.start_check import check_lengths
 from echostream.training.tally import Tally
 from echostream.training.unspaced import check_spaces
 
@@ -86,6 +87,7 @@ def _prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> P
     ]
     aligner = WordAligner([(s, t) for s, t in words if len(s) * len(t) <= ALIGN_PRODUCT])
     make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms, *units)
+    check_lengths(train, make, config.data.max_lost)
     examples = _dev_set(dev, config.data.dev_utterances, make)
     logger.info(
         "vocabulary %d and %d, %d dev utterances",
