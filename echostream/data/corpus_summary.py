@@ -162,11 +162,12 @@ def _draw(summary: CorpusSummary, path: Path, title: str) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     names = list(SplitSummary((), (), (), 0).values())
-    figure = Figure(figsize=(10, 2.2 * len(summary.splits) + 0.6), layout="constrained")
+    figure = Figure(figsize=(10, 2.4 * len(summary.splits) + 0.6))
+    figure.subplots_adjust(left=0.06, right=0.98, hspace=0.45, wspace=0.2)
     axes = figure.subplots(len(summary.splits), len(names), squeeze=False)
     for row, (split_name, split) in zip(axes, summary.splits.items(), strict=True):
         for axis, (name, values) in zip(row, split.values().items(), strict=True):
-            axis.hist(values, bins=40, color="#3b6ea5")
+            axis.stairs(*np.histogram(values, bins=40), fill=True, color="#3b6ea5")
             axis.set_title(f"{split_name}: {name.replace('_', ' ')}", fontsize=9)
             axis.tick_params(labelsize=8)
     figure.suptitle(title, fontsize=10)

@@ -94,7 +94,7 @@ def _normalised(
     entries: Iterable[Entry | LeftOut], text: TextNormalization, summary: CorpusSummary
 ) -> Iterator[Entry]:
     """The utterances that have a text and a name of their own."""
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for entry in entries:
         if isinstance(entry, LeftOut):
             summary.leave_out(*entry)
@@ -104,12 +104,12 @@ def _normalised(
             None if original is None else text(original.replace("\0", "")) or None
             for original in (entry.source, entry.target)
         )
-        if name in seen:
+        if (entry.split, name) in seen:
             summary.leave_out(entry.split, "a name that comes twice", name)
         elif source is None and target is None:
             summary.leave_out(entry.split, "no text", name)
         else:
-            seen.add(name)
+            seen.add((entry.split, name))
             speaker = " ".join(entry.speaker.split())
             yield entry._replace(id=name, source=source, target=target, speaker=speaker)
 

@@ -28,22 +28,25 @@ def read_mboshi(options: Options) -> Iterator[Entry | LeftOut]:
     """
     folders = splits_in(options.source, {"train": "train", "test": "dev"})
     for split, folder in folders.items():
-        paths = sorted(folder.glob("*.wav"))
+        whole = []
+        for path in sorted(folder.glob("*.wav")):
+            missing = [kind for kind in (_SOURCE, _TARGET) if not path.with_suffix(kind).is_file()]
+            if missing:
+                yield LeftOut(split, f"no {missing[0].removeprefix('.')}", path.stem)
+            else:
+                whole.append(path)
         held_out: set[Path] = set()
         if split == "train" and options.held_out:
-            if options.held_out >= len(paths):
+            if options.held_out >= len(whole):
                 raise CorpusError(
-                    f"`--held-out` must be less than the {len(paths)} recordings of {folder}, but "
+                    f"`--held-out` must be less than the {len(whole)} utterances of {folder}, but "
                     f"is {options.held_out}."
                 )
-            held_out = set(random.Random(options.seed).sample(paths, options.held_out))
-        for path in paths:
+            held_out = set(random.Random(options.seed).sample(whole, options.held_out))
+        for path in whole:
             ours = "dev" if path in held_out else split
-            texts = path.with_suffix(_SOURCE), path.with_suffix(_TARGET)
-            if missing := [text for text in texts if not text.is_file()]:
-                yield LeftOut(ours, f"no {missing[0].name.partition('.')[2]}", path.stem)
-                continue
-            source, target = (" ".join(text_lines(text)) for text in texts)
+            texts = (text_lines(path.with_suffix(kind)) for kind in (_SOURCE, _TARGET))
+            source, target = (" ".join(lines) for lines in texts)
             speaker = path.stem.partition("_")[0]
             yield Entry(
                 ours, path.stem, path, source, untokenised(target), None, speaker, language="mdw"

@@ -76,7 +76,8 @@ def _read_list(path: Path) -> list[dict[str, str]]:
     try:
         items: Any = yaml.load(_existing(path).read_bytes(), _LOADER)
     except yaml.YAMLError as error:
-        raise CorpusError(f"{path} must be YAML, but is not: {error}") from error
+        reason = " ".join(str(error).split())
+        raise CorpusError(f"{path} must be YAML, but is not: {reason}") from error
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise CorpusError(f"{path} must be a list of segments, but is not.")
     return [{key: str(value) for key, value in item.items()} for item in items]
