@@ -21,7 +21,7 @@ CHOICES = {
 }
 _APOSTROPHES = re.compile("['\u2018\u2019\u02bc\u02b9\u00b4`\uff07]")
 # Within a word these join its parts, as in "l'eau" and "celui-ci"; elsewhere they are punctuation.
-_JOINING = re.compile(r"(?<=\w)['\u2019\u02bc\u2010\u2011-](?=\w)")
+_JOINING = "'\u2019\u02bc\u2010\u2011-"
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,7 @@ class TextNormalization:
         if self.apostrophes != "keep":
             text = _APOSTROPHES.sub("'" if self.apostrophes == "straight" else "", text)
         if self.punctuation == "drop":
-            kept = {match.start() for match in _JOINING.finditer(text)}
-            text = "".join(
-                " " if unicodedata.category(letter)[0] in "PS" and index not in kept else letter
-                for index, letter in enumerate(text)
-            )
+            text = _without_punctuation(text)
         if self.case == "lower":
             text = unicodedata.normalize("NFC", text.lower())
         return " ".join(text.split())
@@ -72,3 +68,12 @@ def load_normalization(folder: Path) -> TextNormalization | None:
     """
     path = folder / FILE
     return load_config(TextNormalization, path) if path.is_file() else None
+
+
+def _without_punctuation(text: str) -> str:
+    kinds = f" {''.join(unicodedata.category(letter)[0] for letter in text)} "
+    letters = []
+    for letter, before, kind, after in zip(text, kinds, kinds[1:], kinds[2:], strict=False):
+        is_joining = letter in _JOINING and before in "LMN" and after in "LMN"
+        letters.append(" " if kind in "PS" and not is_joining else letter)
+    return "".join(letters)
