@@ -12,17 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from echostream.data.corpora.entry import (
-    SPLITS,
-    CorpusError,
-    Entry,
-    LeftOut,
-    Options,
-    check_columns,
-    languages_of,
-    splits_in,
-    tsv_rows,
-)
+from echostream.data.corpora.entry import SPLITS, CorpusError, Entry, LeftOut, Options
+from echostream.data.corpora.layout_files import check_columns, languages_of, splits_in, tsv_rows
 
 
 class _Clip(NamedTuple):

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from echostream.data.corpora.entry import (
-    CorpusError,
-    Entry,
-    LeftOut,
-    Options,
-    splits_in,
-    text_lines,
-)
+from echostream.data.corpora.entry import CorpusError, Entry, LeftOut, Options
+from echostream.data.corpora.layout_files import splits_in, text_lines
 from echostream.frontend.audio_segment import Segment
 
 _KINDS = (".flac", ".wav", ".ogg", ".opus", ".mp3")  # that libsndfile reads; not AAC in .m4a
@@ -37,8 +30,8 @@ def read_europarl_st(options: Options) -> Iterator[Entry | LeftOut]:
         )
     names = {"train": "train", "dev": "dev", "test": "test"}
     for split, folder in splits_in(root / target, names).items():
-        segments = _lines(folder / "segments.lst")
-        texts = [_lines(folder / f"segments.{language}") for language in (source, target)]
+        segments = text_lines(folder / "segments.lst")
+        texts = [text_lines(folder / f"segments.{language}") for language in (source, target)]
         if not len(segments) == len(texts[0]) == len(texts[1]):
             raise CorpusError(
                 f"{folder}: segments.lst has {len(segments)} lines, but its texts have "
@@ -59,12 +52,6 @@ def read_europarl_st(options: Options) -> Iterator[Entry | LeftOut]:
                 split, f"{talk}_{fields[1]}_{fields[2]}", made[talk], original, translation,
                 Segment(start, end - start), language=source,
             )  # fmt: skip
-
-
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise CorpusError(f"{path}: there is no such file.")
-    return text_lines(path)
 
 
 def _numbers(fields: list[str]) -> tuple[float, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from echostream.data.corpora.entry import CorpusError, Entry, LeftOut, Options, splits_in, tsv_rows
+from echostream.data.corpora.entry import CorpusError, Entry, LeftOut, Options
+from echostream.data.corpora.layout_files import splits_in, tsv_rows
 
 _COLUMNS = ("id", "file", "raw", "text", "letters", "num_samples", "gender")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from echostream.data.corpora.entry import CorpusError, Entry, LeftOut, Options, text_lines
+from echostream.data.corpora.entry import CorpusError, Entry, LeftOut, Options
+from echostream.data.corpora.layout_files import text_lines
 
 
 def read_librispeech(options: Options) -> Iterator[Entry | LeftOut]:

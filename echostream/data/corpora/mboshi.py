@@ -8,14 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from echostream.data.corpora.entry import (
-    CorpusError,
-    Entry,
-    LeftOut,
-    Options,
-    splits_in,
-    text_lines,
-)
+from echostream.data.corpora.entry import CorpusError, Entry, LeftOut, Options
+from echostream.data.corpora.layout_files import splits_in, text_lines
 
 _SOURCE, _TARGET = ".mb.cleaned", ".fr.cleaned"
 

@@ -13,15 +13,8 @@ from typing import Any
 
 import yaml
 
-from echostream.data.corpora.entry import (
-    CorpusError,
-    Entry,
-    LeftOut,
-    Options,
-    languages_of,
-    splits_in,
-    text_lines,
-)
+from echostream.data.corpora.entry import CorpusError, Entry, LeftOut, Options
+from echostream.data.corpora.layout_files import check_file, languages_of, splits_in, text_lines
 from echostream.frontend.audio_segment import Segment
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every value is text; PyYAML's is slow
@@ -48,7 +41,7 @@ def _read(options: Options, splits: Mapping[str, str], by_text: bool) -> Iterato
         path = folder / "txt" / f"{folder.name}.yaml"
         segments, texts = (
             _read_list(path),
-            [text_lines(_existing(path.with_suffix(f".{language}"))) for language in languages],
+            [text_lines(path.with_suffix(f".{language}")) for language in languages],
         )
         for language, lines in zip(languages, texts, strict=True):
             if len(lines) != len(segments):
@@ -73,8 +66,9 @@ def _read(options: Options, splits: Mapping[str, str], by_text: bool) -> Iterato
 
 
 def _read_list(path: Path) -> list[dict[str, str]]:
+    check_file(path)
     try:
-        items: Any = yaml.load(_existing(path).read_bytes(), _LOADER)
+        items: Any = yaml.load(path.read_bytes(), _LOADER)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise CorpusError(f"{path} must be YAML, but is not: {reason}") from error
@@ -103,12 +97,6 @@ def _recording(path: Path) -> Path:
     """The recording, which may be a FLAC file where the list says WAV."""
     flac = path.with_suffix(".flac")
     return flac if flac.is_file() and not path.is_file() else path
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise CorpusError(f"{path}: there is no such file.")
-    return path
 
 
 def _seconds(item: Mapping[str, str], key: str) -> float:
