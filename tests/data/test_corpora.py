@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 from tiny_corpora import WRITERS, write_mboshi, write_must_c, write_text, write_tone
+from tiny_training import tiny_run
 
-from echostream.cli import data, main
+from echostream.cli import data as data_command
+from echostream.cli import main
 from echostream.data.corpora import LAYOUTS
 from echostream.data.corpora.entry import Entry, Options
 from echostream.data.corpora.mboshi import read_mboshi
 from echostream.data.table import Table, read_tsv
+from echostream.text.normalization import TextNormalization, load_normalization
+from echostream.training.train import train
 
 
 def prepare(root: Path, layout: str, *flags: str) -> Path:
@@ -38,7 +43,7 @@ def seconds(table: Table) -> list[float]:
 
 
 def test_each_layout_has_a_reader_a_help_text_and_a_tiny_corpus() -> None:
-    assert set(LAYOUTS) == set(data.LAYOUTS) == set(WRITERS)
+    assert set(LAYOUTS) == set(data_command.LAYOUTS) == set(WRITERS)
 
 
 @pytest.mark.parametrize("layout", WRITERS)
@@ -110,6 +115,15 @@ def test_cvss_joins_common_voice_covost_and_its_own_text(tmp_path: Path) -> None
     line = (output / "train.tsv").read_text(encoding="utf-8").splitlines()[1]
     assert line.endswith("cvss-c/fr-en/train/common_voice_fr_1.mp3.wav"), "the target speech"
     assert seconds(read_tsv(output / "train.tsv")) == pytest.approx([0.6, 0.6], abs=0.08)
+
+
+def test_a_prepared_corpus_is_trained_on(tmp_path: Path) -> None:
+    output = prepare(tmp_path, "cvss", "--audio", "flac", "--case", "lower")
+    config = tiny_run(tmp_path)
+    tables = {"train_tsv": str(output / "train.tsv"), "dev_tsv": str(output / "dev.tsv")}
+    data = dataclasses.replace(config.data, **tables)
+    model = train(dataclasses.replace(config, data=data, steps=1, checkpoint_steps=1))
+    assert load_normalization(model) == TextNormalization(case="lower")
 
 
 def test_covost_has_its_own_translation(tmp_path: Path) -> None:
