@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from echostream._version import __version__
-from echostream.cli import corpus, doctor, export, score, train, translate, units
+from echostream.cli import corpus, data, doctor, export, score, train, translate, units
 from echostream.cli.messages import OutputError, checked_output, print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
 from echostream.extras import ExtraError
@@ -24,6 +24,7 @@ COMMANDS = {  # in the order of `--help`
     "score": score,
     "doctor": doctor,
     "train": train,
+    "data": data,
     "corpus": corpus,
     "export": export,
     "units": units,

@@ -42,6 +42,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "(default: 13a, or char where latency is counted in characters)",
     )
     parser.add_argument(
+        "--text",
+        metavar="FOLDER",
+        help="normalise predictions and references as text.yaml in this folder says, that of a "
+        "model or of prepared data",
+    )
+    parser.add_argument(
         "--eval-latency-unit",
         choices=("word", "char", "spm"),
         help="as in SimulEval: the unit of latency (default: the unit of the log)",
@@ -103,6 +109,11 @@ def _scoring_options(args: argparse.Namespace) -> Options:
     from echostream.scoring.metrics.yaal import find_omnisteval
     from echostream.scoring.score import Options
     from echostream.scoring.words import load_pieces
+    from echostream.text.normalization import FILE, load_normalization
+
+    text = None
+    if args.text is not None and (text := load_normalization(Path(args.text))) is None:
+        raise ValueError(f"`--text` must be a folder with {FILE}, but {args.text} has none.")
 
     processor = None if args.target_spm is None else load_pieces(Path(args.target_spm))
     try:
@@ -115,6 +126,5 @@ def _scoring_options(args: argparse.Namespace) -> Options:
             make_bleu(args.sacrebleu_tokenizer)
         except ValueError as error:
             raise ValueError(f"--sacrebleu-tokenizer: {error}") from error
-    return Options(
-        args.task, processor, omnisteval, args.eval_latency_unit, args.sacrebleu_tokenizer
-    )
+    unit, tokenizer = args.eval_latency_unit, args.sacrebleu_tokenizer
+    return Options(args.task, processor, omnisteval, unit, tokenizer, text)

@@ -3,58 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import overload
 
 import numpy as np
 
+from echostream.data.table_row import COLUMNS as COLUMNS
+from echostream.data.table_row import NEEDED, TEXTS, Row, read_header, read_row
 from echostream.data.table_text import TableError as TableError
-from echostream.data.table_text import TextNotes, fields_of, lines_of
+from echostream.data.table_text import TextNotes, collecting, fields_of, lines_of
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError, FaultyFiles, clean, read_audio
+from echostream.frontend.audio_segment import SegmentReader
 from echostream.frontend.resample import resample
 from echostream.streaming.clock import SAMPLE_RATE
 
-COLUMNS = (
-    "id",
-    "src_audio",
-    "src_n_frames",
-    "src_text",
-    "tgt_text",
-    "tgt_audio",
-    "tgt_n_frames",
-)
 # Features in a zip, as StreamSpeech's preparation writes them: file, offset and length.
 _FEATURES = re.compile(r"\.zip:\d+:\d+$")
-_NEEDED = ("id", "src_audio", "src_text", "tgt_text")
 # Above any gain of a recording in floats, and far below samples that are whole numbers.
 _LOUDEST = 100.0
-_NO_OFFSET = {"", "0", "0.0"}
-
-
-class Row(NamedTuple):
-    """A line of a table: its number in the file, and the columns that are used."""
-
-    line: int
-    id: str
-    audio: str
-    source: str
-    target: str
 
 
 class Table(Sequence[Utterance]):
     """The utterances of a table, in order; the audio of each is read at access.
 
     A relative path of audio starts at the folder of the table. Audio is resampled to 16 kHz and
-    mixed down to one channel. A table has no voice and no word times: they are "" and ().
+    mixed down to one channel.
     """
 
     def __init__(self, rows: Sequence[Row], path: Path) -> None:
         self._rows = tuple(rows)
         self.path = path
         self._faulty = FaultyFiles()  # so that each file is warned of once, not in each pass
+        self._segments = SegmentReader(self._faulty)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -71,12 +53,19 @@ class Table(Sequence[Utterance]):
             return Table(self._rows[index], self.path)
         row = self._rows[index]
         try:
-            return Utterance(row.id, self._samples(row), row.source, row.target, voice="")
+            return Utterance(
+                row.id, self._samples(row), row.source, row.target, row.speaker, row.word_ends
+            )
         except AudioError as error:
             raise AudioError(f"{self.path}, line {row.line}: {error}") from error
 
-    def texts(self, index: int) -> tuple[str, str]:
-        """Source and target text of an utterance, without its audio."""
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The rows, in order; no audio is read."""
+        return self._rows
+
+    def texts(self, index: int) -> tuple[str | None, str | None]:
+        """Source and target text of an utterance, without its audio; None for one it lacks."""
         row = self._rows[index]
         return row.source, row.target
 
@@ -85,10 +74,10 @@ class Table(Sequence[Utterance]):
         return [
             f"{self.path}, line {row.line}: {reason}"
             for row in self._rows
-            if (reason := self._fault(row))
+            if (reason := self.fault(row))
         ]
 
-    def _fault(self, row: Row) -> str:
+    def fault(self, row: Row) -> str:
         """The reason why a recording cannot be read, as far as its path shows; else ""."""
         if _FEATURES.search(row.audio):
             return (
@@ -106,10 +95,13 @@ class Table(Sequence[Utterance]):
         return f"{path} cannot be read as audio: {reason}."
 
     def _samples(self, row: Row) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        if fault := self._fault(row):
+        if fault := self.fault(row):
             raise AudioError(fault)
         path = self.path.parent / row.audio
-        recorded, sample_rate = read_audio(path, self._faulty)
+        if row.segment is None:
+            recorded, sample_rate = read_audio(path, self._faulty)
+        else:
+            recorded, sample_rate = self._segments.read(path, row.segment)
         samples, num_unusable = clean(recorded)
         if num_unusable:
             self._faulty.add(
@@ -128,53 +120,48 @@ class Table(Sequence[Utterance]):
         return samples
 
 
-def read_tsv(path: str | Path) -> Table:
-    """The utterances of the table at `path`; the columns are those of `COLUMNS`, in any order.
+def read_tsv(path: str | Path, faults: list[TableError] | None = None) -> Table:
+    """The utterances of the table at `path`, with the columns of StreamSpeech or fairseq.
+
+    Needed are `id`, `src_audio` (or fairseq's `audio`), and `src_text` or `tgt_text`; a row may
+    lack one of the texts. A part of a recording is named by `offset` and `duration` in seconds, or
+    as `path:offset:length` in samples; with an empty `offset` the whole file is meant, and
+    `duration` is only its length. Also read are `speaker`, `language` (or `src_lang`), and
+    `word_ends`, the seconds from the start of the utterance at which the words of `src_text` end,
+    separated by spaces. Other columns are passed over; frames are counted from the audio.
 
     UTF-8, with or without a byte order mark; blank lines are skipped. A quotation mark is a letter
     like any other, and no field may hold a tab. Texts are converted to composed Unicode (NFC), and
     `\\"`, as fairseq and StreamSpeech write a quotation mark, to `"`; the numbers of changed texts
-    are logged. The column of frames is not used: frames are counted from the audio.
+    are logged.
 
     Raises `TableError` naming the line: for a missing column, a line of too few or too many fields,
-    an empty text, an id that comes twice, or text that is not UTF-8; and OSError if the file cannot
-    be read.
+    two empty texts, an id that comes twice, a number that is not possible, or text that is not
+    UTF-8; and OSError if the file cannot be read. With `faults`, errors of single lines are
+    appended there, and the lines left out.
     """
     path = Path(path)
     if path.exists() and not path.is_file():  # reading a pipe could block for ever
         raise TableError(f"{path} must be a file, but is a folder, a pipe or a device.")
     with path.open("rb") as file:
         lines = lines_of(file, path)
-        rows = list(_rows(lines, path, notes := TextNotes()))
+        rows = list(_rows(lines, path, notes := TextNotes(), faults))
     notes.log(path)
     if not rows:
+        if faults:
+            raise TableError(f"{path}: no line can be used, the first: {faults[0]}")
         raise TableError(f"{path}: the table has a header but no lines.")
     return Table(rows, path)
 
 
-def _rows(lines: Iterator[tuple[int, str]], path: Path, notes: TextNotes) -> Iterator[Row]:
-    header = _header(next(lines, (1, ""))[1], path)
-    for number, row in fields_of(lines, path, header, _NEEDED):
-        if row.get("offset", "").strip() not in _NO_OFFSET:
-            raise TableError(
-                f"{path}, line {number}: `offset` is {row['offset'][:20]}, but a part of a "
-                "recording cannot be named; cut it into files."
-            )
-        source, target = (notes.read(row[column], number) for column in _NEEDED[2:])
-        yield Row(number, row["id"], row["src_audio"], source, target)
-
-
-def _header(line: str, path: Path) -> list[str]:
-    if not line.strip():
-        raise TableError(f"{path}: the table is empty.")
-    header = line.split("\t")
-    if missing := [column for column in _NEEDED if column not in header]:
-        found = f"{header}"
-        raise TableError(
-            f"{path}: the column `{missing[0]}` is missing; found "
-            f"{found if len(found) < 400 else found[:400] + '...'}. The first line must have the "
-            "names of the columns, separated by tabs."
-        )
-    if twice := [name for name, count in Counter(header).items() if count > 1 and name]:
-        raise TableError(f"{path}: the column `{twice[0][:80]}` comes twice.")
-    return header
+def _rows(
+    lines: Iterator[tuple[int, str]],
+    path: Path,
+    notes: TextNotes,
+    faults: list[TableError] | None,
+) -> Iterator[Row]:
+    header = read_header(next(lines, (1, ""))[1], path)
+    for number, fields in fields_of(lines, path, header, NEEDED, faults):
+        with collecting(faults):
+            texts = [notes.read(fields.get(name, ""), number) for name in TEXTS]
+            yield read_row(number, fields, texts, path, f"{path}, line {number}")

@@ -7,6 +7,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,31 +52,52 @@ def lines_of(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def fields_of(
-    lines: Iterator[tuple[int, str]], path: Path, columns: Sequence[str], needed: Sequence[str]
+    lines: Iterator[tuple[int, str]],
+    path: Path,
+    columns: Sequence[str],
+    needed: Sequence[str],
+    faults: list[TableError] | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The fields of each line by their columns, with its number.
 
     Raises `TableError` for a line of another number of fields, an empty one that is needed, and an
-    `id` that comes twice.
+    `id` that comes twice; with `faults`, such lines are left out and the errors appended there.
     """
     seen: dict[str, int] = {}
     for number, line in lines:
-        values = line.split("\t")
-        if len(values) != len(columns):
-            raise TableError(
-                f"{path}, line {number}: {len(columns)} fields are needed, but it has "
-                f"{len(values)}."
-            )
-        fields = dict(zip(columns, values, strict=True))
-        if empty := [name for name in needed if not fields[name].strip()]:
-            raise TableError(f"{path}, line {number}: `{empty[0]}` is empty.")
-        if (name := fields["id"]) in seen:
-            raise TableError(
-                f"{path}, line {number}: the id `{name[:80]}` comes twice, first in line "
-                f"{seen[name]}."
-            )
-        seen[name] = number
-        yield number, fields
+        with collecting(faults):
+            yield number, _fields(line, f"{path}, line {number}", columns, needed, seen, number)
+
+
+def _fields(
+    line: str,
+    where: str,
+    columns: Sequence[str],
+    needed: Sequence[str],
+    seen: dict[str, int],
+    number: int,
+) -> dict[str, str]:
+    values = line.split("\t")
+    if len(values) != len(columns):
+        raise TableError(f"{where}: {len(columns)} fields are needed, but it has {len(values)}.")
+    fields = dict(zip(columns, values, strict=True))
+    if empty := [name for name in needed if not fields[name].strip()]:
+        raise TableError(f"{where}: `{empty[0]}` is empty.")
+    if (name := fields["id"]) in seen:
+        raise TableError(f"{where}: the id `{name[:80]}` comes twice, first in line {seen[name]}.")
+    seen[name] = number
+    return fields
+
+
+@contextmanager
+def collecting(faults: list[TableError] | None) -> Iterator[None]:
+    """Context whose `TableError` is appended to `faults`, or raised if that is None."""
+    try:
+        yield
+    except TableError as error:
+        if faults is None:
+            raise
+        faults.append(error)
 
 
 class TextNotes:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 class Utterance:
     """A recording: `samples` (S,) float32 in [-1, 1], mono, at 16 kHz.
 
-    `word_ends`: seconds at which each word of `source` ends; empty if unknown.
+    `source` and `target`: transcript and translation; "" if no words are spoken, None if unknown.
+    `voice`: the speaker, "" if unknown. `word_ends`: seconds at which each word of `source` ends;
+    empty if unknown.
     """
 
     id: str
     samples: NDArray[np.float32]
-    source: str
-    target: str
+    source: str | None
+    target: str | None
     voice: str
     word_ends: tuple[float, ...] = ()

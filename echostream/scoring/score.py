@@ -27,6 +27,7 @@ from echostream.scoring.metrics.wer import word_error_rate
 from echostream.scoring.texts import composed, is_composed, references_of
 from echostream.scoring.timeline import Timeline, in_characters, in_simuleval_units, in_words
 from echostream.scoring.words import Unit, text_of, unit_of, word_ends
+from echostream.text.normalization import TextNormalization
 
 # If fewer predictions than this split into as many pieces as they have delays, the SentencePiece
 # model is not the one that wrote them.
@@ -47,6 +48,7 @@ class Options:
     latency_unit: str | None = None
     # Of sacrebleu; None: its default, or `char` if the run is counted in characters.
     tokenizer: str | None = None
+    text: TextNormalization | None = None  # of all texts before they are compared
 
 
 class MetricTable(NamedTuple):
@@ -85,6 +87,7 @@ class RunScores:
     # Of the texts as logged, if the texts compared differ from them: words joined from pieces,
     # other Unicode forms, several references.
     quality_as_logged: Quality | None
+    text: TextNormalization | None  # by which texts were normalised before the comparison
     num_recomposed: int  # texts that were not in NFC
     num_several: int  # utterances with several references
     error_rate: float | None  # of words, or of characters if those are counted
@@ -124,10 +127,13 @@ def score_run(path: Path, options: Options) -> RunScores:
     character_times = _in_characters(path, nonempty, unit) if by_character else None
     predictions = [text_of(utterance) for utterance in log.utterances]
     references = [one.reference for one in log.utterances if one.reference is not None]
+    logged = [utterance.prediction for utterance in log.utterances]
+    if options.text is not None:
+        predictions, logged = (list(map(options.text, texts)) for texts in (predictions, logged))
+        references = ["\t".join(map(options.text, line.split("\t"))) for line in references]
     texts: TextScores | None = None
     error_rate = None
     if unit != "write" and len(references) == len(predictions):
-        logged = [utterance.prediction for utterance in log.utterances]
         texts = compare_texts(predictions, references, tokenizer, logged)
         if options.task == "asr":
             error_rate = word_error_rate(
@@ -142,6 +148,7 @@ def score_run(path: Path, options: Options) -> RunScores:
         tokenizer=tokenizer,
         quality=None if texts is None else texts.quality,
         quality_as_logged=None if texts is None else texts.quality_as_logged,
+        text=options.text,
         num_recomposed=num_recomposed(log.utterances),
         num_several=sum(len(references_of(line)) > 1 for line in references),
         error_rate=error_rate,

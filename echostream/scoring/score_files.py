@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from echostream.config import to_dict
 from echostream.files import write_whole
 from echostream.scoring.judge.report import SPEECH_COLUMNS, speech_cells, speech_json
 from echostream.scoring.metrics.table import COMPUTATION_AWARE, NAMES
@@ -97,6 +98,7 @@ def _quality(run: RunScores) -> dict[str, Any] | None:
         "chrF": run.quality.chrF,
         **{name: error_rate(run, name) for name in ERROR_RATES},
         "tokenizer": run.tokenizer,
+        "text": None if run.text is None else to_dict(run.text),
         "signatures": run.quality.signatures,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import mean
 
+from echostream.config import to_dict
 from echostream.scoring.judge.report import warnings_of_judge
 from echostream.scoring.metrics.atd import text_token_delay
 from echostream.scoring.metrics.degenerate import LIMIT
@@ -65,6 +66,9 @@ def _of_comparison(run: RunScores) -> Iterator[str]:
     """Differences from SimulEval in how texts are compared, and BLEU that means nothing."""
     if run.quality is None:
         return
+    if run.text is not None:
+        how = ", ".join(f"{name} {value}" for name, value in to_dict(run.text).items())
+        yield f"all texts are normalised before they are compared: {how}. SimulEval's are not."
     logged = run.quality_as_logged
     gives = "" if logged is None else f"BLEU {logged.BLEU:.2f}"
     if any(text_of(one) != one.prediction for one in run.log.utterances):

@@ -13,6 +13,8 @@ from torch import Tensor
 from echostream.streaming.clock import OUTPUT_STRIDE
 from echostream.training.example import NO_LABEL, Example
 
+UNKNOWN = -1  # the length of a text that is not known: no loss is computed for it
+
 
 class DatasetPosition(NamedTuple):
     """How far one worker has read the dataset: the round, and its batches so far."""
@@ -27,7 +29,7 @@ class Batch(NamedTuple):
     frames: Tensor  # (B, T, F)
     frame_lengths: Tensor  # (B,)
     source: Tensor  # (sum of lengths,)
-    source_lengths: Tensor  # (B,)
+    source_lengths: Tensor  # (B,), -1 where the text is unknown
     target: Tensor
     target_lengths: Tensor
     source_labels: Tensor  # (B, T') piece of each frame, blank elsewhere, -1 where unknown
@@ -50,9 +52,9 @@ def collate(
         torch.from_numpy(frames),
         torch.tensor([len(e.frames) for e in examples]),
         _ids([e.source for e in examples]),
-        torch.tensor([len(e.source) for e in examples]),
+        _lengths([e.source for e in examples]),
         _ids([e.target for e in examples]),
-        torch.tensor([len(e.target) for e in examples]),
+        _lengths([e.target for e in examples]),
         _pad_labels([e.source_labels for e in examples], num_frames // OUTPUT_STRIDE),
         _pad_labels([e.target_labels for e in examples], num_frames // OUTPUT_STRIDE),
         worker,
@@ -60,9 +62,13 @@ def collate(
     )
 
 
-def _ids(rows: Sequence[Sequence[int]]) -> Tensor:
+def _ids(rows: Sequence[Sequence[int] | None]) -> Tensor:
     # A batch may have no text at all, and an empty tensor has the type float by default.
-    return torch.tensor([index for row in rows for index in row], dtype=torch.long)
+    return torch.tensor([index for row in rows for index in row or ()], dtype=torch.long)
+
+
+def _lengths(rows: Sequence[Sequence[int] | None]) -> Tensor:
+    return torch.tensor([UNKNOWN if row is None else len(row) for row in rows])
 
 
 def _pad_labels(labels: Sequence[NDArray[np.int64] | None], num_frames: int) -> Tensor:

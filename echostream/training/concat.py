@@ -21,11 +21,25 @@ def concatenate(examples: Sequence[Example], cuts: Sequence[int]) -> Example:
     parts = [*(_cut(e, cut) for e, cut in zip(examples, cuts, strict=False)), examples[-1]]
     return Example(
         np.concatenate([e.frames for e in parts]),
-        [piece for e in parts for piece in e.source],
-        [piece for e in parts for piece in e.target],
+        _concatenate_ids([e.source for e in parts]),
+        _concatenate_ids([e.target for e in parts]),
         _concatenate_labels([e.source_labels for e in parts]),
         _concatenate_labels([e.target_labels for e in parts]),
     )
+
+
+def loses_text(examples: Sequence[Example]) -> bool:
+    """Whether the concatenated example would lack a text that one of the examples has.
+
+    The text of a concatenation is only known if that of each part is.
+    """
+    sides = [e.source for e in examples], [e.target for e in examples]
+    return any(None in texts and any(texts) for texts in sides)
+
+
+def _concatenate_ids(texts: Sequence[list[int] | None]) -> list[int] | None:
+    known = [text for text in texts if text is not None]
+    return [piece for text in known for piece in text] if len(known) == len(texts) else None
 
 
 def _cut(example: Example, cut: int) -> Example:

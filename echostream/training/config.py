@@ -27,6 +27,7 @@ class DataConfig:
     concat_utterances: int = 4  # at most
     nonspeech_probability: float = 0.0  # that a sound without words follows an utterance
     dev_utterances: int = 120
+    max_lost: float = 0.2  # share of rows that cannot be used before a run is refused
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -36,6 +37,7 @@ class DataConfig:
         check_values(self, "data.", 0, "seed", most=10**12)
         check_values(self, "data.", 2, "concat_utterances", most=1000)
         check_values(self, "data.", 0, "concat_probability", "nonspeech_probability", most=1)
+        check_values(self, "data.", 0, "max_lost", most=1)
         check_positive(self, "data.", "batch_seconds", most=86_400)
 
 

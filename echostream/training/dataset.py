@@ -14,7 +14,7 @@ from echostream.frontend.audio import AudioError
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 from echostream.training.augment import change_speed, change_volume
 from echostream.training.batch import Batch, DatasetPosition, collate
-from echostream.training.concat import concatenate
+from echostream.training.concat import concatenate, loses_text
 from echostream.training.example import Example, ExampleMaker
 from echostream.training.tally import Tally
 
@@ -111,6 +111,9 @@ class BatchDataset(IterableDataset[Batch]):
                 if example is None:
                     tally.add_short(utterance.id)
                 else:
+                    if parts and loses_text([*parts, example]):
+                        yield self._concatenate(parts, rng)
+                        parts = []
                     parts.append(example)
                 if len(parts) == num_parts:
                     yield self._concatenate(parts, rng)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echostream.data.lengths import is_long_enough
 from echostream.data.utterance import Utterance
 from echostream.frontend.cmvn import GlobalCmvn
 from echostream.frontend.fbank import fbank
@@ -24,11 +25,14 @@ NO_LABEL = -1
 
 
 class Example(NamedTuple):
-    """One utterance, ready for batching; T frames, T' = T // 4 frames of the encoder."""
+    """One utterance, ready for batching; T frames, T' = T // 4 frames of the encoder.
+
+    `source` and `target` are the ids of the texts, None where a text is unknown.
+    """
 
     frames: NDArray[np.float16]  # (T, F), normalised
-    source: list[int]
-    target: list[int]
+    source: list[int] | None
+    target: list[int] | None
     source_labels: NDArray[np.int64] | None  # (T',) piece of each frame, else blank
     target_labels: NDArray[np.int64] | None
 
@@ -62,22 +66,30 @@ class ExampleMaker:
         frames = self.cmvn.apply(fbank(np.concatenate([utterance.samples, self.tail])))
         num_outputs = len(frames) // OUTPUT_STRIDE
         source_words, source_pieces = split_text(
-            utterance.source, self.source_tokenizer, self.source_unit
+            utterance.source or "", self.source_tokenizer, self.source_unit
         )
         target_words, target_pieces = split_text(
-            utterance.target, self.target_tokenizer, self.target_unit
+            utterance.target or "", self.target_tokenizer, self.target_unit
         )
         source = [piece for pieces in source_pieces for piece in pieces]
         target = [piece for pieces in target_pieces for piece in pieces]
-        if num_outputs < 2 * max(len(source), len(target), 1):
+        if not is_long_enough(len(frames), max(len(source), len(target))):
             return None
         source_labels = target_labels = None
-        if self.aligner is not None and len(utterance.word_ends) == len(source_pieces):
-            ends = utterance.word_ends
-            alignment = self.aligner.align(source_words, target_words)
+        ends = utterance.word_ends
+        has_times = utterance.source is not None and len(ends) == len(source_pieces)
+        if self.aligner is not None and has_times:
             source_labels = _labels(list(ends), source_pieces, num_outputs)
-            target_labels = _labels(emission_times(alignment, ends), target_pieces, num_outputs)
-        return Example(frames.astype(np.float16), source, target, source_labels, target_labels)
+            if utterance.target is not None:
+                alignment = self.aligner.align(source_words, target_words)
+                target_labels = _labels(emission_times(alignment, ends), target_pieces, num_outputs)
+        return Example(
+            frames.astype(np.float16),
+            None if utterance.source is None else source,
+            None if utterance.target is None else target,
+            source_labels,
+            target_labels,
+        )
 
 
 def _labels(

@@ -18,7 +18,15 @@ PADDING = -100  # ignored by cross-entropy
 
 
 def ctc_loss(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-    """CTC loss per token; `logits (B, T, V)`, `lengths (B,)`, all `tokens` in one vector."""
+    """CTC loss per token; `logits (B, T, V)`, `lengths (B,)`, all `tokens` in one vector.
+
+    Rows whose text is unknown, of `token_lengths` -1, have no part in it.
+    """
+    known = token_lengths >= 0
+    if not known.all():
+        if not known.any():
+            return logits.sum() * 0.0  # so that the loss still has a gradient
+        logits, lengths, token_lengths = logits[known], lengths[known], token_lengths[known]
     log_probs = functional.log_softmax(logits.float(), dim=-1).transpose(
         0, 1
     )  # (B, T, V) -> (T, B, V)
@@ -59,8 +67,14 @@ def decoder_loss(
 
     Each token attends to the groups after which the policy allows it: those up to the group in
     which the ST head has found as many tokens and `lagging_k1` more. So the decoder is trained on
-    the counts of the head, with their errors, and not on those of the reference.
+    the counts of the head, with their errors, and not on those of the reference. Rows whose text is
+    unknown, of `lengths` -1, have no part in it.
     """
+    known = lengths >= 0
+    if not known.all():
+        if not known.any():
+            return output.st_frames.sum() * 0.0
+        output, lengths = CtcOutput(*(field[known] for field in output)), lengths[known]
     labels = _labels(tokens, lengths).to(output.valid.device)  # (B, U), the boundary comes last
     before = functional.pad(labels[:, :-1], (1, 0), value=BOUNDARY_ID)
     horizon = horizons(output.st_logits, output.valid, labels.shape[1], lagging_k1)

@@ -10,6 +10,7 @@ from echostream._version import __version__
 from echostream.config import to_dict
 from echostream.models.echostream import EchoStreamModel
 from echostream.streaming.clock import algorithmic_latency_ms
+from echostream.text.normalization import TextNormalization
 from echostream.training.config import DataConfig, TrainConfig
 from echostream.training.validate import Scores
 
@@ -20,8 +21,12 @@ def model_card(
     scores: Mapping[int, Scores],
     num_dev: int,
     num_averaged: int,
+    text: TextNormalization | None = None,
 ) -> str:
-    """The data, the number of steps, the scores on the dev set, and the configuration."""
+    """The data, the number of steps, the scores on the dev set, and the configuration.
+
+    `text` is the normalisation of the texts, if it is recorded.
+    """
     parameters = sum(p.numel() for p in model.parameters())
     rows = "\n".join(
         f"| {look_ahead} | {algorithmic_latency_ms(look_ahead)} ms | {s.bleu:.1f} | {s.wer:.1f} % "
@@ -40,7 +45,7 @@ def model_card(
 
 Made by `echostream train` (EchoStream {__version__}) in {config.steps} steps.
 
-- Data: {_data(config.data)}.
+- Data: {_data(config.data)}.{_text(text)}
 - {parameters:,} parameters, {_origin(num_averaged, config.checkpoint_steps)}.
 
 Dev set, {num_dev} utterances, each decoded greedily in one pass:
@@ -68,6 +73,13 @@ def _data(config: DataConfig) -> str:
         return f"the recordings of `{config.train_tsv}`"
     grammar = "the French-English demo grammar" if config.grammar is None else config.grammar
     return f"synthetic speech: sentences of {grammar}, spoken by espeak-ng"
+
+
+def _text(text: TextNormalization | None) -> str:
+    if text is None:
+        return ""
+    how = ", ".join(f"{name}: {value}" for name, value in to_dict(text).items())
+    return f"\n- Texts, in training and for scoring: {how} (`text.yaml`)."
 
 
 def _origin(num_averaged: int, checkpoint_steps: int) -> str:

@@ -21,7 +21,8 @@ from echostream.text.tokenizer import NUM_SPECIAL_IDS, Tokenizer
 from echostream.training.align import WordAligner, split_text
 from echostream.training.config import TrainConfig
 from echostream.training.example import Example, ExampleMaker
-from echostream.training.sources import Speech, draw_pairs, limit
+from echostream.training.sources import Pair, Speech, draw_pairs, limit
+from echostream.training.start_check import check_lengths
 from echostream.training.tally import Tally
 from echostream.training.unspaced import check_spaces
 
@@ -69,14 +70,11 @@ def _prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> P
     if source_spm.exists() and target_spm.exists():
         count = min(count, ALIGN_SENTENCES)
     pairs = draw_pairs(train, count)
-    check_spaces(config, [s for s, _ in pairs], [t for _, t in pairs])
-    source_tokenizer = _tokenizer(
-        source_spm, [s for s, _ in pairs], "source", network.source_vocab_size, config
-    )
-    target_tokenizer = _tokenizer(
-        target_spm, [t for _, t in pairs], "target", network.target_vocab_size, config
-    )
-    _warn_of_changes([t for _, t in pairs], target_tokenizer)
+    sources, targets = _known(pairs)
+    check_spaces(config, sources, targets)
+    source_tokenizer = _tokenizer(source_spm, sources, "source", network.source_vocab_size, config)
+    target_tokenizer = _tokenizer(target_spm, targets, "target", network.target_vocab_size, config)
+    _warn_of_changes(targets, target_tokenizer)
     cmvn = _statistics(folder / CMVN, train)
     units = network.source_emission_unit, network.target_emission_unit
     words = [
@@ -85,9 +83,11 @@ def _prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> P
             split_text(target, target_tokenizer, units[1])[0],
         )
         for source, target in pairs[:ALIGN_SENTENCES]
+        if source is not None and target is not None
     ]
     aligner = WordAligner([(s, t) for s, t in words if len(s) * len(t) <= ALIGN_PRODUCT])
     make = ExampleMaker(source_tokenizer, target_tokenizer, cmvn, aligner, network.tail_ms, *units)
+    check_lengths(train, make, config.data.max_lost)
     examples = _dev_set(dev, config.data.dev_utterances, make)
     logger.info(
         "vocabulary %d and %d, %d dev utterances",
@@ -101,6 +101,22 @@ def _prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> P
         target_vocab_size=target_tokenizer.vocab_size,
     )
     return Prepared(source_tokenizer, target_tokenizer, cmvn, aligner, make, examples, model_config)
+
+
+def _known(pairs: list[Pair]) -> tuple[list[str], list[str]]:
+    """The transcripts and the translations among texts.
+
+    Raises ConfigError if there are none of a kind: a head without any text cannot be trained.
+    """
+    sources = [source for source, _ in pairs if source is not None]
+    targets = [target for _, target in pairs if target is not None]
+    for name, texts in (("src_text", sources), ("tgt_text", targets)):
+        if not texts:
+            raise ConfigError(
+                f"`data.train_tsv` must have at least some rows with `{name}`, but the first "
+                f"{len(pairs)} that are drawn have none."
+            )
+    return sources, targets
 
 
 def _tokenizer(

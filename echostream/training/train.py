@@ -19,6 +19,7 @@ from echostream.files import describe, locked, remove_unfinished
 from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
 from echostream.models.build import build_model
 from echostream.models.skip_init import skip_init
+from echostream.text.normalization import TextNormalization
 from echostream.text.tokenizer import NUM_SPECIAL_IDS
 from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.checkpoint import Checkpoints
@@ -31,7 +32,7 @@ from echostream.training.log import RunLog
 from echostream.training.losses import learning_rate
 from echostream.training.model_card import model_card
 from echostream.training.prepare import Prepared, prepare
-from echostream.training.sources import Speech, open_sources, random_pair
+from echostream.training.sources import Speech, open_sources, random_pair, recorded_text
 from echostream.training.text_pretraining import PseudoPosteriors, pretrain_on_text
 from echostream.training.trainer import StepReport, Trainer
 from echostream.training.validate import Scores, validate
@@ -63,6 +64,7 @@ def train(config: TrainConfig) -> Path:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = resolve_device(name)
     _check_network(config)
+    text = recorded_text(config.data)
     speech, dev_speech = open_sources(config.data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def train(config: TrainConfig) -> Path:
         trainer = Trainer(build_model(prepared.model_config), config, device)
         checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints)
         run_folder = RunFolder(folder, config, prepared, stack, lock)
-        return Run(config, run_folder, speech, prepared, trainer, checkpoints).complete()
+        return Run(config, run_folder, speech, prepared, trainer, checkpoints, text).complete()
 
 
 def _check_network(config: TrainConfig) -> None:
@@ -103,6 +105,7 @@ class Run:
     prepared: Prepared
     trainer: Trainer
     checkpoints: Checkpoints
+    text: TextNormalization | None = None  # of the tables, if they come with one
 
     def complete(self) -> Path:
         """Trains from the last checkpoint, or from the beginning, and writes the model folder."""
@@ -161,8 +164,10 @@ class Run:
                 prepared.cmvn,
                 folder / SOURCE_SPM,
                 folder / TARGET_SPM,
-                model_card(self.config, model, scores, len(prepared.dev), num_averaged),
+                model_card(self.config, model, scores, len(prepared.dev), num_averaged, self.text),
             )
+            if self.text is not None:
+                self.text.save(folder / "model")
         except (OSError, SafetensorError) as error:
             reason = reason_of(error, folder)
             raise OSError(f"{folder / 'model'} cannot be written: {reason}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,13 +76,15 @@ def validate(
             )
             if method is not None:
                 decoded[index] = target_tokenizer.decode(_decoded(method, output, row))
-    source_refs = [source_tokenizer.decode(e.source) for e in examples]
-    target_refs = [target_tokenizer.decode(e.target) for e in examples]
+    # Utterances without a transcript or a translation have no part in the scores of that text.
+    source_refs, sources = _known([e.source for e in examples], source_tokenizer, sources)
+    _, decoded = _known([e.target for e in examples], target_tokenizer, decoded)
+    target_refs, targets = _known([e.target for e in examples], target_tokenizer, targets)
     bleu, exact = _quality(targets, target_refs, target_unit)
     decoder_bleu, decoder_exact = (
         _quality(decoded, target_refs, target_unit) if decoded else (None, None)
     )
-    transcripts = [sources[i] for i in range(len(examples))]
+    transcripts = [sources[i] for i in range(len(sources))]
     return Scores(
         wer=word_error_rate(source_refs, transcripts, source_unit),
         bleu=bleu,
@@ -91,8 +94,19 @@ def validate(
     )
 
 
+def _known(
+    references: Sequence[list[int] | None], tokenizer: Tokenizer, texts: dict[int, str]
+) -> tuple[list[str], dict[int, str]]:
+    """The references that are known, and the texts of their utterances, counted anew."""
+    known = [(index, ids) for index, ids in enumerate(references) if ids is not None]
+    found = {new: texts[old] for new, (old, _) in enumerate(known) if texts}
+    return [tokenizer.decode(ids) for _, ids in known], found
+
+
 def _quality(texts: dict[int, str], references: list[str], unit: str) -> tuple[float, float]:
-    """BLEU, and the percentage of sentences equal to the reference."""
+    """BLEU, and the percentage of sentences equal to the reference; NaN without references."""
+    if not references:
+        return math.nan, math.nan
     hypotheses = [texts[index] for index in range(len(references))]
     right = sum(h == r for h, r in zip(hypotheses, references, strict=True))
     tokenizer = "char" if unit == "char" else "13a"

@@ -234,7 +234,7 @@ HEADER = "\t".join(COLUMNS) + "\n"
         (HEADER, "no lines"),
         ("id\tsrc_text\n", "`src_audio` is missing"),
         (HEADER + "a\tb.flac\t1\n", "line 2: 7 fields"),
-        (HEADER + "a\tb.flac\t1\tun\t \t\t0\n", "line 2: `tgt_text` is empty"),
+        (HEADER + "a\tb.flac\t1\t\t \t\t0\n", "line 2: `src_text` and `tgt_text` are both"),
         (HEADER + "a\tb.flac\t1\tun\tone\t\t0\n" * 2, "line 3: the id `a` comes twice"),
     ],
 )

@@ -82,7 +82,7 @@ def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> 
     }
     found = [words[1:] for words in all_commands("echostream")]
     assert {name for name, *_ in found} == {
-        *("translate", "score", "doctor", "train", "corpus", "export", "units"),
+        *("translate", "score", "doctor", "train", "corpus", "export", "units", "data"),
         *programs,
     }
     for name, *words in found:

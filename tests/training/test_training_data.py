@@ -98,7 +98,7 @@ def test_a_recording_that_cannot_be_read_is_left_out_and_counted(
     finally:
         logging.getLogger("echostream").removeHandler(handler)
     out = capfd.readouterr().err
-    assert "train.tsv: 1 of 6 utterances have a recording that cannot be read, the first" in out
+    assert "train.tsv: 1 of 6 rows cannot be used (0 lines, 1 recordings), the first: " in out
     assert "block 0 of utterances: 2 of 6 utterances have a recording that cannot be read" in out
     assert f"{tmp_path / 'train.tsv'}, line " in out
     one = "dev set: 1 of 2 utterances have a recording that cannot be read and are left out"
@@ -129,7 +129,8 @@ def test_a_table_most_of_whose_recordings_are_missing_is_refused_before_anything
     assert main(command(config, tmp_path / "c.yaml")) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert (
-        f"{tmp_path / 'train.tsv'}: 4 of 6 utterances have a recording that cannot be read" in last
+        f"{tmp_path / 'train.tsv'}: 4 of 6 rows cannot be used (0 lines, 4 recordings), the first: "
+        in last
     )
     assert "line 2: " in last and "no such file" in last
     assert not Path(config.output).exists()

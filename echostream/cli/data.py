@@ -1,0 +1,182 @@
+"""`echostream data`: tables of corpora as they are downloaded, and a check of tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echostream.cli.messages import print_error
+
+if TYPE_CHECKING:
+    from echostream.data.corpora.entry import Options
+    from echostream.data.limits import Limits
+    from echostream.text.normalization import TextNormalization
+
+HELP = "make tables of a downloaded corpus, or check a table"
+
+# What SOURCE is, by layout; texts that are normalised by default, and flags of its own.
+LAYOUTS = {
+    "mboshi": "folder with train/ and dev/ of the Mboshi-French corpus",
+    "cvss": "folder of a language pair of CVSS-C, as cvss-c/fr-en",
+    "covost2": "folder of a language of Common Voice with CoVoST's table, as covost2/fr",
+    "mustc": "folder of a language pair of MuST-C, as en-de",
+    "mtedx": "folder of a language pair of mTEDx, as fr-en",
+    "europarl-st": "folder of Europarl-ST, with one of each language",
+    "fleurs": "folder of FLEURS, with metadata/ and one of each language",
+    "librispeech": "folder of LibriSpeech, with train-clean-100/ and others",
+    "tsv": "table, or folder of tables train.tsv, dev.tsv, ...",
+}
+_LOWER_WITHOUT_PUNCTUATION = {"mboshi"}  # the conditions of the published results
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags of the two commands."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    prepare = actions.add_parser("prepare", help="tables and a report of a downloaded corpus")
+    layouts = prepare.add_subparsers(dest="layout", required=True)
+    for name, source in LAYOUTS.items():
+        _add_prepare_flags(layouts.add_parser(name, help=source), name, source)
+    check = actions.add_parser("check", help="name each row that cannot be used")
+    check.add_argument("table", help="table of utterances")
+    for side in ("source", "target"):
+        check.add_argument(
+            f"--{side}-spm",
+            metavar="MODEL",
+            help=f"SentencePiece model of the {side} text: also name rows too short for it",
+        )
+    check.add_argument(
+        "--tail-ms", type=int, default=480, help="silence after each (default: %(default)s)"
+    )
+    _add_limits(check)
+
+
+def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) -> None:
+    parser.add_argument("source", help=source)
+    parser.add_argument("--output", required=True, help="folder for the tables and the report")
+    parser.add_argument(
+        "--audio",
+        choices=("keep", "flac"),
+        default="keep",
+        help="flac: each utterance as a file of 16 kHz in the output folder, which later reads "
+        "faster than MP3 or parts of talks (default: %(default)s)",
+    )
+    drops = name in _LOWER_WITHOUT_PUNCTUATION
+    for flag, choices, default in (
+        ("--case", ("keep", "lower"), "lower" if drops else "keep"),
+        ("--punctuation", ("keep", "drop"), "drop" if drops else "keep"),
+        ("--apostrophes", ("keep", "straight", "drop"), "straight" if drops else "keep"),
+    ):
+        parser.add_argument(
+            flag, choices=choices, default=default, help="of both texts (default: %(default)s)"
+        )
+    if name in ("cvss", "covost2", "mustc", "mtedx", "europarl-st", "fleurs"):
+        parser.add_argument("--languages", nargs=2, metavar=("SOURCE", "TARGET"))
+    if name in ("cvss", "covost2"):
+        parser.add_argument("--covost", help="CoVoST's table (default: beside validated.tsv)")
+    if name == "cvss":
+        parser.add_argument("--common-voice", help="folder with clips/ and validated.tsv")
+    if name == "mboshi":
+        parser.add_argument(
+            "--held-out",
+            type=int,
+            default=200,
+            help="training utterances that become the dev set (default: %(default)s)",
+        )
+        parser.add_argument("--seed", type=int, default=1, help="of the dev set")
+    _add_limits(parser)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
+    for flag, default, what in (
+        ("--min-seconds", 0.1, "seconds of an utterance, at least"),
+        ("--max-seconds", 30.0, "seconds of an utterance, at most"),
+        ("--min-rate", 0.2, "characters of text a second, at least"),
+        ("--max-rate", 40.0, "characters of text a second, at most"),
+    ):
+        parser.add_argument(flag, type=float, default=default, help=f"{what} (default: {default})")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs one of the commands; `check` ends with 1 if a row cannot be used."""
+    return {"prepare": _prepare, "check": _check}[args.action](args)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from echostream.data.corpora import LAYOUTS as READERS
+    from echostream.data.corpus_summary import write_report
+    from echostream.data.preparation import Settings, prepare_corpus
+    from echostream.extras import ExtraError
+
+    flac = args.audio == "flac"
+    settings = Settings(_normalization(args), _limits(args), flac, _jobs(args))
+    output = Path(args.output)
+    summary = prepare_corpus(READERS[args.layout](_options(args)), output, settings)
+    title = f"{args.layout}: {args.source}"
+    try:
+        print(write_report(summary, output, title), end="")
+    except ExtraError as error:
+        print(summary.to_markdown(title), end="")
+        print_error(args, f"{error} The tables are written.")
+    return 0
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from echostream.data.corpora.entry import CorpusError, Options
+
+    given = vars(args)
+    source = Path(args.source)
+    if not source.exists():
+        raise CorpusError(f"{source}: there is no such file or folder.")
+    common_voice, covost = given.get("common_voice"), given.get("covost")
+    languages = given.get("languages")
+    return Options(
+        source=source,
+        languages=None if languages is None else (languages[0], languages[1]),
+        common_voice=None if common_voice is None else Path(common_voice),
+        covost=None if covost is None else Path(covost),
+        held_out=given.get("held_out", 0),
+        seed=given.get("seed", 1),
+    )
+
+
+def _normalization(args: argparse.Namespace) -> TextNormalization:
+    from echostream.text.normalization import TextNormalization
+
+    return TextNormalization(args.case, args.punctuation, args.apostrophes)
+
+
+def _limits(args: argparse.Namespace) -> Limits:
+    from echostream.data.limits import Limits
+
+    return Limits(args.min_seconds, args.max_seconds, args.min_rate, args.max_rate)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from collections import Counter
+
+    from echostream.data.check import check_table
+    from echostream.text.tokenizer import Tokenizer
+
+    source, target = (
+        None if path is None else Tokenizer.load(path)
+        for path in (args.source_spm, args.target_spm)
+    )
+    jobs = _jobs(args)
+    faults, num_rows = check_table(args.table, _limits(args), jobs, (source, target), args.tail_ms)
+    for fault in faults:
+        print(fault.message)
+    for kind, count in Counter(fault.kind for fault in faults).most_common():
+        print(f"{count} of {num_rows} rows: {kind}")
+    if not faults:
+        print(f"{args.table}: {num_rows} rows, no fault")
+    return 1 if faults else 0
+
+
+def _jobs(args: argparse.Namespace) -> int:
+    jobs = args.jobs if args.jobs is not None else os.cpu_count() or 1
+    if jobs < 1:
+        raise ValueError(f"`--jobs` must be at least 1, but is {jobs} instead.")
+    return jobs

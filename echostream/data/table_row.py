@@ -1,0 +1,160 @@
+"""A row of a table of recordings: its columns, and what they may hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from echostream.data.table_text import TableError
+from echostream.frontend.audio_segment import Segment
+
+COLUMNS = (
+    "id",
+    "src_audio",
+    "src_n_frames",
+    "src_text",
+    "tgt_text",
+    "tgt_audio",
+    "tgt_n_frames",
+)
+TEXTS = ("src_text", "tgt_text")
+NEEDED = ("id", "src_audio")
+# fairseq's names of columns, by ours.
+_ALSO = {"src_audio": "audio", "src_n_frames": "n_frames", "language": "src_lang"}
+# A part of a file, as fairseq writes it: offset and length, in samples or, in a zip, bytes.
+_PART = re.compile(r"(.+):(\d{1,15}):(\d{1,15})", re.DOTALL)
+_LONGEST = 1e6  # seconds
+
+
+class Row(NamedTuple):
+    """A line of a table: its number in the file, and the columns that are used.
+
+    `segment` is None for a whole file. `duration`: seconds by the table, None if it does not say.
+    """
+
+    line: int
+    id: str
+    audio: str
+    source: str | None
+    target: str | None
+    segment: Segment | None = None
+    duration: float | None = None
+    word_ends: tuple[float, ...] = ()
+    speaker: str = ""
+    language: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """The length of the utterance by the table; None if that does not say."""
+        if self.segment is None:
+            return self.duration
+        return None if self.segment.in_samples else self.segment.duration
+
+
+def read_header(line: str, path: Path) -> list[str]:
+    """The names of the columns, fairseq's names replaced by ours.
+
+    Raises `TableError` for a column that is missing or comes twice.
+    """
+    if not line.strip():
+        raise TableError(f"{path}: the table is empty.")
+    header = line.split("\t")
+    for ours, theirs in _ALSO.items():
+        if ours not in header:
+            header = [ours if name == theirs else name for name in header]
+    missing = [column for column in NEEDED if column not in header]
+    if missing or not set(TEXTS) & set(header):
+        found = f"{header}"
+        raise TableError(
+            f"{path}: the column `{(*missing, 'tgt_text')[0]}` is missing; found "
+            f"{found if len(found) < 400 else found[:400] + '...'}. The first line must have the "
+            "names of the columns, separated by tabs."
+        )
+    if twice := [name for name, count in Counter(header).items() if count > 1 and name]:
+        raise TableError(f"{path}: the column `{twice[0][:80]}` comes twice.")
+    return header
+
+
+def read_row(
+    line: int, fields: Mapping[str, str], texts: Sequence[str], path: Path, where: str
+) -> Row:
+    """The row of a line's fields and its normalised texts, "" where there is none.
+
+    Raises `TableError` beginning with `where`, for fields that are not possible.
+    """
+    source, target = (text if text.strip() else None for text in texts)
+    if source is None and target is None:
+        raise TableError(f"{where}: `src_text` and `tgt_text` are both empty.")
+    audio, segment = _audio_of(fields, path, where)
+    return Row(
+        line,
+        fields["id"],
+        audio,
+        source,
+        target,
+        segment,
+        _number(fields, "duration", where),
+        _word_ends(fields, where),
+        fields.get("speaker", ""),
+        fields.get("language", ""),
+    )
+
+
+def _audio_of(fields: Mapping[str, str], path: Path, where: str) -> tuple[str, Segment | None]:
+    """The file of a row, and the part of it that is meant."""
+    audio = fields["src_audio"]
+    offset = _number(fields, "offset", where)
+    duration = _number(fields, "duration", where)
+    if duration == 0:
+        raise TableError(f"{where}: `duration` must be more than 0 s, but is 0.")
+    part = _PART.fullmatch(audio)
+    if part and not part[1].endswith(".zip") and not _is_file(path.parent / audio):
+        if offset:
+            raise TableError(
+                f"{where}: `offset` is {offset:g}, but `{audio[-80:]}` names a part already."
+            )
+        if not int(part[3]):
+            raise TableError(f"{where}: the part `{audio[-80:]}` has no samples.")
+        return part[1], Segment(int(part[2]), int(part[3]), in_samples=True)
+    if offset is None or (offset == 0 and duration is None):
+        return audio, None
+    return audio, Segment(offset, duration)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        return False
+
+
+def _number(fields: Mapping[str, str], column: str, where: str) -> float | None:
+    """Seconds in a column; None if it is empty or not there."""
+    text = fields.get(column, "").strip()
+    if not text:
+        return None
+    number = _float(text)
+    if not 0 <= number < _LONGEST:
+        raise TableError(f"{where}: `{column}` must be seconds, but is {text[:20]!r}.")
+    return number
+
+
+def _word_ends(fields: Mapping[str, str], where: str) -> tuple[float, ...]:
+    ends = tuple(map(_float, fields.get("word_ends", "").split()))
+    if not all(0 <= a <= b < _LONGEST for a, b in zip((0.0, *ends), ends, strict=False)):
+        raise TableError(
+            f"{where}: `word_ends` must be seconds in rising order, separated by spaces, but is "
+            f"{fields['word_ends'][:80]!r}."
+        )
+    return ends
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

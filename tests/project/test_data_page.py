@@ -1,0 +1,48 @@
+"""Every command of docs/data.md runs, on made-up corpora that lie where the page says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from documents import ROOT, blocks, commands
+from tiny_corpora import WRITERS
+
+from echostream.cli import main
+
+PAGE = ROOT / "docs" / "data.md"
+# Where the page has each corpus.
+PLACES = {
+    "cvss": "corpora",
+    "covost2": "corpora/covost2",
+    "mustc": "corpora/must-c",
+    "librispeech": "corpora/LibriSpeech",
+    "tsv": "corpora/tables",
+}
+PREPARE = [words for words in commands(PAGE) if words[1:3] == ["data", "prepare"]]
+
+
+def test_every_layout_has_a_command() -> None:
+    assert sorted(words[3] for words in PREPARE) == sorted(WRITERS)
+
+
+@pytest.mark.parametrize("words", PREPARE, ids=[words[3] for words in PREPARE])
+def test_a_command_prepares_the_corpus_where_the_page_has_it(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    layout = words[3]
+    written = WRITERS[layout](Path(PLACES.get(layout, f"corpora/{layout}")))
+    tiny = ["--held-out", "1"] if layout == "mboshi" else []  # of five
+    assert words[4] == written[1]
+    assert main([*words[1:], *tiny, "--jobs", "1"]) == 0
+    output = Path(words[words.index("--output") + 1])
+    assert (output / "train.tsv").is_file() and (output / "report.md").is_file()
+    if layout == "mboshi":
+        (check,) = (words for words in commands(PAGE) if words[1:3] == ["data", "check"])
+        assert main([*check[1:], "--jobs", "1"]) == 0
+
+
+def test_the_snippet_of_the_page_runs() -> None:
+    (block,) = blocks(PAGE, "python")
+    exec(compile(block, PAGE.name, "exec"), {})
