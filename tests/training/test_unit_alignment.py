@@ -9,9 +9,10 @@ import pytest
 import torch
 from tiny_speech import tiny_unit_decoder
 
+from echostream.models.ctc_align import best_alignment
 from echostream.speech_config import CTC
 from echostream.text.spoken_words import SpokenWord
-from echostream.training.unit_decoder.alignment import best_alignment, merged, spread_evenly
+from echostream.training.unit_decoder.alignment import merged, spread_evenly
 from echostream.training.unit_decoder.example import NO_UNIT, UnitExample
 
 BLANK = 4

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from echostream.models.ctc_align import best_alignment
 from echostream.models.unit_decoder import UnitDecoder
 from echostream.modules.masks import length_mask
 from echostream.speech_config import CTC
 from echostream.training.refiner.config import SpanConfig
-from echostream.training.unit_decoder.alignment import best_alignment
 from echostream.training.unit_decoder.example import NO_UNIT, UnitBatch
 
 

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from echostream.data.table_text import TableError
 from echostream.data.unit_table import TableRow, UnitTable
+from echostream.models.ctc_align import PADDING
 from echostream.models.word_encoder import NO_TOKEN
 from echostream.speech_config import CTC, UnitDecoderConfig
 from echostream.text.spoken_words import SpokenWord, words_of_text
@@ -24,7 +25,7 @@ from echostream.text.tokenizer import Tokenizer
 TEXT, WORD_ENDS = "tgt_text", "tgt_word_ends"
 logger = logging.getLogger(__name__)
 
-NO_UNIT = -100  # padding, ignored by cross-entropy
+NO_UNIT = PADDING
 
 
 class UnitExample(NamedTuple):

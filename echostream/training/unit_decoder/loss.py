@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from echostream.models.ctc_align import best_alignment
 from echostream.models.unit_decoder import UnitDecoder
 from echostream.models.word_lengths import PredictedDurations
-from echostream.training.unit_decoder.alignment import best_alignment
 from echostream.training.unit_decoder.example import NO_UNIT, UnitBatch
 
 
