@@ -160,6 +160,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     text_pretraining: TextPretrainingConfig = field(default_factory=TextPretrainingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    init_from: str | tuple[str, ...] = ()  # folders of models, or `FOLDER:part` of each part
     checkpoint_steps: int = 200
     dropout: float = 0.0  # of the output of each sublayer
     keep_checkpoints: int = 5  # the weights of the model are the mean of these
@@ -168,6 +169,8 @@ class TrainConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if isinstance(self.init_from, str):
+            object.__setattr__(self, "init_from", (self.init_from,))
         make_plain(self)
         check_values(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
         check_values(self, "", 0, "threads", most=1024)

@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from echostream.config import ConfigError
 from echostream.device import resolve_device
-from echostream.files import describe, locked, remove_unfinished
-from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
+from echostream.files import describe, locked
 from echostream.models.build import build_model
 from echostream.models.skip_init import skip_init
 from echostream.text.tokenizer import NUM_SPECIAL_IDS
-from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.checkpoint import Checkpoints
-from echostream.training.checkpoint_file import CheckpointError, check_like, reason_of
 from echostream.training.config import TrainConfig
-from echostream.training.dataset import BatchDataset
 from echostream.training.folder import CHECKPOINTS, RunFolder, check_run_config
-from echostream.training.loader import explained, load_batches
-from echostream.training.log import RunLog
-from echostream.training.losses import learning_rate
-from echostream.training.model_card import model_card
-from echostream.training.prepare import Prepared, prepare
-from echostream.training.sources import Speech, open_sources, random_pair
-from echostream.training.text_pretraining import PseudoPosteriors, pretrain_on_text
-from echostream.training.trainer import StepReport, Trainer
-from echostream.training.validate import Scores, validate
-
-logger = logging.getLogger(__name__)
+from echostream.training.initial import Initial, read_initial
+from echostream.training.prepare import prepare
+from echostream.training.run import Run
+from echostream.training.sources import open_sources
+from echostream.training.trainer import Trainer
 
 
 def train(config: TrainConfig) -> Path:
@@ -62,7 +47,9 @@ def train(config: TrainConfig) -> Path:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = resolve_device(name)
-    _check_network(config)
+    begun = any((folder / CHECKPOINTS).glob("step-*.pt"))
+    initial = None if begun else read_initial(config)
+    _check_network(config, initial)
     speech, dev_speech = open_sources(config.data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,186 +62,23 @@ def train(config: TrainConfig) -> Path:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.data.seed)
-        prepared = prepare(config, speech, dev_speech, folder)
+        prepared = prepare(config, speech, dev_speech, folder, initial)
         trainer = Trainer(build_model(prepared.model_config), config, device)
         checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints)
         run_folder = RunFolder(folder, config, prepared, stack, lock)
-        return Run(config, run_folder, speech, prepared, trainer, checkpoints).complete()
+        return Run(config, run_folder, speech, prepared, trainer, checkpoints, initial).complete()
 
 
-def _check_network(config: TrainConfig) -> None:
+def _check_network(config: TrainConfig, initial: Initial | None) -> None:
     """Builds the network without weights, before the tokenizers are trained."""
-    size = NUM_SPECIAL_IDS + 1
-    smallest = dataclasses.replace(config.network, source_vocab_size=size, target_vocab_size=size)
+    sizes = (NUM_SPECIAL_IDS + 1,) * 2 if initial is None else initial.vocabulary()
+    smallest = dataclasses.replace(
+        config.network, source_vocab_size=sizes[0], target_vocab_size=sizes[1]
+    )
     try:
         with skip_init():
-            build_model(smallest)
+            network = build_model(smallest)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"`network`: {error}") from error
-
-
-@dataclass(frozen=True)
-class Run:
-    """A prepared run: trains, validates, writes checkpoints and then the model."""
-
-    config: TrainConfig
-    folder: RunFolder
-    speech: Speech
-    prepared: Prepared
-    trainer: Trainer
-    checkpoints: Checkpoints
-
-    def complete(self) -> Path:
-        """Trains from the last checkpoint, or from the beginning, and writes the model folder."""
-        trainer = self.trainer
-        restored = self.checkpoints.restore(trainer.model, trainer.optimizer)
-        num_workers = max(self.config.data.num_workers, 1)
-        step, positions = restored or (0, [DatasetPosition(0, 0)] * num_workers)
-        if len(positions) != num_workers:
-            raise CheckpointError(
-                f"{self.checkpoints.paths()[-1]} is of a run with {len(positions)} workers, "
-                f"but `data.num_workers` is {self.config.data.num_workers}."
-            )
-        if restored is None and self.config.text_pretraining.steps:
-            self._pretrain_on_text()
-        with RunLog(self.folder.path, self.config.steps, step) as log:
-            if step < self.config.steps:
-                try:
-                    self._train(step, positions, log)
-                except RuntimeError as error:
-                    if (explanation := explained(error)) is None:
-                        raise
-                    raise explanation from error
-            return self._write_model(log)
-
-    def _train(self, step: int, positions: list[DatasetPosition], log: RunLog) -> None:
-        config, trainer = self.config, self.trainer
-        with closing(self._batches(step, positions)) as batches:
-            while step < config.steps:
-                stop = min(config.steps, step + config.checkpoint_steps)
-                positions = self._train_until(stop, step, batches, positions, log)
-                step = stop
-                self.checkpoints.save(step, trainer.model, trainer.optimizer, positions)
-                if step % config.validate_steps < config.checkpoint_steps or step == config.steps:
-                    self._validate("dev", step, log)
-
-    def _write_model(self, log: RunLog) -> Path:
-        """Writes the mean of the last checkpoints as a model folder."""
-        model, prepared, folder = self.trainer.model, self.prepared, self.folder.path
-        weights = self.checkpoints.mean_weights()
-        try:
-            check_like(weights, model.state_dict())
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"the checkpoints in {self.checkpoints.folder}: {error}"
-            ) from error
-        model.load_state_dict(weights)
-        num_averaged = len(self.checkpoints.kept())
-        scores = self._validate("mean", self.config.steps, log)
-        self.folder.restore()
-        remove_unfinished(folder / "model")
-        try:
-            save_model(
-                folder / "model",
-                model,
-                prepared.model_config,
-                prepared.cmvn,
-                folder / SOURCE_SPM,
-                folder / TARGET_SPM,
-                model_card(self.config, model, scores, len(prepared.dev), num_averaged),
-            )
-        except (OSError, SafetensorError) as error:
-            reason = reason_of(error, folder)
-            raise OSError(f"{folder / 'model'} cannot be written: {reason}.") from error
-        return folder / "model"
-
-    def _batches(self, step: int, positions: list[DatasetPosition]) -> Generator[Batch, None, None]:
-        data = self.config.data
-        dataset = BatchDataset(
-            self.speech,
-            self.prepared.make,
-            data.block_size,
-            data.reuse,
-            data.batch_seconds,
-            data.seed,
-            positions,
-            worker_offset=step % len(positions),  # each step so far took a batch of one worker
-            concat_probability=data.concat_probability,
-            concat_utterances=data.concat_utterances,
-            nonspeech_probability=data.nonspeech_probability,
-            gain_db=self.config.augment.gain_db,
-            speeds=self.config.augment.speeds,
-        )
-        return load_batches(dataset, data.num_workers)
-
-    def _train_until(
-        self,
-        stop: int,
-        first: int,
-        batches: Iterator[Batch],
-        positions: list[DatasetPosition],
-        log: RunLog,
-    ) -> list[DatasetPosition]:
-        """Trains from step `first` to `stop`; returns the positions in the dataset after it."""
-        positions = list(positions)
-        started, audio = time.perf_counter(), 0.0
-        sums = torch.zeros(len(StepReport._fields))
-        for step in range(first, stop):
-            batch = next(batches)
-            report = self.trainer.step(step, batch)
-            positions[batch.worker] = batch.next_position
-            sums += torch.tensor(report)
-            audio += float(batch.frame_lengths.sum()) / 100
-            log.advance(report.asr_loss + report.st_loss, audio / (time.perf_counter() - started))
-        self.folder.restore()
-        means = StepReport(*(sums / (stop - first)).tolist())
-        log.write(
-            "train",
-            stop,
-            **means._asdict(),
-            learning_rate=learning_rate(stop - 1, self.config.steps, self.config.optim),
-            audio_seconds=audio,
-            audio_rate=audio / (time.perf_counter() - started),
-        )
-        return positions
-
-    def _pretrain_on_text(self) -> None:
-        config, prepared = self.config, self.prepared
-        loss = pretrain_on_text(
-            self.trainer.model.st_head,
-            lambda rng: random_pair(self.speech, rng),
-            PseudoPosteriors(
-                prepared.source_tokenizer,
-                prepared.target_tokenizer,
-                prepared.aligner,
-                config.network.tail_ms,
-                config.network.source_emission_unit,
-                config.network.target_emission_unit,
-            ),
-            config.text_pretraining,
-            config.loss.align_blank_weight,
-            config.data.seed,
-            self.trainer.device,
-        )
-        logger.info("text pre-training: CTC loss %.3f per token", loss)
-
-    def _validate(self, kind: str, step: int, log: RunLog) -> dict[int, Scores]:
-        """Scores for each look-ahead; `kind` is "dev" for the weights as they are, or "mean"."""
-        model, prepared = self.trainer.model, self.prepared
-        model.eval()
-        scores = {}
-        for look_ahead in model.max_future_frames:
-            scores[look_ahead] = validate(
-                model,
-                prepared.dev,
-                prepared.source_tokenizer,
-                prepared.target_tokenizer,
-                look_ahead,
-                self.trainer.device,
-                source_unit=prepared.model_config.source_emission_unit,
-                target_unit=prepared.model_config.target_emission_unit,
-            )
-            log.write(f"{kind}_L{look_ahead}", step, **scores[look_ahead].known())
-        text = "; ".join(f"L={look_ahead} {score}" for look_ahead, score in scores.items())
-        log.print(f"step {step} {kind}: {text}")
-        return scores
+    if initial is not None:
+        initial.apply(network)
