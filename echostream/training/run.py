@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from echostream.files import remove_unfinished
 from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
 from echostream.training.batch import Batch, DatasetPosition
-from echostream.training.checkpoint import Checkpoints
+from echostream.training.checkpoint import Checkpoints, step_of
 from echostream.training.checkpoint_file import CheckpointError, check_like, reason_of
 from echostream.training.config import TrainConfig
 from echostream.training.dataset import BatchDataset
@@ -61,6 +61,9 @@ class Run:
         with RunLog(self.folder.path, self.config.steps, step) as log:
             for report in reports:
                 log.write(f"init_{report.part}", 0, taken=len(report.taken), left=len(report.left))
+            selection = self.checkpoints.selection
+            if step and selection and self._is_validated(step) and not selection.has(step):
+                self._validate_checkpoint(step, log)  # the run was killed before this was done
             if step < self.config.steps:
                 try:
                     self._train(step, positions, log)
@@ -68,7 +71,7 @@ class Run:
                     if (explanation := explained(error)) is None:
                         raise
                     raise explanation from error
-            return self._write_model(log)
+            return self._write_model(max(step, self.config.steps), log)
 
     def _train(self, step: int, positions: list[DatasetPosition], log: RunLog) -> None:
         config, trainer = self.config, self.trainer
@@ -78,11 +81,22 @@ class Run:
                 positions = self._train_until(stop, step, batches, positions, log)
                 step = stop
                 self.checkpoints.save(step, trainer.model, trainer.optimizer, positions)
-                if step % config.validate_steps < config.checkpoint_steps or step == config.steps:
-                    self._validate("dev", step, log)
+                if self._is_validated(step):
+                    self._validate_checkpoint(step, log)
 
-    def _write_model(self, log: RunLog) -> Path:
-        """Writes the mean of the last checkpoints as a model folder."""
+    def _is_validated(self, step: int) -> bool:
+        """Whether the checkpoint of a step is scored on the dev set."""
+        config = self.config
+        return step % config.validate_steps < config.checkpoint_steps or step >= config.steps
+
+    def _validate_checkpoint(self, step: int, log: RunLog) -> None:
+        scores = self._validate("dev", step, log)
+        if self.checkpoints.selection is not None:
+            self.checkpoints.selection.record(step, scores)
+            self.checkpoints.remove_old()
+
+    def _write_model(self, step: int, log: RunLog) -> Path:
+        """Writes the mean of the checkpoints, the last one of `step`, as a model folder."""
         model, prepared, folder = self.trainer.model, self.prepared, self.folder.path
         weights = self.checkpoints.mean_weights()
         try:
@@ -92,8 +106,8 @@ class Run:
                 f"the checkpoints in {self.checkpoints.folder}: {error}"
             ) from error
         model.load_state_dict(weights)
-        num_averaged = len(self.checkpoints.kept())
-        scores = self._validate("mean", self.config.steps, log)
+        averaged = [step_of(path) for path in self.checkpoints.kept()]
+        scores = self._validate("mean", step, log)
         self.folder.restore()
         remove_unfinished(folder / "model")
         try:
@@ -104,7 +118,7 @@ class Run:
                 prepared.cmvn,
                 folder / SOURCE_SPM,
                 folder / TARGET_SPM,
-                model_card(self.config, model, scores, len(prepared.dev), num_averaged),
+                model_card(self.config, model, scores, len(prepared.dev), step, averaged),
             )
         except (OSError, SafetensorError) as error:
             reason = reason_of(error, folder)

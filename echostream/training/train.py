@@ -20,6 +20,7 @@ from echostream.training.folder import CHECKPOINTS, RunFolder, check_run_config
 from echostream.training.initial import Initial, read_initial
 from echostream.training.prepare import prepare
 from echostream.training.run import Run
+from echostream.training.selection import Selection
 from echostream.training.sources import open_sources
 from echostream.training.trainer import Trainer
 
@@ -64,7 +65,10 @@ def train(config: TrainConfig) -> Path:
         torch.manual_seed(config.data.seed)
         prepared = prepare(config, speech, dev_speech, folder, initial)
         trainer = Trainer(build_model(prepared.model_config), config, device)
-        checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints)
+        selection = None
+        if config.select.metric != "last":
+            selection = Selection(config.select, folder / CHECKPOINTS)
+        checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints, selection)
         run_folder = RunFolder(folder, config, prepared, stack, lock)
         return Run(config, run_folder, speech, prepared, trainer, checkpoints, initial).complete()
 
