@@ -18,6 +18,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of the command."""
     parser.add_argument("config", help="YAML file, as in configs/train/")
     parser.add_argument("--output", help="folder of the run, instead of the one in the file")
+    parser.add_argument(
+        "--export-now",
+        action="store_true",
+        help="train no further: make the model folder of the checkpoints of a stopped run",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         if signal.getsignal(number) != signal.SIG_IGN  # as under nohup
     }
     try:
-        print(run_training(config))
+        print(run_training(config, args.export_now))
     except KeyboardInterrupt:
         print_error(
             args,

@@ -15,7 +15,7 @@ from echostream.training.example import NO_LABEL, Example
 
 
 class DatasetPosition(NamedTuple):
-    """How far one worker has read the dataset: the round, and its batches so far."""
+    """How far one lane of the dataset has been read: the round, and its batches so far."""
 
     round: int
     batch: int
@@ -32,13 +32,13 @@ class Batch(NamedTuple):
     target_lengths: Tensor
     source_labels: Tensor  # (B, T') piece of each frame, blank elsewhere, -1 where unknown
     target_labels: Tensor
-    worker: int
-    next_position: DatasetPosition  # of the worker, after this batch
+    lane: int
+    next_position: DatasetPosition  # of the lane, after this batch
 
 
 def collate(
     examples: Sequence[Example],
-    worker: int = 0,
+    lane: int = 0,
     next_position: DatasetPosition = DatasetPosition(0, 0),  # noqa: B008
 ) -> Batch:
     """One padded batch."""
@@ -55,7 +55,7 @@ def collate(
         torch.tensor([len(e.target) for e in examples]),
         _pad_labels([e.source_labels for e in examples], num_frames // OUTPUT_STRIDE),
         _pad_labels([e.target_labels for e in examples], num_frames // OUTPUT_STRIDE),
-        worker,
+        lane,
         next_position,
     )
 

@@ -52,12 +52,15 @@ class _Guarded(IterableDataset["Batch | _Failed"]):
 def load_batches(dataset: BatchDataset, num_workers: int) -> Generator[Batch, None, None]:
     """The batches of a dataset, made in `num_workers` processes; with 0, in this one.
 
-    The caller closes the generator, which ends the processes.
+    Their number is lowered until each has as many lanes of the dataset. The caller closes the
+    generator, which ends the processes.
 
     Raises:
         ValueError, OSError, EspeakError, MemoryError: raised by the dataset.
         WorkerError: if a process has died.
     """
+    while num_workers and len(dataset.turn) % num_workers:
+        num_workers -= 1
     loader = DataLoader(
         _Guarded(dataset),
         batch_size=None,

@@ -46,32 +46,44 @@ class Run:
     checkpoints: Checkpoints
     initial: Initial | None = None  # for a run that begins
 
-    def complete(self) -> Path:
-        """Trains from the last checkpoint, or from the beginning, and writes the model folder."""
+    def complete(self, train: bool = True) -> Path:
+        """Trains from the last checkpoint, or from the beginning, and writes the model folder.
+
+        Without `train` no step is done: the model is that of the checkpoints that there are.
+        """
         trainer = self.trainer
         restored = self.checkpoints.restore(trainer.model, trainer.optimizer)
-        num_workers = max(self.config.data.num_workers, 1)
-        step, positions = restored or (0, [DatasetPosition(0, 0)] * num_workers)
-        if len(positions) != num_workers:
-            raise CheckpointError(
-                f"{self.checkpoints.paths()[-1]} is of a run with {len(positions)} workers, "
-                f"but `data.num_workers` is {self.config.data.num_workers}."
-            )
+        step, positions = restored or (0, self._first_positions())
+        if not positions:
+            raise CheckpointError(f"{self.checkpoints.paths()[-1]} has no position in the data.")
         reports = self._start() if restored is None else []
         with RunLog(self.folder.path, self.config.steps, step) as log:
             for report in reports:
                 log.write(f"init_{report.part}", 0, taken=len(report.taken), left=len(report.left))
             selection = self.checkpoints.selection
-            if step and selection and self._is_validated(step) and not selection.has(step):
+            if (
+                train
+                and step
+                and selection
+                and self._is_validated(step)
+                and not selection.has(step)
+            ):
                 self._validate_checkpoint(step, log)  # the run was killed before this was done
-            if step < self.config.steps:
+            if train and step < self.config.steps:
                 try:
                     self._train(step, positions, log)
                 except RuntimeError as error:
                     if (explanation := explained(error)) is None:
                         raise
                     raise explanation from error
-            return self._write_model(max(step, self.config.steps), log)
+                step = self.config.steps
+            elif selection and not self.checkpoints.kept():
+                self._validate_checkpoint(step, log)
+            return self._write_model(step, log)
+
+    def _first_positions(self) -> list[DatasetPosition]:
+        """The beginning of each lane: as many as processes, whose number may change later on."""
+        return [DatasetPosition(0, 0)] * max(self.config.data.num_workers, 1)
 
     def _train(self, step: int, positions: list[DatasetPosition], log: RunLog) -> None:
         config, trainer = self.config, self.trainer
@@ -135,7 +147,7 @@ class Run:
             data.batch_seconds,
             data.seed,
             positions,
-            worker_offset=step % len(positions),  # each step so far took a batch of one worker
+            first_lane=step % len(positions),  # each step so far took a batch of one lane
             concat_probability=data.concat_probability,
             concat_utterances=data.concat_utterances,
             nonspeech_probability=data.nonspeech_probability,
@@ -159,7 +171,7 @@ class Run:
         for step in range(first, stop):
             batch = next(batches)
             report = self.trainer.step(step, batch)
-            positions[batch.worker] = batch.next_position
+            positions[batch.lane] = batch.next_position
             sums += torch.tensor(report)
             audio += float(batch.frame_lengths.sum()) / 100
             log.advance(report.asr_loss + report.st_loss, audio / (time.perf_counter() - started))

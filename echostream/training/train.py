@@ -25,8 +25,11 @@ from echostream.training.sources import open_sources
 from echostream.training.trainer import Trainer
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, export_now: bool = False) -> Path:
     """Trains, or resumes a run; returns the model folder, `<output>/model`.
+
+    With `export_now` no step is done: the model is that of the checkpoints of a run that was
+    stopped, which can be resumed afterwards.
 
     Checkpoints, the log and the model are in `config.output`. A killed run is resumed from its last
     checkpoint with the batch that would have come next. On a CPU and with the same number of
@@ -35,7 +38,8 @@ def train(config: TrainConfig) -> Path:
     Settings and tables are checked before anything slow begins.
 
     Raises:
-        ConfigError: if the folder holds a run of another configuration, or a value is not possible.
+        ConfigError: if the folder holds a run of another configuration, or a value is not possible;
+            with `export_now`, if there is no checkpoint.
         BlockingIOError: if another process trains in the folder.
         OSError: naming the file that cannot be read or written.
         FloatingPointError: if a gradient is not finite.
@@ -49,6 +53,8 @@ def train(config: TrainConfig) -> Path:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = resolve_device(name)
     begun = any((folder / CHECKPOINTS).glob("step-*.pt"))
+    if export_now and not begun:
+        raise ConfigError(f"{folder / CHECKPOINTS} has no checkpoint to make a model of.")
     initial = None if begun else read_initial(config)
     _check_network(config, initial)
     speech, dev_speech = open_sources(config.data)
@@ -70,7 +76,8 @@ def train(config: TrainConfig) -> Path:
             selection = Selection(config.select, folder / CHECKPOINTS)
         checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints, selection)
         run_folder = RunFolder(folder, config, prepared, stack, lock)
-        return Run(config, run_folder, speech, prepared, trainer, checkpoints, initial).complete()
+        run = Run(config, run_folder, speech, prepared, trainer, checkpoints, initial)
+        return run.complete(train=not export_now)
 
 
 def _check_network(config: TrainConfig, initial: Initial | None) -> None:
