@@ -183,6 +183,7 @@ class TrainConfig:
     keep_checkpoints: int = 5  # the weights of the model are the mean of these
     select: SelectConfig = field(default_factory=SelectConfig)  # which ones are kept
     validate_steps: int = 400
+    max_skipped_batches: int = 20  # whose loss or gradient is not finite, before the run stops
     threads: int = 0  # of PyTorch; 0 leaves their number unchanged
     device: str = "auto"
 
@@ -192,6 +193,7 @@ class TrainConfig:
         make_plain(self)
         check_values(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
         check_values(self, "", 0, "threads", most=1024)
+        check_values(self, "", 0, "max_skipped_batches", most=MANY)
         check_values(self, "", 0, "dropout", most=0.9)
         sizes = ("source_vocab_size", "target_vocab_size")
         check_values(self.network, "network.", NUM_SPECIAL_IDS + 1, *sizes)  # at least one piece

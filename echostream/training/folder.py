@@ -31,6 +31,7 @@ MAY_CHANGE = {
     "keep_checkpoints": "more are kept from the next checkpoint on",
     "select.metric": "those that were removed before do not come back",
     "select.look_ahead": "as `select.metric`",
+    "max_skipped_batches": "those so far count",
     "data.num_workers": "the order of the data stays that of the number at the first step",
     "threads": "the weights differ in the last bits",
     "device": "as `threads`",

@@ -73,6 +73,13 @@ def decoder_loss(
     )
 
 
+def num_written(logits: Tensor, valid: Tensor) -> Tensor:
+    """The number of tokens that a CTC head writes in a batch: blanks and repeats do not count."""
+    ids = best_ids(logits, valid)
+    before = functional.pad(ids[:, :-1], (1, 0), value=BLANK_ID)
+    return ((ids > BLANK_ID) & (ids != before)).sum()
+
+
 def horizons(st_logits: Tensor, valid: Tensor, num_tokens: int, lagging_k1: int) -> Tensor:
     """`(B, num_tokens)` groups up to the one with as many CTC tokens and `lagging_k1` more.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
 from safetensors import SafetensorError
 
 from echostream.files import remove_unfinished
@@ -20,18 +19,24 @@ from echostream.training.checkpoint_file import CheckpointError, check_like, rea
 from echostream.training.config import TrainConfig
 from echostream.training.dataset import BatchDataset
 from echostream.training.folder import RunFolder
+from echostream.training.guard import BlankAlarm, SkippedBatches, check_output
 from echostream.training.initial import Initial, PartReport
 from echostream.training.loader import explained, load_batches
-from echostream.training.log import RunLog
+from echostream.training.log import Progress, RunLog
 from echostream.training.losses import learning_rate
 from echostream.training.model_card import model_card
 from echostream.training.prepare import Prepared
 from echostream.training.sources import Speech, random_pair
 from echostream.training.text_pretraining import PseudoPosteriors, pretrain_on_text
-from echostream.training.trainer import StepReport, Trainer
+from echostream.training.trainer import Trainer
 from echostream.training.validate import Scores, validate
 
 logger = logging.getLogger(__name__)
+
+
+class _Guards(NamedTuple):
+    skipped: SkippedBatches
+    blank: BlankAlarm
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,19 @@ class Run:
 
     def _train(self, step: int, positions: list[DatasetPosition], log: RunLog) -> None:
         config, trainer = self.config, self.trainer
+        checkpoints, weights = self.checkpoints, {"asr": config.loss.asr, "st": config.loss.st}
+        num_kept = config.keep_checkpoints + 1 + (checkpoints.selection is not None)
+        missing = max(1, num_kept - len(checkpoints.paths()))
+        check_output(checkpoints.folder, trainer.model, missing)
+        guards = _Guards(
+            SkippedBatches(self.folder.path, config.max_skipped_batches, step), BlankAlarm(weights)
+        )
         with closing(self._batches(step, positions)) as batches:
             while step < config.steps:
                 stop = min(config.steps, step + config.checkpoint_steps)
-                positions = self._train_until(stop, step, batches, positions, log)
+                positions = self._train_until(stop, step, batches, positions, guards, log)
                 step = stop
-                self.checkpoints.save(step, trainer.model, trainer.optimizer, positions)
+                checkpoints.save(step, trainer.model, trainer.optimizer, positions)
                 if self._is_validated(step):
                     self._validate_checkpoint(step, log)
 
@@ -162,29 +174,24 @@ class Run:
         first: int,
         batches: Iterator[Batch],
         positions: list[DatasetPosition],
+        guards: _Guards,
         log: RunLog,
     ) -> list[DatasetPosition]:
         """Trains from step `first` to `stop`; returns the positions in the dataset after it."""
-        positions = list(positions)
-        started, audio = time.perf_counter(), 0.0
-        sums = torch.zeros(len(StepReport._fields))
+        positions, progress = list(positions), Progress(log)
         for step in range(first, stop):
             batch = next(batches)
-            report = self.trainer.step(step, batch)
             positions[batch.lane] = batch.next_position
-            sums += torch.tensor(report)
-            audio += float(batch.frame_lengths.sum()) / 100
-            log.advance(report.asr_loss + report.st_loss, audio / (time.perf_counter() - started))
+            report: dict[str, float] = {}
+            try:
+                report = self.trainer.step(step, batch)._asdict()
+            except FloatingPointError as error:
+                guards.skipped.add(step, [batch], str(error))
+            progress.add(report, float(batch.frame_lengths.sum()) / 100)
         self.folder.restore()
-        means = StepReport(*(sums / (stop - first)).tolist())
-        log.write(
-            "train",
-            stop,
-            **means._asdict(),
-            learning_rate=learning_rate(stop - 1, self.config.steps, self.config.optim),
-            audio_seconds=audio,
-            audio_rate=audio / (time.perf_counter() - started),
-        )
+        progress.write(stop, learning_rate(stop - 1, self.config.steps, self.config.optim))
+        if means := progress.means():
+            guards.blank.check(first, stop, {h: means[f"{h}_ratio"] for h in ("asr", "st")})
         return positions
 
     def _start(self) -> list[PartReport]:

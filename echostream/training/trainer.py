@@ -18,16 +18,22 @@ from echostream.training.losses import (
     ctc_loss,
     decoder_loss,
     learning_rate,
+    num_written,
 )
 
 
 class StepReport(NamedTuple):
-    """Losses per token, and the norm of the gradient before clipping."""
+    """Losses per token, the norm of the gradient before clipping, and what the heads write."""
 
     asr_loss: float
     st_loss: float
     decoder_loss: float  # 0 without a decoder
     gradient_norm: float
+    asr_ratio: float  # tokens that the head writes to those of the text; 0 if only blanks
+    st_ratio: float
+
+
+_REPORTED = ("asr_loss", "st_loss", "decoder_loss", "asr_ratio", "st_ratio")
 
 
 class Trainer:
@@ -51,7 +57,8 @@ class Trainer:
         """Trains on a batch; its random choices follow from the seed and the number of the step.
 
         Raises:
-            FloatingPointError: if the gradient is not finite; the weights are then as before.
+            FloatingPointError: if the loss or the gradient is not finite; the weights are then as
+                before.
         """
         seed = 1_000_003 * self.config.data.seed + step
         generator = torch.Generator().manual_seed(seed)
@@ -73,23 +80,26 @@ class Trainer:
         lagging_k1 = int(torch.randint(max_lagging_k1 + 1, (), generator=generator))
         self.model.train()
         align_weight = alignment_weight(step, self.config.loss)
-        loss, asr, st, decoder = self._losses(
+        loss, report = self._losses(
             batch._replace(frames=frames), look_ahead, lagging_k1, align_weight
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
-        if not norm.isfinite():
+        if not (norm.isfinite() and loss.isfinite()):
             raise FloatingPointError(
-                f"the gradient of step {step} is {norm.item()}; the last checkpoint is valid."
+                f"the loss of step {step} is {loss.item():.4g}, and its gradient {norm.item():.4g}"
             )
         self.optimizer.step()
-        return StepReport(asr.item(), st.item(), decoder.item(), norm.item())
+        values: list[float] = torch.stack(
+            [each.float().to(norm.device) for each in report]
+        ).tolist()
+        return StepReport(**dict(zip(_REPORTED, values, strict=True)), gradient_norm=norm.item())
 
     def _losses(
         self, batch: Batch, look_ahead: int, lagging_k1: int, align_weight: float
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The loss of a batch, and of its parts the CTC losses of ASR and ST and the decoder's."""
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The loss of a batch, and what is reported of it (`_REPORTED`)."""
         weights = self.config.loss
         output = self.model(
             batch.frames.to(self.device), batch.frame_lengths.to(self.device), look_ahead
@@ -116,4 +126,8 @@ class Trainer:
             asr_aligned = alignment_loss(output.asr_logits, source_labels, blank)
             st_aligned = alignment_loss(output.st_logits, target_labels, blank)
             loss = loss + align_weight * (weights.asr * asr_aligned + weights.st * st_aligned)
-        return loss, asr, st, decoder
+        written = (
+            num_written(output.asr_logits, output.valid) / max(1, len(batch.source)),
+            num_written(output.st_logits, output.valid) / max(1, len(batch.target)),
+        )
+        return loss, [asr.detach(), st.detach(), decoder.detach(), *written]
