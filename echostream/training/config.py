@@ -135,6 +135,7 @@ class AugmentConfig:
             )
 
 
+PRECISIONS = ("float32", "bf16")
 LOWER_IS_BETTER = ("wer", "cer")
 OF_DECODER = ("decoder_bleu", "decoder_exact", "free_bleu")
 METRICS = ("last", *LOWER_IS_BETTER, "bleu", "exact", *OF_DECODER)
@@ -184,6 +185,8 @@ class TrainConfig:
     select: SelectConfig = field(default_factory=SelectConfig)  # which ones are kept
     validate_steps: int = 400
     max_skipped_batches: int = 20  # whose loss or gradient is not finite, before the run stops
+    accumulate: int = 1  # batches in a step; several ranks share them equally
+    precision: str = "float32"  # or bf16: the network computes in bfloat16 in training
     threads: int = 0  # of PyTorch; 0 leaves their number unchanged
     device: str = "auto"
 
@@ -193,6 +196,8 @@ class TrainConfig:
         make_plain(self)
         check_values(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
         check_values(self, "", 0, "threads", most=1024)
+        check_values(self, "", 1, "accumulate", most=4096)
+        check_choice("precision", self.precision, PRECISIONS)
         check_values(self, "", 0, "max_skipped_batches", most=MANY)
         check_values(self, "", 0, "dropout", most=0.9)
         sizes = ("source_vocab_size", "target_vocab_size")

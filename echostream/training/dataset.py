@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from echostream.data.synthetic.nonspeech import nonspeech
@@ -37,7 +38,8 @@ class BatchDataset(IterableDataset[Batch]):
 
     `positions` has one position for each lane, and `turn` the lanes of this dataset in the order in
     which they are read, again and again: all of them by default, from `first_lane` on. In a loader
-    with P processes, process p has the lanes p, p + P, ... of the turn.
+    with P processes, process p has the lanes p, p + P, ... of the turn. With `even` the batches are
+    about equally large: no more of them than else, and the last ones are not left small.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class BatchDataset(IterableDataset[Batch]):
         gain_db: tuple[float, float] = (0.0, 0.0),
         speeds: Sequence[float] = (1.0,),
         turn: Sequence[int] | None = None,
+        even: bool = False,
     ) -> None:
         self.speech = speech
         self.make = make
@@ -66,6 +69,7 @@ class BatchDataset(IterableDataset[Batch]):
         self.positions = positions
         lanes = range(len(positions))
         self.turn = [*lanes[first_lane:], *lanes[:first_lane]] if turn is None else list(turn)
+        self.even = even
         self.concat_probability = concat_probability
         self.concat_utterances = concat_utterances
         self.nonspeech_probability = nonspeech_probability
@@ -168,12 +172,27 @@ class BatchDataset(IterableDataset[Batch]):
         rng = np.random.default_rng([self.seed, number])
         lengths = np.array([len(example.frames) for example in examples])
         order = np.argsort(lengths * rng.uniform(0.95, 1.05, len(examples)), kind="stable")
-        batches: list[list[int]] = [[]]
-        longest = 0
-        for index in order:
-            longest = max(longest, int(lengths[index]))
-            if batches[-1] and longest * (len(batches[-1]) + 1) > self.batch_frames:
-                batches.append([])
-                longest = int(lengths[index])
-            batches[-1].append(int(index))
+        limit = self.batch_frames
+        batches = _pack(lengths, order, limit)
+        least = limit // 2 if self.even else limit  # of the limits that give as few batches
+        while least < limit:
+            middle = (least + limit) // 2
+            packed = _pack(lengths, order, middle)
+            if len(packed) <= len(batches):
+                batches, limit = packed, middle
+            else:
+                least = middle + 1
         return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _pack(lengths: NDArray[np.int64], order: NDArray[np.int64], limit: int) -> list[list[int]]:
+    """Batches of neighbours in an order, each of at most `limit` frames with the padding."""
+    batches: list[list[int]] = [[]]
+    longest = 0
+    for index in order:
+        longest = max(longest, int(lengths[index]))
+        if batches[-1] and longest * (len(batches[-1]) + 1) > limit:
+            batches.append([])
+            longest = int(lengths[index])
+        batches[-1].append(int(index))
+    return batches

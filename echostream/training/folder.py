@@ -33,6 +33,7 @@ MAY_CHANGE = {
     "select.look_ahead": "as `select.metric`",
     "max_skipped_batches": "those so far count",
     "data.num_workers": "the order of the data stays that of the number at the first step",
+    "precision": "from the next step on",
     "threads": "the weights differ in the last bits",
     "device": "as `threads`",
 }

@@ -17,8 +17,17 @@ from echostream.training.example import NO_LABEL
 PADDING = -100  # ignored by cross-entropy
 
 
-def ctc_loss(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-    """CTC loss per token; `logits (B, T, V)`, `lengths (B,)`, all `tokens` in one vector."""
+def ctc_loss(
+    logits: Tensor,
+    lengths: Tensor,
+    tokens: Tensor,
+    token_lengths: Tensor,
+    count: Tensor | None = None,
+) -> Tensor:
+    """CTC loss per token; `logits (B, T, V)`, `lengths (B,)`, all `tokens` in one vector.
+
+    Here and below, `count` is the number of tokens to divide by, if it is not that of the batch.
+    """
     log_probs = functional.log_softmax(logits.float(), dim=-1).transpose(
         0, 1
     )  # (B, T, V) -> (T, B, V)
@@ -31,10 +40,13 @@ def ctc_loss(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Ten
         reduction="sum",
         zero_infinity=True,
     )
-    return total / token_lengths.sum().clamp(min=1)  # a batch may have no text at all
+    # A batch may have no text at all.
+    return total / (token_lengths.sum().clamp(min=1) if count is None else count)
 
 
-def alignment_loss(logits: Tensor, labels: Tensor, blank_weight: float) -> Tensor:
+def alignment_loss(
+    logits: Tensor, labels: Tensor, blank_weight: float, count: Tensor | None = None
+) -> Tensor:
     """Frame-level cross-entropy per token; `logits (B, T, V)`, `labels (B, T)`.
 
     Frames labelled blank have the weight `blank_weight`, those labelled -1 are ignored.
@@ -43,8 +55,8 @@ def alignment_loss(logits: Tensor, labels: Tensor, blank_weight: float) -> Tenso
     each = functional.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=NO_LABEL, reduction="none"
     )
-    num_tokens = (labels > BLANK_ID).sum().clamp(min=1)
-    return (each * weight.flatten()).sum() / num_tokens
+    count = (labels > BLANK_ID).sum().clamp(min=1) if count is None else count
+    return (each * weight.flatten()).sum() / count
 
 
 def decoder_loss(
@@ -54,6 +66,7 @@ def decoder_loss(
     lengths: Tensor,
     lagging_k1: int,
     label_smoothing: float,
+    count: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of the text decoder per token; `tokens` in one vector, `lengths (B,)`.
 
@@ -65,12 +78,14 @@ def decoder_loss(
     before = functional.pad(labels[:, :-1], (1, 0), value=BOUNDARY_ID)
     horizon = horizons(output.st_logits, output.valid, labels.shape[1], lagging_k1)
     logits = decoder(output.st_frames, output.valid, before.clamp(min=0), horizon)
-    return functional.cross_entropy(
+    total = functional.cross_entropy(
         logits.float().flatten(0, 1),
         labels.flatten(),
         ignore_index=PADDING,
         label_smoothing=label_smoothing,
+        reduction="sum",
     )
+    return total / ((labels != PADDING).sum() if count is None else count)
 
 
 def num_written(logits: Tensor, valid: Tensor) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Generator, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,20 +12,20 @@ from safetensors import SafetensorError
 
 from echostream.files import remove_unfinished
 from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
-from echostream.training.batch import Batch, DatasetPosition
+from echostream.training.batch import DatasetPosition
 from echostream.training.checkpoint import Checkpoints, step_of
 from echostream.training.checkpoint_file import CheckpointError, check_like, reason_of
 from echostream.training.config import TrainConfig
-from echostream.training.dataset import BatchDataset
 from echostream.training.folder import RunFolder
+from echostream.training.follower import Start
 from echostream.training.guard import BlankAlarm, SkippedBatches, check_output
 from echostream.training.initial import Initial, PartReport
-from echostream.training.loader import explained, load_batches
 from echostream.training.log import Progress, RunLog
 from echostream.training.losses import learning_rate
 from echostream.training.model_card import model_card
 from echostream.training.prepare import Prepared
 from echostream.training.sources import Speech, random_pair
+from echostream.training.steps import Steps, first_positions, opened_steps
 from echostream.training.text_pretraining import PseudoPosteriors, pretrain_on_text
 from echostream.training.trainer import Trainer
 from echostream.training.validate import Scores, validate
@@ -58,9 +57,12 @@ class Run:
         """
         trainer = self.trainer
         restored = self.checkpoints.restore(trainer.model, trainer.optimizer)
-        step, positions = restored or (0, self._first_positions())
-        if not positions:
-            raise CheckpointError(f"{self.checkpoints.paths()[-1]} has no position in the data.")
+        step, positions = restored or (0, first_positions(self.config))
+        if not positions or len(positions) % self.config.accumulate:
+            raise CheckpointError(
+                f"{self.checkpoints.paths()[-1]} has {len(positions)} positions in the data, which "
+                f"are not those of `accumulate`: {self.config.accumulate}."
+            )
         reports = self._start() if restored is None else []
         with RunLog(self.folder.path, self.config.steps, step) as log:
             for report in reports:
@@ -75,20 +77,13 @@ class Run:
             ):
                 self._validate_checkpoint(step, log)  # the run was killed before this was done
             if train and step < self.config.steps:
-                try:
-                    self._train(step, positions, log)
-                except RuntimeError as error:
-                    if (explanation := explained(error)) is None:
-                        raise
-                    raise explanation from error
+                self._train(step, positions, log)
                 step = self.config.steps
-            elif selection and not self.checkpoints.kept():
+            else:
+                self.trainer.ranks.share(None)
+            if selection and not self.checkpoints.kept():
                 self._validate_checkpoint(step, log)
             return self._write_model(step, log)
-
-    def _first_positions(self) -> list[DatasetPosition]:
-        """The beginning of each lane: as many as processes, whose number may change later on."""
-        return [DatasetPosition(0, 0)] * max(self.config.data.num_workers, 1)
 
     def _train(self, step: int, positions: list[DatasetPosition], log: RunLog) -> None:
         config, trainer = self.config, self.trainer
@@ -99,10 +94,12 @@ class Run:
         guards = _Guards(
             SkippedBatches(self.folder.path, config.max_skipped_batches, step), BlankAlarm(weights)
         )
-        with closing(self._batches(step, positions)) as batches:
+        prepared = dataclasses.replace(self.prepared, dev=[])
+        trainer.ranks.share(Start(prepared, step, positions, trainer.optimizer.state_dict()))
+        with opened_steps(trainer, self.speech, prepared.make, step, positions) as steps:
             while step < config.steps:
                 stop = min(config.steps, step + config.checkpoint_steps)
-                positions = self._train_until(stop, step, batches, positions, guards, log)
+                positions = self._train_until(stop, step, steps, guards, log)
                 step = stop
                 checkpoints.save(step, trainer.model, trainer.optimizer, positions)
                 if self._is_validated(step):
@@ -149,50 +146,22 @@ class Run:
             raise OSError(f"{folder / 'model'} cannot be written: {reason}.") from error
         return folder / "model"
 
-    def _batches(self, step: int, positions: list[DatasetPosition]) -> Generator[Batch, None, None]:
-        data = self.config.data
-        dataset = BatchDataset(
-            self.speech,
-            self.prepared.make,
-            data.block_size,
-            data.reuse,
-            data.batch_seconds,
-            data.seed,
-            positions,
-            first_lane=step % len(positions),  # each step so far took a batch of one lane
-            concat_probability=data.concat_probability,
-            concat_utterances=data.concat_utterances,
-            nonspeech_probability=data.nonspeech_probability,
-            gain_db=self.config.augment.gain_db,
-            speeds=self.config.augment.speeds,
-        )
-        return load_batches(dataset, data.num_workers)
-
     def _train_until(
-        self,
-        stop: int,
-        first: int,
-        batches: Iterator[Batch],
-        positions: list[DatasetPosition],
-        guards: _Guards,
-        log: RunLog,
+        self, stop: int, first: int, steps: Steps, guards: _Guards, log: RunLog
     ) -> list[DatasetPosition]:
         """Trains from step `first` to `stop`; returns the positions in the dataset after it."""
-        positions, progress = list(positions), Progress(log)
+        progress, num_ranks = Progress(log), self.trainer.ranks.size
         for step in range(first, stop):
-            batch = next(batches)
-            positions[batch.lane] = batch.next_position
-            report: dict[str, float] = {}
-            try:
-                report = self.trainer.step(step, batch)._asdict()
-            except FloatingPointError as error:
-                guards.skipped.add(step, [batch], str(error))
-            progress.add(report, float(batch.frame_lengths.sum()) / 100)
+            done = steps.do(step)
+            if done.report is None:
+                guards.skipped.add(step, done.batches, done.reason)
+            report = done.report._asdict() if done.report is not None else {}
+            progress.add(report, done.audio_seconds() * (num_ranks if report else 1))
         self.folder.restore()
         progress.write(stop, learning_rate(stop - 1, self.config.steps, self.config.optim))
         if means := progress.means():
             guards.blank.check(first, stop, {h: means[f"{h}_ratio"] for h in ("asr", "st")})
-        return positions
+        return steps.positions()
 
     def _start(self) -> list[PartReport]:
         """Gives the network the weights that it starts from; says which of a model were taken."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from echostream.text.tokenizer import NUM_SPECIAL_IDS
 from echostream.training.checkpoint import Checkpoints
 from echostream.training.config import TrainConfig
 from echostream.training.folder import CHECKPOINTS, RunFolder, check_run_config
+from echostream.training.follower import follow
 from echostream.training.initial import Initial, read_initial
+from echostream.training.loader import explained
 from echostream.training.prepare import prepare
+from echostream.training.ranks import Ranks, joined
 from echostream.training.run import Run
 from echostream.training.selection import Selection
-from echostream.training.sources import open_sources
+from echostream.training.sources import Speech, open_sources
 from echostream.training.trainer import Trainer
 
 
@@ -29,7 +33,7 @@ def train(config: TrainConfig, export_now: bool = False) -> Path:
     """Trains, or resumes a run; returns the model folder, `<output>/model`.
 
     With `export_now` no step is done: the model is that of the checkpoints of a run that was
-    stopped, which can be resumed afterwards.
+    stopped, which can be resumed afterwards. Under torchrun each process calls this function.
 
     Checkpoints, the log and the model are in `config.output`. A killed run is resumed from its last
     checkpoint with the batch that would have come next. On a CPU and with the same number of
@@ -42,8 +46,9 @@ def train(config: TrainConfig, export_now: bool = False) -> Path:
             with `export_now`, if there is no checkpoint.
         BlockingIOError: if another process trains in the folder.
         OSError: naming the file that cannot be read or written.
-        FloatingPointError: if a gradient is not finite.
-        WorkerError: if a process that makes batches dies.
+        FloatingPointError: if more steps than `max_skipped_batches` are not finite.
+        WorkerError: if a process that makes batches or another rank dies.
+        MemoryError: if there is too little memory for a step.
     """
     if not config.output.strip():
         raise ConfigError("`output` must be the folder of the run, but is empty.")
@@ -58,6 +63,32 @@ def train(config: TrainConfig, export_now: bool = False) -> Path:
     initial = None if begun else read_initial(config)
     _check_network(config, initial)
     speech, dev_speech = open_sources(config.data)
+    with joined(device) as (ranks, device):
+        ranks.slots(config.accumulate)  # raises if the ranks cannot share a step
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        try:
+            if ranks.is_first:
+                return _lead(config, speech, dev_speech, initial, device, ranks, export_now)
+            follow(config, speech, device, ranks)
+        except RuntimeError as error:
+            if (explanation := explained(error)) is None:
+                raise
+            raise explanation from error
+        return folder / "model"
+
+
+def _lead(
+    config: TrainConfig,
+    speech: Speech,
+    dev_speech: Speech,
+    initial: Initial | None,
+    device: torch.device,
+    ranks: Ranks,
+    export_now: bool,
+) -> Path:
+    """Does on the first rank, or the only one, what is done once; it alone writes files."""
+    folder = Path(config.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,11 +97,9 @@ def train(config: TrainConfig, export_now: bool = False) -> Path:
         # Batches are made in forks, which may outlive a training that is killed.
         lock = stack.enter_context(locked(folder, keep_in_forks=False))
         check_run_config(folder, config)
-        if config.threads:
-            torch.set_num_threads(config.threads)
         torch.manual_seed(config.data.seed)
         prepared = prepare(config, speech, dev_speech, folder, initial)
-        trainer = Trainer(build_model(prepared.model_config), config, device)
+        trainer = Trainer(build_model(prepared.model_config), config, device, ranks)
         selection = None
         if config.select.metric != "last":
             selection = Selection(config.select, folder / CHECKPOINTS)
@@ -93,3 +122,9 @@ def _check_network(config: TrainConfig, initial: Initial | None) -> None:
         raise ConfigError(f"`network`: {error}") from error
     if initial is not None:
         initial.apply(network)
+
+
+if __name__ == "__main__":  # torchrun -m echostream.training.train CONFIG
+    from echostream.training.command import main
+
+    sys.exit(main())

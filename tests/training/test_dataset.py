@@ -18,7 +18,7 @@ from words import word_example_maker
 from echostream.data.utterance import Utterance
 from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.dataset import BatchDataset
-from echostream.training.example import ExampleMaker
+from echostream.training.example import Example, ExampleMaker
 from echostream.training.loader import NICENESS, load_batches
 
 DIGITS = "zéro un deux trois quatre cinq six sept".split()  # noqa: SIM905
@@ -136,6 +136,28 @@ def test_a_batch_is_within_the_limit_or_a_single_utterance_longer_than_it(
     assert all(rows * frames <= 90 or rows == 1 for rows, frames in sizes)
     assert any(rows * frames > 90 for rows, frames in sizes)
     assert any(rows > 1 for rows, _ in sizes)
+
+
+def test_the_batches_of_a_step_are_equally_large_to_five_percent(make: ExampleMaker) -> None:
+    """Utterances of 1 to 10 s in batches of 72 s, as in training; four ranks take one each."""
+    lengths = np.random.default_rng(1).lognormal(5.8, 0.5, (4, 1024)).clip(100, 1000).astype(int)
+    waste, counts = {}, {}
+    for even in (False, True):
+        dataset = BatchDataset(
+            Counting(), make, BLOCK, REUSE, 72.0, 5, [DatasetPosition(0, 0)], even=even
+        )
+        sizes = []  # of the batches of each lane, padding included
+        for lane, row in enumerate(lengths):
+            examples = [Example(np.empty((n, 1), np.float16), [], [], None, None) for n in row]
+            batches = dataset._batches(examples, lane)
+            assert sorted(i for batch in batches for i in batch) == list(range(1024))
+            sizes.append([max(row[i] for i in batch) * len(batch) for batch in batches])
+        counts[even] = [len(lane) for lane in sizes]
+        steps = np.array([lane[: min(counts[even])] for lane in sizes])
+        assert steps.max() <= 7200
+        waste[even] = 1 - steps.mean() / steps.max(0).mean()
+    assert counts[True] == counts[False]
+    assert waste[True] < waste[False] and waste[True] < 0.05
 
 
 def test_recordings_of_about_equal_length_share_a_batch_and_batches_come_in_any_order(

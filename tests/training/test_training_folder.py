@@ -247,7 +247,7 @@ def test_a_checkpoint_without_a_position_in_the_data_is_named(
     content = torch.load(path, weights_only=True)
     torch.save({**content, "places": []}, path)
     assert main(command(copied, tmp_path / "c.yaml")) == 2
-    assert f"{path} has no position in the data" in capsys.readouterr().err
+    assert f"{path} has 0 positions in the data" in capsys.readouterr().err
 
 
 def test_half_written_files_of_killed_runs_are_removed(copied: TrainConfig, tmp_path: Path) -> None:
