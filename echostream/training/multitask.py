@@ -53,10 +53,8 @@ class MultitaskLoss(nn.Module):
         self, model: EchoStreamModel, weights: LossConfig, device: torch.device, precision: str
     ) -> None:
         super().__init__()
-        self.model = model
-        self.weights = weights
-        self.device = device
-        self.precision = precision
+        self.model, self.weights = model, weights
+        self.device, self.precision = device, precision
 
     def forward(self, batch: Batch, draws: Draws, counts: Counts) -> tuple[Tensor, Tensor]:
         """The loss, and `(5,)` what is reported of the batch: both are sums of shares of the step.

@@ -57,11 +57,6 @@ def train(config: TrainConfig, export_now: bool = False) -> Path:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = resolve_device(name)
-    begun = any((folder / CHECKPOINTS).glob("step-*.pt"))
-    if export_now and not begun:
-        raise ConfigError(f"{folder / CHECKPOINTS} has no checkpoint to make a model of.")
-    initial = None if begun else read_initial(config)
-    _check_network(config, initial)
     speech, dev_speech = open_sources(config.data)
     with joined(device) as (ranks, device):
         ranks.slots(config.accumulate)  # raises if the ranks cannot share a step
@@ -69,7 +64,7 @@ def train(config: TrainConfig, export_now: bool = False) -> Path:
             torch.set_num_threads(config.threads)
         try:
             if ranks.is_first:
-                return _lead(config, speech, dev_speech, initial, device, ranks, export_now)
+                return _lead(config, speech, dev_speech, device, ranks, export_now)
             follow(config, speech, device, ranks)
         except RuntimeError as error:
             if (explanation := explained(error)) is None:
@@ -82,13 +77,17 @@ def _lead(
     config: TrainConfig,
     speech: Speech,
     dev_speech: Speech,
-    initial: Initial | None,
     device: torch.device,
     ranks: Ranks,
     export_now: bool,
 ) -> Path:
     """Does on the first rank, or the only one, what is done once; it alone writes files."""
     folder = Path(config.output)
+    begun = any((folder / CHECKPOINTS).glob("step-*.pt"))
+    if export_now and not begun:
+        raise ConfigError(f"{folder / CHECKPOINTS} has no checkpoint to make a model of.")
+    initial = None if begun else read_initial(config)
+    _check_network(config, initial)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
