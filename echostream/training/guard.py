@@ -16,6 +16,7 @@ from echostream.files import describe, make_folder, replacing
 from echostream.training.batch import Batch
 
 SKIPPED = "skipped"
+_PREFIX = "step-"
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,14 @@ class SkippedBatches:
     def __init__(self, folder: Path, most: int, step: int) -> None:
         self.folder = folder / SKIPPED
         self.most = most
-        for path in self.folder.glob("step-*.pt"):
-            if int(path.stem.partition("-")[2]) >= step:
+        for path in self._files():
+            if int(path.stem[len(_PREFIX) :]) >= step:
                 path.unlink()
+
+    def _files(self) -> list[Path]:
+        """Those of this class: a user may keep others in the folder."""
+        paths = self.folder.glob(f"{_PREFIX}*.pt")
+        return [path for path in paths if path.stem[len(_PREFIX) :].isdecimal()]
 
     def add(self, step: int, batches: list[Batch], reason: str) -> None:
         """Saves the batches of a step, by the names of the fields of `Batch`, and logs a warning.
@@ -42,12 +48,12 @@ class SkippedBatches:
             OSError: if the file cannot be written.
         """
         self.folder.mkdir(exist_ok=True)
-        path = self.folder / f"step-{step:07d}.pt"
+        path = self.folder / f"{_PREFIX}{step:07d}.pt"
         with replacing(path) as temporary:
             torch.save(
                 [{**b._asdict(), "next_position": [*b.next_position]} for b in batches], temporary
             )
-        count = len(list(self.folder.glob("step-*.pt")))
+        count = len(self._files())
         if count > self.most:
             raise FloatingPointError(
                 f"{reason}; {count} steps had a loss or a gradient that is not finite, and "
