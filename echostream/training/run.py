@@ -161,6 +161,12 @@ class Run:
         progress.write(stop, learning_rate(stop - 1, self.config.steps, self.config.optim))
         if means := progress.means():
             guards.blank.check(first, stop, {h: means[f"{h}_ratio"] for h in ("asr", "st")})
+        elif stop - first > 1:  # one bad batch alone may be a stretch
+            raise FloatingPointError(
+                f"all steps from {first} to {stop - 1} had a loss or a gradient that is not "
+                f"finite: the weights are beyond repair. Lower `optim.lr` in another `output`. The "
+                f"batches are in {guards.skipped.folder}."
+            )
         return steps.positions()
 
     def _start(self) -> list[PartReport]:

@@ -68,14 +68,16 @@ def test_a_batch_that_is_not_finite_is_skipped_and_saved(
     assert math.isfinite(first["st_loss"]) and math.isfinite(first["gradient_norm"])
 
 
-def test_a_checkpoint_all_of_whose_steps_were_skipped_is_logged_without_means(
+def test_a_run_ends_when_no_step_from_a_checkpoint_to_the_next_can_be_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison({3, 4, 5}, monkeypatch)
     config = tiny_run(tmp_path)
-    train(config)
+    with pytest.raises(FloatingPointError, match=r"all steps from 3 to 5 .* beyond repair"):
+        train(config)
     record = records_of(config)[1]
     assert record["skipped"] == 3 and "st_loss" not in record
+    assert not (tmp_path / "run" / "checkpoints" / "step-0000006.pt").exists()
 
 
 def test_more_bad_batches_than_allowed_end_the_training_with_1(
