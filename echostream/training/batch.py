@@ -17,7 +17,7 @@ UNKNOWN = -1  # the length of a text that is not known: no loss is computed for 
 
 
 class DatasetPosition(NamedTuple):
-    """How far one worker has read the dataset: the round, and its batches so far."""
+    """How far one lane of the dataset has been read: the round, and its batches so far."""
 
     round: int
     batch: int
@@ -34,13 +34,13 @@ class Batch(NamedTuple):
     target_lengths: Tensor
     source_labels: Tensor  # (B, T') piece of each frame, blank elsewhere, -1 where unknown
     target_labels: Tensor
-    worker: int
-    next_position: DatasetPosition  # of the worker, after this batch
+    lane: int
+    next_position: DatasetPosition  # of the lane, after this batch
 
 
 def collate(
     examples: Sequence[Example],
-    worker: int = 0,
+    lane: int = 0,
     next_position: DatasetPosition = DatasetPosition(0, 0),  # noqa: B008
 ) -> Batch:
     """One padded batch."""
@@ -57,7 +57,7 @@ def collate(
         _lengths([e.target for e in examples]),
         _pad_labels([e.source_labels for e in examples], num_frames // OUTPUT_STRIDE),
         _pad_labels([e.target_labels for e in examples], num_frames // OUTPUT_STRIDE),
-        worker,
+        lane,
         next_position,
     )
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run, for exact resume, and the mean of the last ones."""
+"""Checkpoints of a run, for exact resume, and the mean of the last or the best ones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from echostream.training.checkpoint_file import (
     read_optimizer,
     reason_of,
 )
+from echostream.training.selection import Selection
 
 _NAME = re.compile(r"step-(\d+)\.pt")
 
@@ -24,14 +25,18 @@ _NAME = re.compile(r"step-(\d+)\.pt")
 class Checkpoints:
     """The checkpoints in a folder, `step-0001200.pt`; the last `keep` stay.
 
+    With a `selection` the best `keep` of those that have been scored stay, and the newest, from
+    which a run is resumed.
+
     A checkpoint has the weights, the optimizer, the step and the positions in the dataset (under
     the key `places`). It is written under a temporary name and renamed, so a killed run leaves the
     one before. Other files in the folder are not touched.
     """
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, folder: Path, keep: int, selection: Selection | None = None) -> None:
         self.folder = folder
         self.keep = keep
+        self.selection = selection
         folder.mkdir(parents=True, exist_ok=True)
         remove_unfinished(folder)  # of a killed run: the caller holds the folder's lock
 
@@ -39,12 +44,26 @@ class Checkpoints:
         """All checkpoints, the oldest first."""
         return sorted(
             (path for path in self.folder.glob("step-*.pt") if _NAME.fullmatch(path.name)),
-            key=_step,
+            key=step_of,
         )
 
     def kept(self) -> list[Path]:
-        """The newest `keep`: one more is there if a run was killed before it removed the oldest."""
-        return self.paths()[-self.keep :]
+        """Those of the mean: the newest `keep`, or the best.
+
+        One more is there if a run was killed before it removed the oldest.
+        """
+        paths = self.paths()
+        if self.selection is None:
+            return paths[-self.keep :]
+        best = self.selection.best(map(step_of, paths), self.keep)
+        return [path for path in paths if step_of(path) in best]
+
+    def remove_old(self) -> None:
+        """Removes all that are neither kept nor the newest."""
+        kept = self.kept()
+        for path in self.paths()[:-1]:
+            if path not in kept:
+                path.unlink()
 
     def save(
         self,
@@ -82,8 +101,7 @@ class Checkpoints:
                 f"{path} cannot be written: {reason_of(error, self.folder)}. The checkpoints "
                 "before it stay, and the run resumes from the last one."
             ) from error
-        for old in self.paths()[: -self.keep]:
-            old.unlink()
+        self.remove_old()
         remove_unfinished(self.folder)
 
     def restore(
@@ -100,7 +118,7 @@ class Checkpoints:
             return None
         try:
             content = read_checkpoint(paths[-1])
-            if content.step != _step(paths[-1]):
+            if content.step != step_of(paths[-1]):
                 raise CheckpointError(f"it is of step {content.step}")
             check_like(content.weights, model.state_dict())
             state = read_optimizer(content.optimizer, optimizer)
@@ -114,7 +132,7 @@ class Checkpoints:
         return content.step, [DatasetPosition(*position) for position in content.positions]
 
     def mean_weights(self) -> dict[str, Tensor]:
-        """The mean of the weights of the newest `keep` checkpoints.
+        """The mean of the weights of the checkpoints that are kept.
 
         Raises:
             FileNotFoundError: if there is none.
@@ -139,7 +157,8 @@ class Checkpoints:
         return {name: (value / len(paths)).float() for name, value in total.items()}
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, by the name of its file."""
     match = _NAME.fullmatch(path.name)
     assert match is not None, path
     return int(match[1])

@@ -137,6 +137,24 @@ class AugmentConfig:
             )
 
 
+PRECISIONS = ("float32", "bf16")
+LOWER_IS_BETTER = ("wer", "cer")
+OF_DECODER = ("decoder_bleu", "decoder_exact", "free_bleu")
+METRICS = ("last", *LOWER_IS_BETTER, "bleu", "exact", *OF_DECODER)
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """Which checkpoints become the model: the newest, or those best on the dev set."""
+
+    metric: str = "last"  # or a score of the dev set: wer, cer, bleu, exact, decoder_bleu, ...
+    look_ahead: int | None = None  # at which it is taken; None: the mean over all that are trained
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+        check_choice("select.metric", self.metric, METRICS)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """A training run.
@@ -162,19 +180,43 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     text_pretraining: TextPretrainingConfig = field(default_factory=TextPretrainingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    init_from: str | tuple[str, ...] = ()  # folders of models, or `FOLDER:part` of each part
     checkpoint_steps: int = 200
     dropout: float = 0.0  # of the output of each sublayer
     keep_checkpoints: int = 5  # the weights of the model are the mean of these
+    select: SelectConfig = field(default_factory=SelectConfig)  # which ones are kept
     validate_steps: int = 400
+    max_skipped_batches: int = 20  # whose loss or gradient is not finite, before the run stops
+    accumulate: int = 1  # batches in a step; several ranks share them equally
+    precision: str = "float32"  # or bf16: the network computes in bfloat16 in training
     threads: int = 0  # of PyTorch; 0 leaves their number unchanged
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if isinstance(self.init_from, str):
+            object.__setattr__(self, "init_from", (self.init_from,))
         make_plain(self)
         check_values(self, "", 1, "steps", "checkpoint_steps", "keep_checkpoints", "validate_steps")
         check_values(self, "", 0, "threads", most=1024)
+        check_values(self, "", 1, "accumulate", most=4096)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_values(self, "", 0, "max_skipped_batches", most=MANY)
         check_values(self, "", 0, "dropout", most=0.9)
         sizes = ("source_vocab_size", "target_vocab_size")
         check_values(self.network, "network.", NUM_SPECIAL_IDS + 1, *sizes)  # at least one piece
         normalization = self.network.tokenizer_normalization
         check_choice("network.tokenizer_normalization", normalization, NORMALIZATIONS)
+        self._check_selection()
+
+    def _check_selection(self) -> None:
+        select, network = self.select, self.network
+        if select.look_ahead is not None and select.look_ahead not in network.max_future_frames:
+            raise ConfigError(
+                "`select.look_ahead` must be one of `network.max_future_frames`, "
+                f"{list(network.max_future_frames)}, but is {select.look_ahead} instead."
+            )
+        if select.metric in OF_DECODER and not network.decoder_layers:
+            raise ConfigError(
+                f"`select.metric` is {select.metric}, but `network.decoder_layers` is 0: there is "
+                "no text decoder."
+            )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from echostream.data.synthetic.nonspeech import nonspeech
@@ -27,14 +28,18 @@ class Utterances(Protocol):
 
 
 class BatchDataset(IterableDataset[Batch]):
-    """Endless batches of a worker, from a position on.
+    """Endless batches from several lanes in turn, each from a position on.
 
-    The shuffle buffer of round r are block r and the `reuse - 1` blocks before it; while the
-    batches of a round are yielded, the next block is loaded in small portions. Everything follows
-    from the seed and the round, so a resumed run gets the batch that would have come next.
+    Lane l of n has the blocks l, l + n, l + 2 n, ... of utterances; its batches do not depend on
+    the process that makes them. The shuffle buffer of round r are block r and the `reuse - 1`
+    blocks before it; while the batches of a round are yielded, the next block is loaded in small
+    portions. Everything follows from the seed and the round, so a resumed run gets the batch that
+    would have come next.
 
-    `positions` has one position for each worker. The loader reads the workers in turn, from worker
-    0 on; `worker_offset` is added to their numbers, for a run that was stopped between two.
+    `positions` has one position for each lane, and `turn` the lanes of this dataset in the order in
+    which they are read, again and again: all of them by default, from `first_lane` on. In a loader
+    with P processes, process p has the lanes p, p + P, ... of the turn. With `even` the batches are
+    about equally large: no more of them than else, and the last ones are not left small.
     """
 
     def __init__(
@@ -46,12 +51,14 @@ class BatchDataset(IterableDataset[Batch]):
         batch_seconds: float,
         seed: int,
         positions: Sequence[DatasetPosition],
-        worker_offset: int = 0,
+        first_lane: int = 0,
         concat_probability: float = 0.0,
         concat_utterances: int = 4,
         nonspeech_probability: float = 0.0,
         gain_db: tuple[float, float] = (0.0, 0.0),
         speeds: Sequence[float] = (1.0,),
+        turn: Sequence[int] | None = None,
+        even: bool = False,
     ) -> None:
         self.speech = speech
         self.make = make
@@ -60,7 +67,9 @@ class BatchDataset(IterableDataset[Batch]):
         self.batch_frames = int(batch_seconds * SAMPLE_RATE / HOP_LENGTH)
         self.seed = seed
         self.positions = positions
-        self.worker_offset = worker_offset
+        lanes = range(len(positions))
+        self.turn = [*lanes[first_lane:], *lanes[:first_lane]] if turn is None else list(turn)
+        self.even = even
         self.concat_probability = concat_probability
         self.concat_utterances = concat_utterances
         self.nonspeech_probability = nonspeech_probability
@@ -69,20 +78,24 @@ class BatchDataset(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
-        process, num_workers = (info.id, info.num_workers) if info else (0, 1)
-        assert len(self.positions) == num_workers, (len(self.positions), num_workers)
-        worker = (process + self.worker_offset) % num_workers
-        position = self.positions[worker]
-        # Worker w of n has the blocks w, w + n, w + 2 n, ...
+        process, num_processes = (info.id, info.num_workers) if info else (0, 1)
+        assert len(self.turn) % num_processes == 0, (self.turn, num_processes)
+        lanes = [self._lane(lane) for lane in self.turn[process::num_processes]]
+        while True:
+            for lane in lanes:
+                yield next(lane)
+
+    def _lane(self, lane: int) -> Iterator[Batch]:
+        position, num_lanes = self.positions[lane], len(self.positions)
         first = max(0, position.round - self.reuse + 1)
         blocks = {
-            r: list(self._block(r * num_workers + worker)) for r in range(first, position.round + 1)
+            r: list(self._block(r * num_lanes + lane)) for r in range(first, position.round + 1)
         }
         current = position.round
         while True:
             shuffle_buffer = [e for r in sorted(blocks) for e in blocks[r]]
-            batches = self._batches(shuffle_buffer, current * num_workers + worker)
-            examples = self._block((current + 1) * num_workers + worker)
+            batches = self._batches(shuffle_buffer, current * num_lanes + lane)
+            examples = self._block((current + 1) * num_lanes + lane)
             next_block: list[Example] = []
             portion = -(-self.block_size // len(batches))
             for number, members in enumerate(batches):
@@ -92,7 +105,7 @@ class BatchDataset(IterableDataset[Batch]):
                         if number + 1 < len(batches)
                         else DatasetPosition(current + 1, 0)
                     )
-                    yield collate([shuffle_buffer[i] for i in members], worker, next_position)
+                    yield collate([shuffle_buffer[i] for i in members], lane, next_position)
                 next_block.extend(e for _, e in zip(range(portion), examples, strict=False))
             next_block.extend(examples)
             current += 1
@@ -162,12 +175,27 @@ class BatchDataset(IterableDataset[Batch]):
         rng = np.random.default_rng([self.seed, number])
         lengths = np.array([len(example.frames) for example in examples])
         order = np.argsort(lengths * rng.uniform(0.95, 1.05, len(examples)), kind="stable")
-        batches: list[list[int]] = [[]]
-        longest = 0
-        for index in order:
-            longest = max(longest, int(lengths[index]))
-            if batches[-1] and longest * (len(batches[-1]) + 1) > self.batch_frames:
-                batches.append([])
-                longest = int(lengths[index])
-            batches[-1].append(int(index))
+        limit = self.batch_frames
+        batches = _pack(lengths, order, limit)
+        least = limit // 2 if self.even else limit  # of the limits that give as few batches
+        while least < limit:
+            middle = (least + limit) // 2
+            packed = _pack(lengths, order, middle)
+            if len(packed) <= len(batches):
+                batches, limit = packed, middle
+            else:
+                least = middle + 1
         return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _pack(lengths: NDArray[np.int64], order: NDArray[np.int64], limit: int) -> list[list[int]]:
+    """Batches of neighbours in an order, each of at most `limit` frames with the padding."""
+    batches: list[list[int]] = [[]]
+    longest = 0
+    for index in order:
+        longest = max(longest, int(lengths[index]))
+        if batches[-1] and longest * (len(batches[-1]) + 1) > limit:
+            batches.append([])
+            longest = int(lengths[index])
+        batches[-1].append(int(index))
+    return batches

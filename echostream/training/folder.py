@@ -21,15 +21,32 @@ from echostream.training.prepare import Prepared
 CONFIG = "train.yaml"
 CHECKPOINTS = "checkpoints"
 
+# What may be other when a run is resumed, and what follows. All else must be as it was.
+MAY_CHANGE = {
+    "output": "it is the folder itself, which may have been moved",
+    "steps": "the learning rate of the steps to come follows from the new number; if so many are "
+    "done, the model is written",
+    "checkpoint_steps": "from the next checkpoint on",
+    "validate_steps": "from the next checkpoint on",
+    "keep_checkpoints": "more are kept from the next checkpoint on",
+    "select.metric": "those that were removed before do not come back",
+    "select.look_ahead": "as `select.metric`",
+    "max_skipped_batches": "those so far count",
+    "data.num_workers": "the order of the data stays that of the number at the first step",
+    "precision": "from the next step on",
+    "threads": "the weights differ in the last bits",
+    "device": "as `threads`",
+}
+
 logger = logging.getLogger(__name__)
 
 
 def check_run_config(folder: Path, config: TrainConfig | PartTrainConfig) -> None:
     """Writes the configuration of the run, or compares it with that of the run in the folder.
 
-    `output` may differ: it is the folder itself, which may have been moved. The caller holds the
-    lock of the folder; unfinished files of killed runs are removed. A folder with nothing but the
-    configuration is of a run that was refused before its first step: it takes another one.
+    A key of `MAY_CHANGE` may differ: the folder is then that of the new configuration. The caller
+    holds the lock of the folder; unfinished files of killed runs are removed. A folder with nothing
+    but the configuration is of a run that was refused before its first step: it takes another one.
 
     Raises:
         ConfigError: naming the first key that differs.
@@ -39,13 +56,20 @@ def check_run_config(folder: Path, config: TrainConfig | PartTrainConfig) -> Non
     is_begun = any(file.name not in (CONFIG, LOCK) for file in folder.iterdir())
     if is_begun and path.exists():
         there, here = (dict(_flatten(to_dict(c))) for c in (_load_like(config, path), config))
-        for key in here:
-            if key != "output" and there[key] != here[key]:
+        changed = [key for key in here if there[key] != here[key]]
+        for key in changed:
+            if key not in MAY_CHANGE:
                 raise ConfigError(
                     f"{path} is of another run: `{key}` is {there[key]!r} there and {here[key]!r} "
                     "here. Give another `output`, or remove the folder."
                 )
-        return
+        for key in changed:
+            if key != "output":
+                logger.warning(
+                    "`%s` was %r and is %r: %s", key, there[key], here[key], MAY_CHANGE[key]
+                )
+        if set(changed) <= {"output"}:
+            return
     write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False))
 
 

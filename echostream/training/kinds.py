@@ -47,7 +47,21 @@ def load_run_config(path: str | Path) -> RunConfig:
     return config
 
 
-def run_training(config: RunConfig) -> Path:
-    """Trains, or resumes a run; returns the folder of the model."""
+def run_training(config: RunConfig, export_now: bool = False) -> Path:
+    """Trains, or resumes a run; returns the folder of the model.
+
+    With `export_now` a run that was stopped becomes a model as it is (`train`).
+
+    Raises:
+        ConfigError: for `export_now` of a part that speaks.
+    """
+    if isinstance(config, TrainConfig):
+        return train(config, export_now)
+    if export_now:
+        raise ConfigError(
+            f"only a translation model can be exported before its last step, not a {config.kind}: "
+            "lower `steps` to the step of the last checkpoint, and give the command without "
+            "`--export-now`."
+        )
     trains = {kind: function for kind, function in KINDS.values()}
     return trains[type(config)](config)

@@ -22,6 +22,10 @@ _SIGNAL_SECONDS = 1.0  # for the signal of a worker that has died
 # Errors of the dataset; PyTorch would wrap them into the text of a traceback.
 _EXPECTED = (ValueError, OSError, EspeakError, MemoryError)
 _DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)(?: is killed by signal: (\w+))?")
+# PyTorch's words for a rank that has ended, of gloo and of NCCL.
+_RANK_ENDED = re.compile(
+    r"Connection (closed by|reset by) peer|gloo/transport|ProcessGroup|NCCL|Connection refused"
+)
 _NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 
 
@@ -52,12 +56,15 @@ class _Guarded(IterableDataset["Batch | _Failed"]):
 def load_batches(dataset: BatchDataset, num_workers: int) -> Generator[Batch, None, None]:
     """The batches of a dataset, made in `num_workers` processes; with 0, in this one.
 
-    The caller closes the generator, which ends the processes.
+    Their number is lowered until each has as many lanes of the dataset. The caller closes the
+    generator, which ends the processes.
 
     Raises:
         ValueError, OSError, EspeakError, MemoryError: raised by the dataset.
         WorkerError: if a process has died.
     """
+    while num_workers and len(dataset.turn) % num_workers:
+        num_workers -= 1
     loader = DataLoader(
         _Guarded(dataset),
         batch_size=None,
@@ -88,7 +95,7 @@ def _wait_for_death(error: Exception) -> WorkerError:
 
 
 def explained(error: RuntimeError) -> WorkerError | MemoryError | None:
-    """The error for a worker that died, or for too little memory; None if `error` is another.
+    """The error for a worker or a rank that died, or for too little memory; None for another.
 
     PyTorch raises the former from a signal handler, at any point of the training.
     """
@@ -98,6 +105,11 @@ def explained(error: RuntimeError) -> WorkerError | MemoryError | None:
             "that are longer than it."
         )
     match = _DIED.search(str(error))
+    if match is None and _RANK_ENDED.search(str(error)):
+        return WorkerError(
+            "another rank of the training has ended, and says why, or cannot be reached "
+            f"({(str(error).splitlines() or [''])[0][:200]})."
+        )
     if match is None:
         return None
     how = f"was killed by the signal {match[2]}" if match[2] else "has ended"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -83,3 +85,44 @@ class RunLog:
     def print(self, text: str) -> None:
         """Prints a line above the bar."""
         self._bar.write(text, file=sys.stderr)
+
+
+class Progress:
+    """The steps between two checkpoints: means for the log, and the rate."""
+
+    def __init__(self, log: RunLog) -> None:
+        self._log = log
+        self._started = time.perf_counter()
+        self._audio = 0.0  # seconds
+        self._sums: dict[str, float] = {}
+        self._count = self._skipped = 0
+
+    def add(self, report: Mapping[str, float], audio_seconds: float) -> None:
+        """Adds the report of a step; an empty one is of a step that was skipped."""
+        self._audio += audio_seconds
+        self._count += bool(report)
+        self._skipped += not report
+        for name, value in report.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        loss = report.get("asr_loss", math.nan) + report.get("st_loss", math.nan)
+        self._log.advance(loss, self._rate())
+
+    def means(self) -> dict[str, float]:
+        """The means of the steps that were not skipped; empty if all were."""
+        return {name: value / self._count for name, value in self._sums.items()}
+
+    def write(self, step: int, learning_rate: float) -> None:
+        """Writes the record of these steps, the last of which is `step`."""
+        skipped = {"skipped": self._skipped} if self._skipped else {}
+        self._log.write(
+            "train",
+            step,
+            **self.means(),
+            **skipped,
+            learning_rate=learning_rate,
+            audio_seconds=self._audio,
+            audio_rate=self._rate(),
+        )
+
+    def _rate(self) -> float:
+        return self._audio / (time.perf_counter() - self._started)

@@ -17,10 +17,17 @@ from echostream.training.example import NO_LABEL
 PADDING = -100  # ignored by cross-entropy
 
 
-def ctc_loss(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
+def ctc_loss(
+    logits: Tensor,
+    lengths: Tensor,
+    tokens: Tensor,
+    token_lengths: Tensor,
+    count: Tensor | None = None,
+) -> Tensor:
     """CTC loss per token; `logits (B, T, V)`, `lengths (B,)`, all `tokens` in one vector.
 
-    Rows whose text is unknown, of `token_lengths` -1, have no part in it.
+    Rows whose text is unknown, of `token_lengths` -1, have no part in it. Here and below, `count`
+    is the number of tokens to divide by, if it is not that of the batch.
     """
     known = token_lengths >= 0
     if not known.all():
@@ -39,10 +46,13 @@ def ctc_loss(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Ten
         reduction="sum",
         zero_infinity=True,
     )
-    return total / token_lengths.sum().clamp(min=1)  # a batch may have no text at all
+    # A batch may have no text at all.
+    return total / (token_lengths.sum().clamp(min=1) if count is None else count)
 
 
-def alignment_loss(logits: Tensor, labels: Tensor, blank_weight: float) -> Tensor:
+def alignment_loss(
+    logits: Tensor, labels: Tensor, blank_weight: float, count: Tensor | None = None
+) -> Tensor:
     """Frame-level cross-entropy per token; `logits (B, T, V)`, `labels (B, T)`.
 
     Frames labelled blank have the weight `blank_weight`, those labelled -1 are ignored.
@@ -51,8 +61,8 @@ def alignment_loss(logits: Tensor, labels: Tensor, blank_weight: float) -> Tenso
     each = functional.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=NO_LABEL, reduction="none"
     )
-    num_tokens = (labels > BLANK_ID).sum().clamp(min=1)
-    return (each * weight.flatten()).sum() / num_tokens
+    count = (labels > BLANK_ID).sum().clamp(min=1) if count is None else count
+    return (each * weight.flatten()).sum() / count
 
 
 def decoder_loss(
@@ -62,6 +72,7 @@ def decoder_loss(
     lengths: Tensor,
     lagging_k1: int,
     label_smoothing: float,
+    count: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of the text decoder per token; `tokens` in one vector, `lengths (B,)`.
 
@@ -79,12 +90,21 @@ def decoder_loss(
     before = functional.pad(labels[:, :-1], (1, 0), value=BOUNDARY_ID)
     horizon = horizons(output.st_logits, output.valid, labels.shape[1], lagging_k1)
     logits = decoder(output.st_frames, output.valid, before.clamp(min=0), horizon)
-    return functional.cross_entropy(
+    total = functional.cross_entropy(
         logits.float().flatten(0, 1),
         labels.flatten(),
         ignore_index=PADDING,
         label_smoothing=label_smoothing,
+        reduction="sum",
     )
+    return total / ((labels != PADDING).sum() if count is None else count)
+
+
+def num_written(logits: Tensor, valid: Tensor) -> Tensor:
+    """The number of tokens that a CTC head writes in a batch: blanks and repeats do not count."""
+    ids = best_ids(logits, valid)
+    before = functional.pad(ids[:, :-1], (1, 0), value=BLANK_ID)
+    return ((ids > BLANK_ID) & (ids != before)).sum()
 
 
 def horizons(st_logits: Tensor, valid: Tensor, num_tokens: int, lagging_k1: int) -> Tensor:

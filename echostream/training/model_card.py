@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import yaml
 
@@ -20,12 +20,14 @@ def model_card(
     model: EchoStreamModel,
     scores: Mapping[int, Scores],
     num_dev: int,
-    num_averaged: int,
+    step: int,
+    averaged: Sequence[int],
     text: TextNormalization | None = None,
 ) -> str:
     """The data, the number of steps, the scores on the dev set, and the configuration.
 
-    `text` is the normalisation of the texts, if it is recorded.
+    step: of the last checkpoint. averaged: the steps of the checkpoints that the weights are of.
+    text: the normalisation of the texts, if it is recorded.
     """
     parameters = sum(p.numel() for p in model.parameters())
     rows = "\n".join(
@@ -43,10 +45,10 @@ def model_card(
     return f"""\
 # A model trained by EchoStream
 
-Made by `echostream train` (EchoStream {__version__}) in {config.steps} steps.
+Made by `echostream train` (EchoStream {__version__}) in {step} steps.
 
 - Data: {_data(config.data)}.{_text(text)}
-- {parameters:,} parameters, {_origin(num_averaged, config.checkpoint_steps)}.
+- {parameters:,} parameters, {_origin(config, averaged)}.
 
 Dev set, {num_dev} utterances, each decoded greedily in one pass:
 
@@ -82,10 +84,19 @@ def _text(text: TextNormalization | None) -> str:
     return f"\n- Texts, in training and for scoring: {how} (`text.yaml`)."
 
 
-def _origin(num_averaged: int, checkpoint_steps: int) -> str:
-    if num_averaged == 1:
+def _origin(config: TrainConfig, averaged: Sequence[int]) -> str:
+    count, metric = len(averaged), config.select.metric
+    if metric != "last":
+        steps = " and ".join((", ".join(map(str, averaged[:-1])), str(averaged[-1])))
+        return (
+            f"as they were after step {averaged[0]}, the best on the dev set by {metric}"
+            if count == 1
+            else f"each the mean of its values after the steps {steps}, the best {count} "
+            f"checkpoints on the dev set by {metric}"
+        )
+    if count == 1:
         return "as they were after the last step"
     return (
-        f"each the mean of its values at the last {num_averaged} checkpoints, which are "
-        f"{checkpoint_steps} steps apart"
+        f"each the mean of its values at the last {count} checkpoints, which are "
+        f"{config.checkpoint_steps} steps apart"
     )

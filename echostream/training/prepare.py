@@ -21,6 +21,7 @@ from echostream.text.tokenizer import NUM_SPECIAL_IDS, Tokenizer
 from echostream.training.align import WordAligner, split_text
 from echostream.training.config import TrainConfig
 from echostream.training.example import Example, ExampleMaker
+from echostream.training.initial import Initial
 from echostream.training.sources import Pair, Speech, draw_pairs, limit
 from echostream.training.start_check import check_lengths
 from echostream.training.tally import Tally
@@ -46,8 +47,12 @@ class Prepared:
     model_config: ModelConfig
 
 
-def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Prepared:
+def prepare(
+    config: TrainConfig, train: Speech, dev: Speech, folder: Path, initial: Initial | None = None
+) -> Prepared:
     """Trains the tokenizers and computes the statistics, or loads those in `folder`.
+
+    Those that come with the weights of `initial` are not made, but taken.
 
     Raises:
         ConfigError: if a vocabulary cannot have its size, the recordings are silent, or no dev
@@ -56,6 +61,8 @@ def prepare(config: TrainConfig, train: Speech, dev: Speech, folder: Path) -> Pr
     files = [folder / name for name in (SOURCE_SPM, TARGET_SPM, CMVN)]
     made = [path for path in files if not path.exists()]
     try:
+        if initial is not None:
+            initial.write_files(folder)
         return _prepare(config, train, dev, folder)
     except ConfigError:
         for path in made:  # so that the folder takes another configuration

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from echostream.config import ConfigError
 from echostream.device import resolve_device
-from echostream.files import describe, locked, remove_unfinished
-from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
+from echostream.files import describe, locked
 from echostream.models.build import build_model
 from echostream.models.skip_init import skip_init
-from echostream.text.normalization import TextNormalization
 from echostream.text.tokenizer import NUM_SPECIAL_IDS
-from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.checkpoint import Checkpoints
-from echostream.training.checkpoint_file import CheckpointError, check_like, reason_of
 from echostream.training.config import TrainConfig
-from echostream.training.dataset import BatchDataset
 from echostream.training.folder import CHECKPOINTS, RunFolder, check_run_config
-from echostream.training.loader import explained, load_batches
-from echostream.training.log import RunLog
-from echostream.training.losses import learning_rate
-from echostream.training.model_card import model_card
-from echostream.training.prepare import Prepared, prepare
-from echostream.training.sources import Speech, open_sources, random_pair, recorded_text
-from echostream.training.text_pretraining import PseudoPosteriors, pretrain_on_text
-from echostream.training.trainer import StepReport, Trainer
-from echostream.training.validate import Scores, validate
-
-logger = logging.getLogger(__name__)
+from echostream.training.follower import follow
+from echostream.training.initial import Initial, read_initial
+from echostream.training.loader import explained
+from echostream.training.prepare import prepare
+from echostream.training.ranks import Ranks, joined
+from echostream.training.run import Run
+from echostream.training.selection import Selection
+from echostream.training.sources import Speech, open_sources, recorded_text
+from echostream.training.trainer import Trainer
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, export_now: bool = False) -> Path:
     """Trains, or resumes a run; returns the model folder, `<output>/model`.
+
+    With `export_now` no step is done: the model is that of the checkpoints of a run that was
+    stopped, which can be resumed afterwards. Under torchrun each process calls this function.
 
     Checkpoints, the log and the model are in `config.output`. A killed run is resumed from its last
     checkpoint with the batch that would have come next. On a CPU and with the same number of
@@ -50,11 +42,13 @@ def train(config: TrainConfig) -> Path:
     Settings and tables are checked before anything slow begins.
 
     Raises:
-        ConfigError: if the folder holds a run of another configuration, or a value is not possible.
+        ConfigError: if the folder holds a run of another configuration, or a value is not possible;
+            with `export_now`, if there is no checkpoint.
         BlockingIOError: if another process trains in the folder.
         OSError: naming the file that cannot be read or written.
-        FloatingPointError: if a gradient is not finite.
-        WorkerError: if a process that makes batches dies.
+        FloatingPointError: if more steps than `max_skipped_batches` are not finite.
+        WorkerError: if a process that makes batches or another rank dies.
+        MemoryError: if there is too little memory for a step.
     """
     if not config.output.strip():
         raise ConfigError("`output` must be the folder of the run, but is empty.")
@@ -63,9 +57,37 @@ def train(config: TrainConfig) -> Path:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = resolve_device(name)
-    _check_network(config)
-    text = recorded_text(config.data)
     speech, dev_speech = open_sources(config.data)
+    with joined(device) as (ranks, device):
+        ranks.slots(config.accumulate)  # raises if the ranks cannot share a step
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        try:
+            if ranks.is_first:
+                return _lead(config, speech, dev_speech, device, ranks, export_now)
+            follow(config, speech, device, ranks)
+        except RuntimeError as error:
+            if (explanation := explained(error)) is None:
+                raise
+            raise explanation from error
+        return folder / "model"
+
+
+def _lead(
+    config: TrainConfig,
+    speech: Speech,
+    dev_speech: Speech,
+    device: torch.device,
+    ranks: Ranks,
+    export_now: bool,
+) -> Path:
+    """Does on the first rank, or the only one, what is done once; it alone writes files."""
+    folder = Path(config.output)
+    begun = any((folder / CHECKPOINTS).glob("step-*.pt"))
+    if export_now and not begun:
+        raise ConfigError(f"{folder / CHECKPOINTS} has no checkpoint to make a model of.")
+    initial = None if begun else read_initial(config)
+    _check_network(config, initial)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,192 +96,35 @@ def train(config: TrainConfig) -> Path:
         # Batches are made in forks, which may outlive a training that is killed.
         lock = stack.enter_context(locked(folder, keep_in_forks=False))
         check_run_config(folder, config)
-        if config.threads:
-            torch.set_num_threads(config.threads)
         torch.manual_seed(config.data.seed)
-        prepared = prepare(config, speech, dev_speech, folder)
-        trainer = Trainer(build_model(prepared.model_config), config, device)
-        checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints)
+        prepared = prepare(config, speech, dev_speech, folder, initial)
+        trainer = Trainer(build_model(prepared.model_config), config, device, ranks)
+        selection = None
+        if config.select.metric != "last":
+            selection = Selection(config.select, folder / CHECKPOINTS)
+        checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints, selection)
         run_folder = RunFolder(folder, config, prepared, stack, lock)
-        return Run(config, run_folder, speech, prepared, trainer, checkpoints, text).complete()
+        text = recorded_text(config.data)
+        run = Run(config, run_folder, speech, prepared, trainer, checkpoints, initial, text)
+        return run.complete(train=not export_now)
 
 
-def _check_network(config: TrainConfig) -> None:
+def _check_network(config: TrainConfig, initial: Initial | None) -> None:
     """Builds the network without weights, before the tokenizers are trained."""
-    size = NUM_SPECIAL_IDS + 1
-    smallest = dataclasses.replace(config.network, source_vocab_size=size, target_vocab_size=size)
+    sizes = (NUM_SPECIAL_IDS + 1,) * 2 if initial is None else initial.vocabulary()
+    smallest = dataclasses.replace(
+        config.network, source_vocab_size=sizes[0], target_vocab_size=sizes[1]
+    )
     try:
         with skip_init():
-            build_model(smallest)
+            network = build_model(smallest)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"`network`: {error}") from error
+    if initial is not None:
+        initial.apply(network)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A prepared run: trains, validates, writes checkpoints and then the model."""
+if __name__ == "__main__":  # torchrun -m echostream.training.train CONFIG
+    from echostream.training.command import main
 
-    config: TrainConfig
-    folder: RunFolder
-    speech: Speech
-    prepared: Prepared
-    trainer: Trainer
-    checkpoints: Checkpoints
-    text: TextNormalization | None = None  # of the tables, if they come with one
-
-    def complete(self) -> Path:
-        """Trains from the last checkpoint, or from the beginning, and writes the model folder."""
-        trainer = self.trainer
-        restored = self.checkpoints.restore(trainer.model, trainer.optimizer)
-        num_workers = max(self.config.data.num_workers, 1)
-        step, positions = restored or (0, [DatasetPosition(0, 0)] * num_workers)
-        if len(positions) != num_workers:
-            raise CheckpointError(
-                f"{self.checkpoints.paths()[-1]} is of a run with {len(positions)} workers, "
-                f"but `data.num_workers` is {self.config.data.num_workers}."
-            )
-        if restored is None and self.config.text_pretraining.steps:
-            self._pretrain_on_text()
-        with RunLog(self.folder.path, self.config.steps, step) as log:
-            if step < self.config.steps:
-                try:
-                    self._train(step, positions, log)
-                except RuntimeError as error:
-                    if (explanation := explained(error)) is None:
-                        raise
-                    raise explanation from error
-            return self._write_model(log)
-
-    def _train(self, step: int, positions: list[DatasetPosition], log: RunLog) -> None:
-        config, trainer = self.config, self.trainer
-        with closing(self._batches(step, positions)) as batches:
-            while step < config.steps:
-                stop = min(config.steps, step + config.checkpoint_steps)
-                positions = self._train_until(stop, step, batches, positions, log)
-                step = stop
-                self.checkpoints.save(step, trainer.model, trainer.optimizer, positions)
-                if step % config.validate_steps < config.checkpoint_steps or step == config.steps:
-                    self._validate("dev", step, log)
-
-    def _write_model(self, log: RunLog) -> Path:
-        """Writes the mean of the last checkpoints as a model folder."""
-        model, prepared, folder = self.trainer.model, self.prepared, self.folder.path
-        weights = self.checkpoints.mean_weights()
-        try:
-            check_like(weights, model.state_dict())
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"the checkpoints in {self.checkpoints.folder}: {error}"
-            ) from error
-        model.load_state_dict(weights)
-        num_averaged = len(self.checkpoints.kept())
-        scores = self._validate("mean", self.config.steps, log)
-        self.folder.restore()
-        remove_unfinished(folder / "model")
-        try:
-            save_model(
-                folder / "model",
-                model,
-                prepared.model_config,
-                prepared.cmvn,
-                folder / SOURCE_SPM,
-                folder / TARGET_SPM,
-                model_card(self.config, model, scores, len(prepared.dev), num_averaged, self.text),
-            )
-            if self.text is not None:
-                self.text.save(folder / "model")
-        except (OSError, SafetensorError) as error:
-            reason = reason_of(error, folder)
-            raise OSError(f"{folder / 'model'} cannot be written: {reason}.") from error
-        return folder / "model"
-
-    def _batches(self, step: int, positions: list[DatasetPosition]) -> Generator[Batch, None, None]:
-        data = self.config.data
-        dataset = BatchDataset(
-            self.speech,
-            self.prepared.make,
-            data.block_size,
-            data.reuse,
-            data.batch_seconds,
-            data.seed,
-            positions,
-            worker_offset=step % len(positions),  # each step so far took a batch of one worker
-            concat_probability=data.concat_probability,
-            concat_utterances=data.concat_utterances,
-            nonspeech_probability=data.nonspeech_probability,
-            gain_db=self.config.augment.gain_db,
-            speeds=self.config.augment.speeds,
-        )
-        return load_batches(dataset, data.num_workers)
-
-    def _train_until(
-        self,
-        stop: int,
-        first: int,
-        batches: Iterator[Batch],
-        positions: list[DatasetPosition],
-        log: RunLog,
-    ) -> list[DatasetPosition]:
-        """Trains from step `first` to `stop`; returns the positions in the dataset after it."""
-        positions = list(positions)
-        started, audio = time.perf_counter(), 0.0
-        sums = torch.zeros(len(StepReport._fields))
-        for step in range(first, stop):
-            batch = next(batches)
-            report = self.trainer.step(step, batch)
-            positions[batch.worker] = batch.next_position
-            sums += torch.tensor(report)
-            audio += float(batch.frame_lengths.sum()) / 100
-            log.advance(report.asr_loss + report.st_loss, audio / (time.perf_counter() - started))
-        self.folder.restore()
-        means = StepReport(*(sums / (stop - first)).tolist())
-        log.write(
-            "train",
-            stop,
-            **means._asdict(),
-            learning_rate=learning_rate(stop - 1, self.config.steps, self.config.optim),
-            audio_seconds=audio,
-            audio_rate=audio / (time.perf_counter() - started),
-        )
-        return positions
-
-    def _pretrain_on_text(self) -> None:
-        config, prepared = self.config, self.prepared
-        loss = pretrain_on_text(
-            self.trainer.model.st_head,
-            lambda rng: random_pair(self.speech, rng),
-            PseudoPosteriors(
-                prepared.source_tokenizer,
-                prepared.target_tokenizer,
-                prepared.aligner,
-                config.network.tail_ms,
-                config.network.source_emission_unit,
-                config.network.target_emission_unit,
-            ),
-            config.text_pretraining,
-            config.loss.align_blank_weight,
-            config.data.seed,
-            self.trainer.device,
-        )
-        logger.info("text pre-training: CTC loss %.3f per token", loss)
-
-    def _validate(self, kind: str, step: int, log: RunLog) -> dict[int, Scores]:
-        """Scores for each look-ahead; `kind` is "dev" for the weights as they are, or "mean"."""
-        model, prepared = self.trainer.model, self.prepared
-        model.eval()
-        scores = {}
-        for look_ahead in model.max_future_frames:
-            scores[look_ahead] = validate(
-                model,
-                prepared.dev,
-                prepared.source_tokenizer,
-                prepared.target_tokenizer,
-                look_ahead,
-                self.trainer.device,
-                source_unit=prepared.model_config.source_emission_unit,
-                target_unit=prepared.model_config.target_emission_unit,
-            )
-            log.write(f"{kind}_L{look_ahead}", step, **scores[look_ahead].known())
-        text = "; ".join(f"L={look_ahead} {score}" for look_ahead, score in scores.items())
-        log.print(f"step {step} {kind}: {text}")
-        return scores
+    sys.exit(main())

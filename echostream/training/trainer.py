@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from echostream.models.echostream import EchoStreamModel
 from echostream.training.augment import spec_augment
 from echostream.training.batch import Batch
 from echostream.training.config import TrainConfig
 from echostream.training.dropout import add_dropout
-from echostream.training.losses import (
-    alignment_loss,
-    alignment_weight,
-    ctc_loss,
-    decoder_loss,
-    learning_rate,
-)
+from echostream.training.losses import alignment_weight, learning_rate
+from echostream.training.multitask import Counts, Draws, MultitaskLoss, count_tokens
+from echostream.training.ranks import Ranks
+
+_SLOT_SEEDS = 15_485_863  # apart: a prime, so that no step meets the seed of another's slot soon
 
 
 class StepReport(NamedTuple):
-    """Losses per token, and the norm of the gradient before clipping."""
+    """Losses per token, the norm of the gradient before clipping, and what the heads write."""
 
     asr_loss: float
     st_loss: float
     decoder_loss: float  # 0 without a decoder
     gradient_norm: float
+    asr_ratio: float  # tokens that the head writes to those of the text; 0 if only blanks
+    st_ratio: float
 
 
 class Trainer:
     """The network of a run and its optimizer (AdamW, Loshchilov and Hutter 2019)."""
 
-    def __init__(self, model: EchoStreamModel, config: TrainConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: EchoStreamModel,
+        config: TrainConfig,
+        device: torch.device,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.model = model.to(device)
         add_dropout(self.model, config.dropout)
         self.config = config
         self.device = device
+        self.ranks = ranks or Ranks()
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=config.optim.lr,
@@ -46,14 +55,49 @@ class Trainer:
             # One kernel for all weights; PyTorch has it on the CPU from 2.4 on.
             fused=torch.__version__ >= "2.4",  # compares as versions do
         )
+        self._loss = MultitaskLoss(model, config.loss, device, config.precision)
+        self._ddp: DistributedDataParallel | None = None
 
-    def step(self, step: int, batch: Batch) -> StepReport:
-        """Trains on a batch; its random choices follow from the seed and the number of the step.
+    def distribute(self) -> None:
+        """Gives all ranks the weights of the first, and joins their gradients from now on."""
+        if self.ranks.size > 1:
+            self._ddp = DistributedDataParallel(self._loss, find_unused_parameters=True)
+
+    def step(self, step: int, *batches: Batch) -> StepReport:
+        """Trains on the batches of a step, on each rank on its share of them.
+
+        Random choices follow from the seed, the number of the step and that of the batch in it.
+        The losses are divided by the tokens of all batches of the step on all ranks.
 
         Raises:
-            FloatingPointError: if the gradient is not finite; the weights are then as before.
+            FloatingPointError: if the loss or the gradient is not finite; the weights are then as
+                before, on all ranks.
         """
-        seed = 1_000_003 * self.config.data.seed + step
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.config.steps, self.config.optim)
+        self.model.train()
+        counts = torch.stack([count_tokens(batch) for batch in batches]).sum(0).to(self.device)
+        totals = Counts(*self.ranks.sum(counts).clamp(min=1))
+        sums = torch.zeros(1 + len(MultitaskLoss.REPORTED), device=self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        slots = self.ranks.slots(self.config.accumulate)
+        for slot, batch in zip(slots, batches, strict=True):
+            joins = slot == slots[-1]  # the gradients of the ranks, once in a step
+            with nullcontext() if joins or self._ddp is None else self._ddp.no_sync():
+                sums += self._backward(step, slot, batch, totals)
+        loss, *reported = self.ranks.sum(sums).tolist()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm).item()
+        if not torch.tensor([norm, loss]).isfinite().all():
+            raise FloatingPointError(
+                f"the loss of step {step} is {loss:.4g}, and its gradient {norm:.4g}"
+            )
+        self.optimizer.step()
+        values = dict(zip(MultitaskLoss.REPORTED, reported, strict=True))
+        return StepReport(**values, gradient_norm=norm)
+
+    def _backward(self, step: int, slot: int, batch: Batch, totals: Counts) -> torch.Tensor:
+        """Adds the gradient of a batch; returns its share of the loss and of what is reported."""
+        seed = 1_000_003 * self.config.data.seed + step + slot * _SLOT_SEEDS
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # of the dropout
         choices = self.model.max_future_frames
@@ -67,53 +111,11 @@ class Trainer:
             augment.time_frames,
             generator,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.config.steps, self.config.optim)
         max_lagging_k1 = self.config.loss.decoder_max_lag
         lagging_k1 = int(torch.randint(max_lagging_k1 + 1, (), generator=generator))
-        self.model.train()
         align_weight = alignment_weight(step, self.config.loss)
-        loss, asr, st, decoder = self._losses(
-            batch._replace(frames=frames), look_ahead, lagging_k1, align_weight
+        loss, reported = (self._ddp or self._loss)(
+            batch._replace(frames=frames), Draws(look_ahead, lagging_k1, align_weight), totals
         )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
-        if not norm.isfinite():
-            raise FloatingPointError(
-                f"the gradient of step {step} is {norm.item()}; the last checkpoint is valid."
-            )
-        self.optimizer.step()
-        return StepReport(asr.item(), st.item(), decoder.item(), norm.item())
-
-    def _losses(
-        self, batch: Batch, look_ahead: int, lagging_k1: int, align_weight: float
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The loss of a batch, and of its parts the CTC losses of ASR and ST and the decoder's."""
-        weights = self.config.loss
-        output = self.model(
-            batch.frames.to(self.device), batch.frame_lengths.to(self.device), look_ahead
-        )
-        lengths = output.valid.sum(1).cpu()
-        asr = ctc_loss(output.asr_logits, lengths, batch.source, batch.source_lengths)
-        st = ctc_loss(output.st_logits, lengths, batch.target, batch.target_lengths)
-        decoder = st.new_zeros(())
-        if self.model.decoder is not None:
-            smoothing = weights.decoder_label_smoothing
-            decoder = decoder_loss(
-                self.model.decoder,
-                output,
-                batch.target,
-                batch.target_lengths,
-                lagging_k1,
-                smoothing,
-            )
-        loss = weights.asr * asr + weights.st * st + weights.decoder * decoder
-        if align_weight > 0:
-            blank = weights.align_blank_weight
-            source_labels = batch.source_labels.to(self.device)
-            target_labels = batch.target_labels.to(self.device)
-            asr_aligned = alignment_loss(output.asr_logits, source_labels, blank)
-            st_aligned = alignment_loss(output.st_logits, target_labels, blank)
-            loss = loss + align_weight * (weights.asr * asr_aligned + weights.st * st_aligned)
-        return loss, asr, st, decoder
+        (loss * self.ranks.size).backward()  # the ranks take the mean of their gradients
+        return torch.cat([loss.detach()[None], reported])

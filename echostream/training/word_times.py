@@ -36,7 +36,7 @@ def word_ends(model: Model, utterances: Sequence[Utterance]) -> list[tuple[float
     assert isinstance(network, EchoStreamModel)
     tail = np.zeros(model.config.tail_ms * SAMPLE_RATE // 1000, np.float32)
     unit = model.config.source_emission_unit
-    pieces = [split_text(u.source, model.source_tokenizer, unit)[1] for u in utterances]
+    pieces = [split_text(u.source or "", model.source_tokenizer, unit)[1] for u in utterances]
     frames = [
         torch.from_numpy(model.cmvn.apply(fbank(np.concatenate([u.samples, tail]))))
         for u in utterances

@@ -153,5 +153,5 @@ def test_a_folder_of_a_refused_training_takes_another_configuration(
     assert main(write(tmp_path, {"steps": 1})) == 0
     assert yaml.safe_load((tmp_path / "run" / CONFIG).read_text())["steps"] == 1
     capsys.readouterr()
-    assert main(write(tmp_path, {"steps": 2})) == 2
-    assert "is of another run: `steps` is 1 there and 2 here" in capsys.readouterr().err
+    assert main(write(tmp_path, {"steps": 1, "dropout": 0.5})) == 2
+    assert "is of another run: `dropout` is 0.0 there and 0.5 here" in capsys.readouterr().err

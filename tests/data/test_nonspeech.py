@@ -107,7 +107,7 @@ def dataset_of(
     positions: list[DatasetPosition] | None = None,
     block_size: int = 8,
     concat: float = 0.5,
-    worker_offset: int = 0,
+    first_lane: int = 0,
 ) -> BatchDataset:
     return BatchDataset(
         Numbered(),
@@ -117,7 +117,7 @@ def dataset_of(
         batch_seconds=6.0,
         seed=1,
         positions=positions or [DatasetPosition(0, 0)],
-        worker_offset=worker_offset,
+        first_lane=first_lane,
         concat_probability=concat,
         concat_utterances=3,
         nonspeech_probability=probability,
@@ -144,8 +144,8 @@ def test_two_workers_go_on_with_the_batches_that_would_have_come(make: ExampleMa
     positions = [DatasetPosition(0, 0)] * 2
     whole = list(islice(load_batches(dataset_of(make, 0.4, (-30, 12), positions), 2), 8))
     for batch in whole[:5]:
-        positions[batch.worker] = batch.next_position
-    resumed = load_batches(dataset_of(make, 0.4, (-30, 12), positions, worker_offset=1), 2)
+        positions[batch.lane] = batch.next_position
+    resumed = load_batches(dataset_of(make, 0.4, (-30, 12), positions, first_lane=1), 2)
     for found, expected in zip(islice(resumed, 3), whole[5:], strict=True):
         assert_same(found, expected)
 

@@ -23,10 +23,21 @@ from echostream.config import from_dict
 from echostream.data.table import read_tsv
 from echostream.evaluation import arguments, listen, long_form, robustness
 from echostream.evaluation.remote import client as remote
+from echostream.training.command import add_flags
 from echostream.training.config import TrainConfig
 
 # Programs whose lines are checked below, or which are not ours.
-PROGRAMS = {"echostream", "simuleval", "make", "python", "python3", "pip", "bash", "cat"}
+PROGRAMS = {
+    "echostream",
+    "simuleval",
+    "make",
+    "python",
+    "python3",
+    "pip",
+    "bash",
+    "cat",
+    "torchrun",
+}
 OURS = r"(?:agents|examples|configs|eval|benchmarks|models/fr-en-demo)"
 
 
@@ -90,6 +101,15 @@ def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> 
             programs[name](words)  # exits with 2 if not
         else:
             _parser().parse_args([name, *words])
+
+
+def test_torchrun_commands_are_understood() -> None:
+    for _, *words in all_commands("torchrun"):
+        module = words.index("-m")
+        assert words[module + 1] == "echostream.training.train"
+        parser = ArgumentParser()
+        add_flags(parser)
+        parser.parse_args(words[module + 2 :])  # exits with 2 if not
 
 
 def test_simuleval_commands_are_understood() -> None:
@@ -176,8 +196,9 @@ def test_the_snippet_for_simulstream_makes_the_list_of_its_command(
 
 def test_yaml_snippets_are_configurations_of_a_training() -> None:
     found = blocks(ROOT / "docs" / "train.md", "yaml")
-    assert len(found) == 1
-    from_dict(TrainConfig, yaml.safe_load(found[0]))
+    assert len(found) > 1
+    for text in found:  # the first is a whole one
+        from_dict(TrainConfig, yaml.safe_load(found[0]) | yaml.safe_load(text))
 
 
 def test_the_table_in_the_training_page_can_be_read(tmp_path: Path) -> None:

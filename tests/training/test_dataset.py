@@ -18,7 +18,7 @@ from words import word_example_maker
 from echostream.data.utterance import Utterance
 from echostream.training.batch import Batch, DatasetPosition
 from echostream.training.dataset import BatchDataset
-from echostream.training.example import ExampleMaker
+from echostream.training.example import Example, ExampleMaker
 from echostream.training.loader import NICENESS, load_batches
 
 DIGITS = "zéro un deux trois quatre cinq six sept".split()  # noqa: SIM905
@@ -51,11 +51,11 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> ExampleMaker:
 def dataset_of(
     make: ExampleMaker,
     positions: list[DatasetPosition] | None = None,
-    worker_offset: int = 0,
+    first_lane: int = 0,
     seed: int = 5,
 ) -> BatchDataset:
     positions = positions or [DatasetPosition(0, 0)]
-    return BatchDataset(Counting(), make, BLOCK, REUSE, 2.0, seed, positions, worker_offset)
+    return BatchDataset(Counting(), make, BLOCK, REUSE, 2.0, seed, positions, first_lane)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])
@@ -122,7 +122,7 @@ def test_every_utterance_takes_part_once_in_each_of_reuse_rounds(make: ExampleMa
 def test_the_blocks_of_two_workers_do_not_overlap(make: ExampleMaker) -> None:
     seen: dict[int, set[int]] = {0: set(), 1: set()}
     for batch in islice(load_batches(dataset_of(make, [DatasetPosition(0, 0)] * 2), 2), 16):
-        seen[batch.worker].update(indices(batch, make))
+        seen[batch.lane].update(indices(batch, make))
     for worker, found in seen.items():
         assert found and all(index // BLOCK % 2 == worker for index in found)
 
@@ -136,6 +136,28 @@ def test_a_batch_is_within_the_limit_or_a_single_utterance_longer_than_it(
     assert all(rows * frames <= 90 or rows == 1 for rows, frames in sizes)
     assert any(rows * frames > 90 for rows, frames in sizes)
     assert any(rows > 1 for rows, _ in sizes)
+
+
+def test_the_batches_of_a_step_are_equally_large_to_five_percent(make: ExampleMaker) -> None:
+    """Utterances of 1 to 10 s in batches of 72 s, as in training; four ranks take one each."""
+    lengths = np.random.default_rng(1).lognormal(5.8, 0.5, (4, 1024)).clip(100, 1000).astype(int)
+    waste, counts = {}, {}
+    for even in (False, True):
+        dataset = BatchDataset(
+            Counting(), make, BLOCK, REUSE, 72.0, 5, [DatasetPosition(0, 0)], even=even
+        )
+        sizes = []  # of the batches of each lane, padding included
+        for lane, row in enumerate(lengths):
+            examples = [Example(np.empty((n, 1), np.float16), [], [], None, None) for n in row]
+            batches = dataset._batches(examples, lane)
+            assert sorted(i for batch in batches for i in batch) == list(range(1024))
+            sizes.append([max(row[i] for i in batch) * len(batch) for batch in batches])
+        counts[even] = [len(lane) for lane in sizes]
+        steps = np.array([lane[: min(counts[even])] for lane in sizes])
+        assert steps.max() <= 7200
+        waste[even] = 1 - steps.mean() / steps.max(0).mean()
+    assert counts[True] == counts[False]
+    assert waste[True] < waste[False] and waste[True] < 0.05
 
 
 def test_recordings_of_about_equal_length_share_a_batch_and_batches_come_in_any_order(
@@ -191,10 +213,21 @@ def test_two_workers_go_on_with_the_batches_that_would_have_come(
     positions = [DatasetPosition(0, 0)] * 2
     whole = list(islice(load_batches(dataset_of(make, positions), 2), stopped_after + 5))
     for batch in whole[:stopped_after]:
-        positions[batch.worker] = batch.next_position
-    resumed = load_batches(dataset_of(make, positions, worker_offset=stopped_after % 2), 2)
+        positions[batch.lane] = batch.next_position
+    resumed = load_batches(dataset_of(make, positions, first_lane=stopped_after % 2), 2)
     for found, expected in zip(islice(resumed, 5), whole[stopped_after:], strict=True):
         assert_same(found, expected)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_the_batches_of_two_lanes_do_not_depend_on_the_number_of_processes(
+    make: ExampleMaker, num_workers: int
+) -> None:
+    positions = [DatasetPosition(0, 3), DatasetPosition(1, 0)]
+    wanted = islice(load_batches(dataset_of(make, positions, first_lane=1), 0), 7)
+    found = islice(load_batches(dataset_of(make, positions, first_lane=1), num_workers), 7)
+    for a, b in zip(found, wanted, strict=True):
+        assert_same(a, b)
 
 
 def test_one_process_more_gives_the_batches_that_come_without_it(make: ExampleMaker) -> None:

@@ -240,14 +240,14 @@ def test_a_damaged_checkpoint_ends_a_training_with_2_and_advice(
     assert_same(tmp_path / "run", Path(finished.output))
 
 
-def test_a_checkpoint_of_another_number_of_workers_is_named(
+def test_a_checkpoint_without_a_position_in_the_data_is_named(
     copied: TrainConfig, tmp_path: Path, capsys: Capture
 ) -> None:
     path = tmp_path / "run" / "checkpoints" / "step-0000007.pt"
     content = torch.load(path, weights_only=True)
-    torch.save({**content, "places": [[0, 0], [0, 0]]}, path)
+    torch.save({**content, "places": []}, path)
     assert main(command(copied, tmp_path / "c.yaml")) == 2
-    assert f"{path} is of a run with 2 workers" in capsys.readouterr().err
+    assert f"{path} has 0 positions in the data" in capsys.readouterr().err
 
 
 def test_half_written_files_of_killed_runs_are_removed(copied: TrainConfig, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from echostream.models.echostream import CtcOutput, EchoStreamModel
 from echostream.session.translator import StreamingTranslator
 from echostream.text.tokenizer import Tokenizer
 from echostream.training.example import Example
+from echostream.training.free_decoding import decode_freely
 from echostream.training.validate import Scores, validate
 
 WORDS = "le la chat chien dort mange ici là".split()  # noqa: SIM905
@@ -63,6 +64,16 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.train([" ".join(WORDS)] * 3, 10, path, model_type="word")
 
 
+def slow_distance(a: list[str], b: list[str]) -> int:
+    """Levenshtein's distance by its definition, row by row."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row[0] = row[:], i
+        for j, y in enumerate(b, 1):
+            row[j] = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+    return row[-1]
+
+
 def score(tokenizer: Tokenizer, batch_size: int) -> Scores:
     examples = []
     for number, (reference, _, _) in enumerate(TEXTS):
@@ -85,10 +96,25 @@ def test_the_scores_are_those_counted_by_hand(tokenizer: Tokenizer, batch_size: 
     assert scores.exact == pytest.approx(100 * 1 / 5)
     hypotheses, references = [h for _, h, _ in TEXTS], [r for r, _, _ in TEXTS]
     assert scores.bleu == sacrebleu.corpus_bleu(hypotheses, [references]).score
+    letters = [[c for c in reference if c != " "] for reference in references]
+    edits = sum(
+        slow_distance(wanted, [c for c in text if c != " "])
+        for wanted, text in zip(letters, hypotheses, strict=True)
+    )
+    assert scores.cer == pytest.approx(100 * edits / sum(map(len, letters)))
+    written = sum(len(text.split()) for text in hypotheses)
+    assert scores.st_ratio == pytest.approx(written / num_words)
+    assert scores.free_bleu is None and scores.decoder_bleu is None
 
 
 def test_scores_are_logged_in_one_line() -> None:
-    assert str(Scores(wer=12.34, bleu=56.78, exact=9.6)) == "BLEU 56.8 WER 12.3 exact 10 %"
+    scores = Scores(wer=12.34, bleu=56.78, exact=9.6)
+    assert str(scores) == "BLEU 56.8 WER 12.3 exact 10 %"
+    scores = scores._replace(cer=7.0, st_ratio=0.5, decoder_bleu=1.0, decoder_exact=2.0)
+    assert str(scores._replace(free_bleu=33.33, free_ratio=1.0)) == (
+        "BLEU 56.8 WER 12.3 exact 10 % CER 7.0 length 0.50, "
+        "decoder BLEU 1.0 exact 2 %, on its own 33.3 length 1.00"
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -109,3 +135,25 @@ def test_the_decoder_is_scored_on_the_text_of_a_stream(tmp_path: Path, batch_siz
     scores = validate(model.network, examples, *tokenizers, 1, torch.device("cpu"), batch_size)
     assert scores.decoder_exact == 100 and scores.exact < 100
     assert scores.decoder_bleu == pytest.approx(100)
+
+
+def test_a_decoder_is_scored_on_its_own_while_the_st_head_writes_only_blanks(
+    tmp_path: Path,
+) -> None:
+    model = load_model(make_model_folder(tmp_path, decoder_layers=2))
+    network = cast("EchoStreamModel", model.network)
+    assert network.decoder is not None
+    with torch.no_grad():
+        network.st_head.project.bias[0] += 100
+    frames = [model.cmvn.apply(fbank(babble(seconds, 3))) for seconds in (4.0, 5.1)]
+    lengths = torch.tensor([len(f) for f in frames])
+    padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(f) for f in frames], True)
+    with torch.inference_mode():
+        alone = decode_freely(network.decoder, network(padded, lengths, 1))
+    assert min(map(len, alone)) > 4
+    examples = [Example(f, ids, ids, None, None) for f, ids in zip(frames, alone, strict=True)]
+    tokenizers = model.source_tokenizer, model.target_tokenizer
+    scores = validate(network, examples, *tokenizers, 1, torch.device("cpu"), target_unit="char")
+    assert scores.st_ratio == 0 and scores.decoder_bleu is not None
+    assert scores.decoder_bleu < 50 and scores.free_bleu == pytest.approx(100)
+    assert scores.free_ratio == pytest.approx(1)
