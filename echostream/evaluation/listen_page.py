@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ p { margin: .25rem 0; }
 audio { width: 100%; }
 svg { width: 100%; height: auto; display: block; }
 .source { fill: #0072B2; } .target { fill: #D55E00; } .cursor { stroke: currentColor; }
+.tick { stroke: currentColor; opacity: .25; }
 text { font: 12px system-ui, sans-serif; fill: currentColor; }
 .scroll { overflow-x: auto; } .scroll svg { min-width: 40rem; }
 """
@@ -81,9 +83,14 @@ def _section(example: Example) -> str:
     seconds = max(len(stereo), 1) / SAMPLE_RATE
     return (
         f'<section data-seconds="{seconds:.3f}">\n<h2>{html.escape(example.name)}</h2>\n'
+        f"<p>{html.escape(_text(example))}</p>\n"
         f'<audio controls preload="metadata" src="{_data_url(stereo)}"></audio>\n'
         f'<div class="scroll">{_drawing(example, stereo, seconds)}</div>\n</section>\n'
     )
+
+
+def _text(example: Example) -> str:
+    return " ".join(word for written in example.words for word in written.words)
 
 
 def _data_url(stereo: NDArray[np.float32]) -> str:
@@ -105,8 +112,12 @@ def _drawing(example: Example, stereo: NDArray[np.float32], seconds: float) -> s
         outline = _outline(stereo[:, side], middle)
         shapes.append(f'<path class="{kind}" d="{outline}"/>')
     height = top + 2 * _HEIGHT
+    for second in range(1, math.ceil(seconds)):
+        x = _WIDTH * second / seconds
+        shapes.append(f'<path class="tick" d="M{x:.1f} {top}V{height}"/>')
+        shapes.append(f'<text x="{x + 3:.1f}" y="{height - 2}">{second} s</text>')
     shapes.append(f'<line class="cursor" x1="0" x2="0" y1="0" y2="{height}"/>')
-    about = html.escape(" ".join(word for spoken in example.words for word in spoken.words))
+    about = html.escape(_text(example))
     return (
         f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{about}">'
         f"{''.join(shapes)}</svg>"
