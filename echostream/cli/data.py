@@ -1,4 +1,4 @@
-"""`echostream data`: tables of corpora as they are downloaded, and a check of tables."""
+"""`echostream data`: tables of corpora as they are downloaded, their check, and word times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from echostream.data.limits import Limits
     from echostream.text.normalization import TextNormalization
 
-HELP = "make tables of a downloaded corpus, or check a table"
+HELP = "make tables of a downloaded corpus, check a table, or add word times to it"
 
 # What SOURCE is, by layout; texts that are normalised by default, and flags of its own.
 LAYOUTS = {
@@ -32,7 +32,7 @@ _LOWER_WITHOUT_PUNCTUATION = {"mboshi"}  # the conditions of the published resul
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares the flags of the two commands."""
+    """Declares the flags of the three commands."""
     actions = parser.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="tables and a report of a downloaded corpus")
     layouts = prepare.add_subparsers(dest="layout", required=True)
@@ -50,6 +50,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--tail-ms", type=int, default=480, help="silence after each (default: %(default)s)"
     )
     _add_limits(check)
+    align = actions.add_parser("align", help="add the times at which source words end")
+    align.add_argument("model", help="folder of a model that transcribes this language")
+    align.add_argument("table", help="table of utterances")
+    align.add_argument("--output", required=True, help="table to write, in the same folder")
 
 
 def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) -> None:
@@ -101,7 +105,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs one of the commands; `check` ends with 1 if a row cannot be used."""
-    return {"prepare": _prepare, "check": _check}[args.action](args)
+    return {"prepare": _prepare, "check": _check, "align": _align}[args.action](args)
 
 
 def _prepare(args: argparse.Namespace) -> int:
@@ -173,6 +177,16 @@ def _check(args: argparse.Namespace) -> int:
     if not faults:
         print(f"{args.table}: {num_rows} rows, no fault")
     return 1 if faults else 0
+
+
+def _align(args: argparse.Namespace) -> int:
+    from echostream.model_folder import load_model
+    from echostream.training.align_table import align_table
+
+    output = Path(args.output)
+    num_rows, num_found = align_table(load_model(args.model), Path(args.table), output)
+    print(f"{output}: {num_found} of {num_rows} rows have word times")
+    return 0
 
 
 def _jobs(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from documents import ROOT, blocks, commands
 from tiny_corpora import WRITERS
+from tiny_model import make_model_folder
 
 from echostream.cli import main
 
@@ -41,6 +42,17 @@ def test_a_command_prepares_the_corpus_where_the_page_has_it(
     if layout == "mboshi":
         (check,) = (words for words in commands(PAGE) if words[1:3] == ["data", "check"])
         assert main([*check[1:], "--jobs", "1"]) == 0
+
+
+def test_the_command_for_word_times_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (align,) = (words for words in commands(PAGE) if words[1:3] == ["data", "align"])
+    monkeypatch.chdir(tmp_path)
+    WRITERS["mboshi"](Path("corpora/mboshi"))
+    (prepare,) = (words for words in PREPARE if words[3] == "mboshi")
+    assert main([*prepare[1:], "--held-out", "1", "--jobs", "1"]) == 0
+    make_model_folder(Path(align[3]))
+    assert main(align[1:]) == 0
+    assert "word_ends" in Path(align[-1]).read_text(encoding="utf-8").split("\n")[0]
 
 
 def test_the_snippet_of_the_page_runs() -> None:
