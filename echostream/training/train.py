@@ -14,6 +14,7 @@ from echostream.device import resolve_device
 from echostream.files import describe, locked
 from echostream.models.build import build_model
 from echostream.models.skip_init import skip_init
+from echostream.text.normalization import TextNormalization
 from echostream.text.tokenizer import NUM_SPECIAL_IDS
 from echostream.training.checkpoint import Checkpoints
 from echostream.training.config import TrainConfig
@@ -57,6 +58,7 @@ def train(config: TrainConfig, export_now: bool = False) -> Path:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = resolve_device(name)
+    text = recorded_text(config.data)
     speech, dev_speech = open_sources(config.data)
     with joined(device) as (ranks, device):
         ranks.slots(config.accumulate)  # raises if the ranks cannot share a step
@@ -64,7 +66,7 @@ def train(config: TrainConfig, export_now: bool = False) -> Path:
             torch.set_num_threads(config.threads)
         try:
             if ranks.is_first:
-                return _lead(config, speech, dev_speech, device, ranks, export_now)
+                return _lead(config, speech, dev_speech, text, device, ranks, export_now)
             follow(config, speech, device, ranks)
         except RuntimeError as error:
             if (explanation := explained(error)) is None:
@@ -77,6 +79,7 @@ def _lead(
     config: TrainConfig,
     speech: Speech,
     dev_speech: Speech,
+    text: TextNormalization | None,
     device: torch.device,
     ranks: Ranks,
     export_now: bool,
@@ -104,7 +107,6 @@ def _lead(
             selection = Selection(config.select, folder / CHECKPOINTS)
         checkpoints = Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints, selection)
         run_folder = RunFolder(folder, config, prepared, stack, lock)
-        text = recorded_text(config.data)
         run = Run(config, run_folder, speech, prepared, trainer, checkpoints, initial, text)
         return run.complete(train=not export_now)
 

@@ -196,7 +196,7 @@ def text_decoder() -> Streaming:
             group = slice(start, start + 4)
             decoder = module.append_encoder_out(x[:, group], valid[:, group], decoder)
             decoder = decoder._replace(last_token=count % 5)
-            found, layers = module._next(decoder)
+            found, _, layers = module._next(decoder)
             decoder, count = decoder._replace(layers=layers), count + 1
             logits.append(found)
         return torch.stack(logits, dim=1), (decoder, count)
