@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from echostream.streaming import named_leaves, state_nbytes
 
 Streamed = tuple[Tensor, Any]
+CHUNKS = ([1], [2], [3], [4], [5], [1, 4, 2, 5, 3])  # groups in each step
 
 
 @dataclass(frozen=True)
@@ -136,3 +137,13 @@ def _check_latency(case: Streaming, x: Tensor, whole: Tensor) -> None:
         first_frame = group * case.group_out
         changed = (case.forward(before, valid) - whole)[:, first_frame].abs().amax()
         assert changed > max(1e-6, 10 * case.tolerance), "the declared look-ahead is not used"
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """The module in float64 with every parameter moved: zeros at the start would hide errors."""
+    torch.manual_seed(7)
+    module = module.double().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return module
