@@ -124,8 +124,9 @@ class TextDecoder(nn.Module):
         `BOUNDARY_ID` means that there is no token yet, or no more: discard the new state, and call
         again with the old one after more frames have been appended.
         """
-        token, _, state = self.decode_aligned(state)
-        return token, state
+        logits, _, layers = self._next(state)
+        token = logits.argmax(-1)
+        return token, state._replace(layers=layers, last_token=token)
 
     def decode_aligned(self, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
         """As `decode_next`, and the age `(B,)` of the frame that the token attends to most.
@@ -133,8 +134,10 @@ class TextDecoder(nn.Module):
         The age is the distance from the newest frame, in frames of 40 ms; `window` is a summary of
         older frames. The weights are those of the last layer, the mean of its heads.
         """
-        logits, age, layers = self._next(state)
+        logits, weights, layers = self._next(state)
         token = logits.argmax(-1)
+        most = weights.mean(1)[:, 0].argmax(-1)  # (B, H, 1, S) -> (B,)
+        age = (weights.shape[-1] - 1 - most).clamp(max=self.window)  # the newest frame is last
         return token, age, state._replace(layers=layers, last_token=token)
 
     def reset(self, state: DecoderState, num_frames: int) -> DecoderState:
@@ -151,7 +154,7 @@ class TextDecoder(nn.Module):
         )
 
     def _next(self, state: DecoderState) -> tuple[Tensor, Tensor, tuple[AttentionState, ...]]:
-        """Logits `(B, V)` of the next token, and the age `(B,)` that it attends to most."""
+        """Logits `(B, V)` of the next token, and the weights `(B, H, 1, S)` of the last layer."""
         x = self.embed(state.last_token)[:, None]  # (B, D) -> (B, 1, D)
         age = torch.arange(self.window - 1, -1, -1, device=x.device)
         source = self._context(
@@ -166,9 +169,7 @@ class TextDecoder(nn.Module):
         for layer, layer_state in zip(self._layers, state.layers, strict=True):
             x, weights, layer_state = layer.step(x, tokens_valid, source, layer_state)
             states.append(layer_state)
-        most = weights.mean(1).argmax(-1, keepdim=True)  # (B, H, 1, S) -> (B, 1, 1)
-        age = source.age.gather(2, most)[:, 0, 0]
-        return self.project(self.norm(x))[:, 0], age, tuple(states)
+        return self.project(self.norm(x))[:, 0], weights, tuple(states)
 
     def _context(
         self, slots: Tensor, slots_visible: Tensor, frames: Tensor, visible: Tensor, age: Tensor
