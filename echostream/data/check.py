@@ -12,9 +12,8 @@ from echostream.data.recordings import Recording, measure_all
 from echostream.data.table import Table, read_tsv
 from echostream.data.table_row import Row
 from echostream.data.table_text import TableError
+from echostream.frontend.audio_segment import TOLERANCE
 from echostream.text.tokenizer import Tokenizer
-
-_TOLERANCE = 0.1  # s, as of segments
 
 
 class Fault(NamedTuple):
@@ -76,14 +75,13 @@ def _faults(
         return
     seconds = recording.seconds
     if row.segment is not None:
-        start, length = row.segment.samples(recording.sample_rate)
-        begin = start / recording.sample_rate
-        end = seconds if length is None else begin + length / recording.sample_rate
-        if min(end, seconds) <= begin or end > seconds + _TOLERANCE:
+        part = row.segment.within(seconds, recording.sample_rate)
+        if part is None:
             place = f"{row.segment} of a recording of {seconds:.3f} s"
             yield "a segment beyond the end of its recording", place
-        seconds = min(end, seconds) - begin
-    elif row.duration is not None and row.duration > seconds + _TOLERANCE:
+            return
+        seconds = part[1] - part[0]
+    elif row.duration is not None and row.duration > seconds + TOLERANCE:
         lengths = f"{row.duration:.3f} s by the table, {seconds:.3f} s in the file"
         yield "a recording shorter than declared", lengths
     if seconds <= 0:

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 AUDIO = "audio"  # the folder of recordings that were cut and resampled
 _KEPT = ".measured.jsonl"  # lengths of recordings, for the next call
-_BEYOND = 0.1  # s that a segment may end after its recording
 COLUMNS = (
     "id", "src_audio", "offset", "duration", "src_text", "tgt_text", "speaker", "language",
 )  # fmt: skip
@@ -127,15 +126,13 @@ def _usable(
             summary.leave_out(entry.split, "a recording that cannot be read", recording.fault)
             continue
         if entry.segment is not None:
-            start, length = entry.segment.samples(recording.sample_rate)
-            begin = start / recording.sample_rate
-            end = seconds if length is None else begin + length / recording.sample_rate
-            if min(end, seconds) <= begin or end > seconds + _BEYOND:
+            part = entry.segment.within(seconds, recording.sample_rate)
+            if part is None:
                 reason = "a segment beyond the end of its recording"
                 summary.leave_out(entry.split, reason, f"{entry.id} ({entry.segment})")
                 continue
-            entry = entry._replace(segment=Segment(begin, min(end, seconds) - begin))
-            seconds = min(end, seconds) - begin
+            seconds = part[1] - part[0]
+            entry = entry._replace(segment=Segment(part[0], seconds))
         fault = limits.fault(seconds, entry.source, entry.target)
         if fault and entry.split == "train":
             summary.leave_out(entry.split, fault[0], f"{entry.id} ({fault[1]})")

@@ -20,7 +20,7 @@ from echostream.frontend.audio import (
 )
 
 # Annotations are rounded, and a codec may leave out a frame at the end; more is a fault.
-_TOLERANCE = 0.1  # s
+TOLERANCE = 0.1  # s
 _MOST_KEPT = 1 << 28  # bytes of a recording that is kept decoded: 70 minutes at 16 kHz
 
 
@@ -41,6 +41,18 @@ class Segment(NamedTuple):
         if self.duration is None:
             return start, None
         return start, round((self.offset + self.duration) * rate) - start
+
+    def within(self, seconds: float, sample_rate: int) -> tuple[float, float] | None:
+        """Where the segment begins and ends in a recording of so many seconds, in s.
+
+        None if it begins after the end, or ends later than `TOLERANCE` after it.
+        """
+        start, length = self.samples(sample_rate)
+        begin = start / sample_rate
+        end = seconds if length is None else begin + length / sample_rate
+        if min(end, seconds) <= begin or end > seconds + TOLERANCE:
+            return None
+        return begin, min(end, seconds)
 
     def __str__(self) -> str:
         unit = "samples" if self.in_samples else "s"
@@ -80,7 +92,7 @@ class SegmentReader:
                 f"{name} cannot be read as audio from {segment}: the recording ends before."
             )
         wanted = segment.samples(sample_rate)[1]
-        if wanted is not None and wanted - len(samples) > _TOLERANCE * sample_rate:
+        if wanted is not None and wanted - len(samples) > TOLERANCE * sample_rate:
             self._warn(name, segment, len(samples) / sample_rate)
         return samples, sample_rate
 
