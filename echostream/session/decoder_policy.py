@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
 
 
 class DecoderPolicy(Protocol):
-    """Says after each group and each token whether the decoder may write another. Stateless.
+    """Decides after each group and each token whether the decoder may write another. Stateless.
 
     `ends` is True at the end of an utterance: at a pause, or because the source has ended.
     """

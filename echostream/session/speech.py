@@ -66,10 +66,8 @@ class UnitSpeaker(NamedTuple):
             waits = [q.waits(s, held_back) for q, s in zip(now, spoken, strict=True)]
             if any(waits):
                 after = select_rows(torch.tensor(waits, device=state.device), part, after)
-            state = replace_rows(state, rows, after) if len(rows) < len(queues) else after
-            for row, wait, before, new in zip(rows, waits, now, spoken, strict=True):
-                queues[row] = before.held(new) if wait else new
-            rows = [row for row, wait in zip(rows, waits, strict=True) if not wait]
+                spoken = [q.held(s) if w else s for q, s, w in zip(now, spoken, waits, strict=True)]
+            state = _put(queues, state, rows, spoken, after)
             rows = [row for row in rows if queues[row].may_speak]
         gaps = [row for row, queue in enumerate(queues) if queue.runs_dry and not queue.silent]
         if gaps:
@@ -77,10 +75,8 @@ class UnitSpeaker(NamedTuple):
             size = 0 if self.silence_unit is None else GAP_UNITS
             units = torch.full((len(gaps), GAP_UNITS), self.silence_unit or 0, device=state.device)
             num_units = torch.full((len(gaps),), size, device=state.device)
-            spoken, after = _play(self, now, units, num_units, [True] * len(gaps), part)
-            state = replace_rows(state, gaps, after)
-            for row, new in zip(gaps, spoken, strict=True):
-                queues[row] = new
+            closed, after = _play(self, now, units, num_units, [True] * len(gaps), part)
+            state = _put(queues, state, gaps, closed, after)
         return queues, state
 
 
@@ -96,6 +92,19 @@ class SpeechState(NamedTuple):
     def device(self) -> torch.device:
         """Where the parts compute."""
         return self.last_class.device
+
+
+def _put(
+    queues: list[SpeechQueue],
+    state: SpeechState,
+    rows: Sequence[int],
+    new: Sequence[SpeechQueue],
+    after: SpeechState,
+) -> SpeechState:
+    """Puts queues into their rows; returns the state of all streams with that of these rows."""
+    for row, queue in zip(rows, new, strict=True):
+        queues[row] = queue
+    return replace_rows(state, rows, after) if len(rows) < len(queues) else after
 
 
 def _speak_word(

@@ -56,7 +56,7 @@ class SpeechQueue:
         return bool(self.waiting) and self.waiting[-1].following == END_OF_TEXT
 
     def is_late(self, num_samples: int = 0) -> bool:
-        """Whether the backlog with so many samples more exceeds its bound: then words are fast."""
+        """Whether the backlog with so many samples more exceeds its bound."""
         return self.backlog + num_samples > self.max_backlog
 
     @property
@@ -88,8 +88,8 @@ class SpeechQueue:
         return spoken.end - max(self.end, self.clock)
 
     def _must_wait(self, num_samples: int) -> bool:
-        is_dry, many = self.backlog <= GROUP_SAMPLES, len(self.waiting) > MAX_WAITING
-        return self.is_late(num_samples) and not is_dry and not many
+        is_full = len(self.waiting) > MAX_WAITING
+        return self.is_late(num_samples) and not self.runs_dry and not is_full
 
     @property
     def speed(self) -> float:
