@@ -52,14 +52,15 @@ class Selection:
         return -mean if metric in LOWER_IS_BETTER else mean
 
     def _read(self) -> dict[str, dict[str, dict[str, float]]]:
+        if not self.path.exists():
+            return {}
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
-            if all(isinstance(s, dict) for v in found.values() for s in v.values()):
-                return dict(found)
-        except FileNotFoundError:
-            return {}
-        except (ValueError, AttributeError):
-            pass
-        raise CheckpointError(
-            f"{self.path} is damaged: remove it, and only the checkpoints from now on are compared."
-        )
+            if not all(isinstance(s, dict) for v in found.values() for s in v.values()):
+                raise ValueError("it must hold scores by step and look-ahead")
+        except (ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.path} is damaged ({error}): remove it, and only the checkpoints from now "
+                "on are compared."
+            ) from error
+        return dict(found)
