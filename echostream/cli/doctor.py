@@ -20,7 +20,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "something is missing, broken or not what a command on the PATH would run."
     )
     parser.add_argument(
-        "model", nargs="?", help="model folder, of which it says whether it loads and speaks"
+        "model", nargs="?", help="model folder: also check whether it loads and speaks"
     )
 
 

@@ -44,8 +44,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text",
         metavar="FOLDER",
-        help="normalise predictions and references as text.yaml in this folder says, that of a "
-        "model or of prepared data",
+        help="normalise predictions and references by text.yaml in this folder, that of a model or "
+        "of prepared data",
     )
     parser.add_argument(
         "--eval-latency-unit",

@@ -33,7 +33,7 @@ _LONGEST = 1e6  # seconds
 class Row(NamedTuple):
     """A line of a table: its number in the file, and the columns that are used.
 
-    `segment` is None for a whole file. `duration`: seconds by the table, None if it does not say.
+    `segment` is None for a whole file. `duration`: seconds by the table, None if unknown.
     """
 
     line: int
@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """The length of the utterance by the table; None if that does not say."""
+        """The length of the utterance by the table; None if unknown."""
         if self.segment is None:
             return self.duration
         return None if self.segment.in_samples else self.segment.duration

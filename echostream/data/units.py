@@ -117,7 +117,7 @@ class UnitModel:
         if set(found) != {_KEY} or found[_KEY].shape != shape or found[_KEY].dtype != np.float32:
             about = {name: (value.shape, str(value.dtype)) for name, value in found.items()}
             raise UnitModelError(
-                f"{file} must hold `{_KEY}` of shape {shape} in float32, as {CONFIG} says, but "
+                f"{file} must hold `{_KEY}` of shape {shape} in float32, by {CONFIG}, but "
                 f"holds {str(about)[:200]}."
             )
         if not np.isfinite(found[_KEY]).all():

@@ -19,7 +19,7 @@ from echostream.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Start:
-    """What the first rank tells the others before the first step; the weights follow after it."""
+    """What the other ranks need before the first step; the weights follow after it."""
 
     prepared: Prepared
     step: int

@@ -176,7 +176,7 @@ class Run:
         return steps.positions()
 
     def _start(self) -> list[PartReport]:
-        """Gives the network the weights that it starts from; says which of a model were taken."""
+        """Gives the network the weights that it starts from; returns what was taken of models."""
         reports = [] if self.initial is None else self.initial.apply(self.trainer.model)
         for report in reports:
             logger.log(logging.WARNING if report.left else logging.INFO, "%s", report)

@@ -19,10 +19,9 @@ from echostream.frontend.fbank import fbank
 from echostream.model_folder import Model
 from echostream.models.ctc_align import PADDING, best_alignment
 from echostream.models.echostream import EchoStreamModel
-from echostream.streaming.clock import HOP_LENGTH, OUTPUT_STRIDE, SAMPLE_RATE
+from echostream.streaming.clock import SAMPLE_RATE
 from echostream.training.align import split_text
-
-OUTPUT_RATE = SAMPLE_RATE / HOP_LENGTH / OUTPUT_STRIDE  # 25 Hz
+from echostream.training.example import OUTPUT_RATE
 
 
 @torch.inference_mode()

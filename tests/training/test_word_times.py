@@ -10,7 +10,8 @@ from echostream.data.synthetic.grammar import Grammar
 from echostream.data.synthetic.speech import TRAIN_VOICES, SyntheticSpeech
 from echostream.data.utterance import Utterance
 from echostream.model_folder import load_model
-from echostream.training.word_times import OUTPUT_RATE, _ends, word_ends
+from echostream.training.example import OUTPUT_RATE
+from echostream.training.word_times import _ends, word_ends
 
 
 @pytest.mark.parametrize(

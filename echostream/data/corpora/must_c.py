@@ -94,7 +94,7 @@ def _names(segments: list[dict[str, str]], by_text: bool) -> list[str]:
 
 
 def _recording(path: Path) -> Path:
-    """The recording, which may be a FLAC file where the list says WAV."""
+    """The recording, which may be a FLAC file where the list has WAV."""
     flac = path.with_suffix(".flac")
     return flac if flac.is_file() and not path.is_file() else path
 
