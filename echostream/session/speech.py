@@ -63,11 +63,11 @@ class UnitSpeaker(NamedTuple):
         while rows:
             now, part = [queues[row] for row in rows], take_rows(state, rows)
             spoken, after = _speak_word(self, now, part)
-            waits = [q.waits(s, held_back) for q, s in zip(now, spoken, strict=True)]
-            if any(waits):
-                after = select_rows(torch.tensor(waits, device=state.device), part, after)
-                spoken = [q.held(s) if w else s for q, s, w in zip(now, spoken, waits, strict=True)]
-            state = _put(queues, state, rows, spoken, after)
+            new = [q.tried(s, held_back) for q, s in zip(now, spoken, strict=True)]
+            speaks = [one is other for one, other in zip(new, spoken, strict=True)]
+            if not all(speaks):
+                after = select_rows(torch.tensor(speaks, device=state.device), after, part)
+            state = _put(queues, state, rows, new, after)
             rows = [row for row in rows if queues[row].may_speak]
         gaps = [row for row, queue in enumerate(queues) if queue.runs_dry and not queue.silent]
         if gaps:

@@ -36,7 +36,7 @@ class SpeechQueue:
 
     unfinished: tuple[int, ...] = ()  # tokens of the last word, which has not been spoken
     waiting: tuple[SpokenWord, ...] = ()  # complete words that have not been spoken
-    next_samples: int = 0  # of the first of them, if it has been tried and must wait
+    next_samples: int = 0  # that the first of them adds, if it has been tried and must wait
     clock: int = 0  # samples of the source in the groups so far
     end: int = 0  # clock at which the player ends
     longest_backlog: int = 0  # in samples
@@ -72,20 +72,15 @@ class SpeechQueue:
         """
         return bool(self.waiting) and not self._must_wait(self.next_samples)
 
-    def waits(self, spoken: SpeechQueue, held_back: int = 0) -> bool:
-        """Whether the next word waits for the next group; `spoken` is the queue after that word.
+    def tried(self, spoken: SpeechQueue, held_back: int = 0) -> SpeechQueue:
+        """The queue after a try to speak the next word: `spoken`, or this one if the word waits.
 
-        It waits if the backlog exceeds its bound with it and with the samples that the vocoder has
-        held back, unless the player runs dry meanwhile, or too many words wait.
+        It waits for the next group if the backlog exceeds its bound with it and with the samples
+        that the vocoder has held back, unless the player runs dry meanwhile, or too many words
+        wait.
         """
-        return self._must_wait(self._new_samples(spoken) + held_back)
-
-    def held(self, spoken: SpeechQueue) -> SpeechQueue:
-        """The queue with its next word still waiting, given the queue in which it is spoken."""
-        return replace(self, next_samples=self._new_samples(spoken))
-
-    def _new_samples(self, spoken: SpeechQueue) -> int:
-        return spoken.end - max(self.end, self.clock)
+        num_samples = spoken.end - max(self.end, self.clock) + held_back
+        return replace(self, next_samples=num_samples) if self._must_wait(num_samples) else spoken
 
     def _must_wait(self, num_samples: int) -> bool:
         is_full = len(self.waiting) > MAX_WAITING

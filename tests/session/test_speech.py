@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from slow_code_hifigan import random_weights, shallow_config
 from spoken import assert_same_wave, cut, run, run_batch, units, wave
 from tiny_model import SAMPLE_RATE, babble
-from tiny_speech import make_speaking_folder
+from tiny_speech import NUM_UNITS, make_speaking_folder
 
 from echostream.config import ConfigError
 from echostream.model_folder import Model, ModelFolderError, load_model
+from echostream.models.code_hifigan_file import load_code_hifigan
 from echostream.models.unit_decoder import NextWords
 from echostream.session.batch import StreamBatch
 from echostream.session.settings import SessionSettings
@@ -156,7 +159,7 @@ def test_the_backlog_is_at_most_its_bound_and_no_word_is_lost(model: Model, burs
     tokens = [rng.choice(ids, size=size).tolist() for size in sizes]
     speaker = SessionSettings(model, SessionConfig(speech=True)).speaker
     assert speaker is not None
-    for bound in (MAX_BACKLOG, 5 * GROUP_SAMPLES, NEVER_LATE):
+    for bound in (MAX_BACKLOG, 5 * GROUP_SAMPLES, UNIT_SAMPLES, NEVER_LATE):
         queue, state, most = SpeechQueue(max_backlog=bound), speaker.init_state(1), 0
         with torch.inference_mode():
             for new in tokens:
@@ -167,8 +170,33 @@ def test_the_backlog_is_at_most_its_bound_and_no_word_is_lost(model: Model, burs
             (queue,), state = speak_rest(speaker, [queue], state)
         assert not queue.waiting and not queue.unfinished
         assert queue.longest_backlog <= max(bound, GROUP_SAMPLES + LONGEST_WORD)
-        assert (most > 0) == (bound < NEVER_LATE) or burst <= 2
+        assert (most > 0) == (bound < NEVER_LATE) or burst <= 2 or bound == UNIT_SAMPLES
         assert len(queue.units) > sizes.sum()  # a unit for each word, and more
+
+
+@pytest.mark.parametrize("look_ahead", [0, 3, 5])
+def test_what_a_vocoder_holds_back_is_part_of_the_backlog(
+    model: Model, tmp_path: Path, look_ahead: int
+) -> None:
+    """It comes out with the last word of a text, whatever the backlog is then."""
+    config = shallow_config() | {"num_embeddings": NUM_UNITS}
+    torch.save({"generator": random_weights(config)}, tmp_path / "g")
+    (tmp_path / "c").write_text(json.dumps(config))
+    vocoder = load_code_hifigan(
+        tmp_path / "g", tmp_path / "c", dur_prediction=False, lookahead_frames=look_ahead
+    )
+    speaker = SessionSettings(model, SessionConfig(speech=True)).speaker
+    assert isinstance(speaker, UnitSpeaker)
+    speaker = speaker._replace(vocoder=vocoder)
+    longest = []
+    for num_words in range(1, 16):
+        queue, state = SpeechQueue(max_backlog=MAX_BACKLOG // 2), speaker.init_state(1)
+        with torch.inference_mode():
+            many = word_tokens(model, num_words)
+            (queue,), state = speak_group(speaker, [queue], [many], [True], state)
+            (queue,), state = speak_rest(speaker, [queue], state)
+        longest.append(queue.longest_backlog)
+    assert 0.8 * MAX_BACKLOG / 2 < max(longest) <= MAX_BACKLOG / 2
 
 
 def test_words_that_wait_have_the_units_they_would_have_later(model: Model) -> None:
