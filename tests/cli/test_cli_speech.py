@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 import re
 import shutil
@@ -149,6 +150,9 @@ def test_the_words_of_the_page_stand_in_order_before_their_speech(
         float(x) * seconds / 1000 for x in re.findall(r'<text x="([\d.]+)"[^>]*>(?!\d+ s<)', text)
     ]
     assert places == sorted(places) and places
+    words = re.findall(r'<text x="[\d.]+"[^>]*>(?!\d+ s<)([^<]*)<', text)
+    assert f"<p>{' '.join(words)}</p>" in text
+    assert text.count('class="tick"') == math.ceil(seconds) - 1
     translated, _ = sf.read(out / "b.wav", dtype="float32")
     first_sound = np.flatnonzero(translated[:, 1])[0] / SAMPLE_RATE
     assert min(places) <= first_sound + 0.01

@@ -47,6 +47,27 @@ def bytes_read() -> int:
     return int(first[1])
 
 
+@pytest.mark.parametrize(
+    ("offset", "duration", "part"),
+    [
+        (0.2, 0.5, (0.2, 0.7)),
+        (0.2, None, (0.2, 1.0)),
+        (0.2, 0.85, (0.2, 1.0)),  # as far as the recording goes
+        (0.2, 0.95, None),
+        (1.0, 0.05, None),  # within the tolerance, but nothing of it is there
+        (1.05, None, None),
+    ],
+)
+def test_a_segment_is_within_its_recording_but_for_a_tolerance(
+    offset: float, duration: float | None, part: tuple[float, float] | None
+) -> None:
+    for segment in (
+        Segment(offset, duration),
+        Segment(offset * RATE, None if duration is None else duration * RATE, in_samples=True),
+    ):
+        assert segment.within(1.0, RATE) == (None if part is None else pytest.approx(part))
+
+
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "uncounted.mp3"])
 def test_a_segment_has_the_samples_of_the_whole_recording_cut(kind: str, tmp_path: Path) -> None:
     path = written(tmp_path, kind)

@@ -164,6 +164,22 @@ def test_the_token_is_the_likeliest() -> None:
     assert module.decode_next(state)[0] == module._next(state)[0].argmax(-1)
 
 
+def test_the_age_is_that_of_the_frame_with_the_greatest_weight_or_the_window_of_a_summary() -> None:
+    module = make()
+    ages = [WINDOW] * MEMORY + list(range(WINDOW - 1, -1, -1))  # of the summaries come first
+    found = set()
+    for _ in range(60):
+        state = state_after(module, 30)  # 120 frames: both summaries are filled
+        loud = state.summaries._replace(bank=50 * state.summaries.bank)
+        state = state._replace(summaries=loud)  # so that some tokens attend to them
+        token, age, after = module.decode_aligned(state)
+        weights = module._next(state)[1].mean(1)[0, 0]
+        assert age == ages[int(weights.argmax())]
+        assert token == module.decode_next(state)[0] == after.last_token
+        found.add(int(age))
+    assert WINDOW in found and len(found) > 2
+
+
 @pytest.mark.parametrize("window", [0, -4, 3, 6])
 def test_a_window_that_is_not_whole_groups_is_refused(window: int) -> None:
     with pytest.raises(ValueError, match=f"`window` must be .* but is {window} instead"):

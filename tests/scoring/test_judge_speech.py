@@ -224,7 +224,9 @@ def test_the_judges_own_errors_are_those_on_the_reference_speech(
         place.write_text("0.wav\tThe small cat sleeps\n1.wav\tthe small cat sleeps\n")
     assert score(run, judge, "--asr-judge-reference", str(place)) == 0
     assert written(run)["reference speech"]["ASR_WER"] == pytest.approx(100 / 8)
-    assert "this judge has a WER of 12.5 % on the reference speech" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "this judge has a WER of 12.5 % on the reference speech" in shown
+    assert "the reference speech is of 2 utterances, the run of 3" in shown
 
 
 def test_a_run_of_text_has_no_speech_to_judge(tmp_path: Path, judge: Path, capsys: Capture) -> None:

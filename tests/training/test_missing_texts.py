@@ -20,6 +20,7 @@ from echostream.training.concat import loses_text
 from echostream.training.dataset import BatchDataset
 from echostream.training.example import Example
 from echostream.training.losses import ctc_loss, decoder_loss
+from echostream.training.multitask import Counts, count_tokens
 from echostream.training.trainer import Trainer
 
 KNOWN = [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
@@ -76,6 +77,16 @@ def test_the_loss_of_the_decoder_is_that_of_the_rows_with_a_text(known: tuple[in
         else:
             assert not gradient[row].any()
     assert loss.item() == pytest.approx(wanted / max(num_tokens, 1), rel=1e-4)
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_a_step_divides_by_the_tokens_of_the_texts_that_are_known(known: tuple[int, ...]) -> None:
+    texts = [text if is_known else None for text, is_known in zip(TEXTS, known, strict=True)]
+    frames = np.zeros((64, 2), np.float16)
+    counts = Counts(*count_tokens(collate([Example(frames, [3], t, None, None) for t in texts])))
+    num_tokens = sum(len(text) for text in texts if text is not None)
+    assert counts.source == 3 and counts.target == num_tokens
+    assert counts.decoder == num_tokens + sum(known)  # a boundary after each
 
 
 @pytest.mark.parametrize(("source", "target"), [("un", None), (None, "deux")])
