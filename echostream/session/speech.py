@@ -20,7 +20,6 @@ from echostream.models.word_encoder import END_OF_TEXT, NO_TOKEN
 from echostream.modules.masks import length_mask
 from echostream.session.speech_queue import SpeechQueue
 from echostream.streaming import leaves, replace_rows, select_rows, take_rows
-from echostream.streaming.clock import UNIT_SAMPLES
 from echostream.text.tokenizer import Tokenizer
 
 # Units of silence that close a stretch of speech before a gap. The vocoder would stop in the middle
@@ -58,12 +57,11 @@ class UnitSpeaker(NamedTuple):
     ) -> tuple[list[SpeechQueue], SpeechState]:
         """Speaks words that wait, until the backlog is at its bound; closes speech before a gap."""
         queues = list(queues)
-        held_back = self.vocoder.latency_units * UNIT_SAMPLES
         rows = [row for row, queue in enumerate(queues) if queue.may_speak]
         while rows:
             now, part = [queues[row] for row in rows], take_rows(state, rows)
             spoken, after = _speak_word(self, now, part)
-            new = [q.tried(s, held_back) for q, s in zip(now, spoken, strict=True)]
+            new = [q.tried(s) for q, s in zip(now, spoken, strict=True)]
             speaks = [one is other for one, other in zip(new, spoken, strict=True)]
             if not all(speaks):
                 after = select_rows(torch.tensor(speaks, device=state.device), after, part)

@@ -72,14 +72,13 @@ class SpeechQueue:
         """
         return bool(self.waiting) and not self._must_wait(self.next_samples)
 
-    def tried(self, spoken: SpeechQueue, held_back: int = 0) -> SpeechQueue:
+    def tried(self, spoken: SpeechQueue) -> SpeechQueue:
         """The queue after a try to speak the next word: `spoken`, or this one if the word waits.
 
-        It waits for the next group if the backlog exceeds its bound with it and with the samples
-        that the vocoder has held back, unless the player runs dry meanwhile, or too many words
-        wait.
+        It waits for the next group if the backlog exceeds its bound with it, unless the player runs
+        dry meanwhile, or too many words wait.
         """
-        num_samples = spoken.end - max(self.end, self.clock) + held_back
+        num_samples = spoken.end - max(self.end, self.clock)
         return replace(self, next_samples=num_samples) if self._must_wait(num_samples) else spoken
 
     def _must_wait(self, num_samples: int) -> bool:
