@@ -74,7 +74,7 @@ def test_the_best_and_the_newest_stay_and_the_mean_is_of_the_best(tmp_path: Path
 @pytest.mark.parametrize("content", ["{", "[]", '{"3": {"0": 1}}'])
 def test_damaged_scores_are_named_with_advice(content: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(content)
-    with pytest.raises(CheckpointError, match=f"{FILE} is damaged: remove it"):
+    with pytest.raises(CheckpointError, match=rf"{FILE} is damaged \(.+\): remove it"):
         Selection(SelectConfig("wer"), tmp_path).has(3)
 
 
