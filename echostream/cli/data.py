@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from echostream.data.limits import Limits
     from echostream.text.normalization import TextNormalization
 
-HELP = "make tables of a downloaded corpus, check a table, or add word times to it"
+HELP = "make tables of a downloaded corpus or of sentences, check a table, add word times"
 
 # What SOURCE is, by layout; texts that are normalised by default, and flags of its own.
 LAYOUTS = {
@@ -32,7 +32,7 @@ _LOWER_WITHOUT_PUNCTUATION = {"mboshi"}  # the conditions of the published resul
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares the flags of the three commands."""
+    """Declares the flags of the four commands."""
     actions = parser.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="tables and a report of a downloaded corpus")
     layouts = prepare.add_subparsers(dest="layout", required=True)
@@ -50,6 +50,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--tail-ms", type=int, default=480, help="silence after each (default: %(default)s)"
     )
     _add_limits(check)
+    _add_sentences_flags(actions.add_parser("sentences", help="tables of sentence pairs"))
     align = actions.add_parser("align", help="add the times at which source words end")
     align.add_argument("model", help="folder of a model that transcribes this language")
     align.add_argument("table", help="table of utterances")
@@ -92,6 +93,39 @@ def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) 
     _add_limits(parser)
 
 
+def _add_sentences_flags(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Cleans a list of sentence pairs and splits it so that nothing of the dev and test sets, "
+        "no sentence and no translation, is in training. `echostream corpus --sentences` speaks it."
+    )
+    parser.add_argument("source", help="list of pairs with a tab between, or a zip with one")
+    parser.add_argument("--output", required=True, help="folder for the tables and the report")
+    parser.add_argument(
+        "--languages",
+        nargs=2,
+        metavar=("SOURCE", "TARGET"),
+        default=["fr", "en"],
+        help="of the pairs (default: fr en)",
+    )
+    parser.add_argument(
+        "--columns",
+        nargs=2,
+        type=int,
+        metavar=("SOURCE", "TARGET"),
+        default=[2, 1],
+        help="of the texts, from 1 on (default: 2 1, as in the lists of manythings.org)",
+    )
+    for flag, default, what in (
+        ("--dev", 300, "sentences of the dev set"),
+        ("--test", 1000, "sentences of the test set"),
+        ("--min-words", 1, "words of a sentence, at least"),
+        ("--max-words", 14, "words of a sentence, at most"),
+        ("--max-characters", 90, "characters of a sentence, at most"),
+        ("--seed", 1, "of the sets"),
+    ):
+        parser.add_argument(flag, type=int, default=default, help=f"{what} (default: {default})")
+
+
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
     for flag, default, what in (
@@ -105,7 +139,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs one of the commands; `check` ends with 1 if a row cannot be used."""
-    return {"prepare": _prepare, "check": _check, "align": _align}[args.action](args)
+    actions = {"prepare": _prepare, "check": _check, "sentences": _sentences, "align": _align}
+    return actions[args.action](args)
 
 
 def _prepare(args: argparse.Namespace) -> int:
@@ -177,6 +212,28 @@ def _check(args: argparse.Namespace) -> int:
     if not faults:
         print(f"{args.table}: {num_rows} rows, no fault")
     return 1 if faults else 0
+
+
+def _sentences(args: argparse.Namespace) -> int:
+    from echostream.data.sentences.cleaning import SentenceLimits
+    from echostream.data.sentences.tables import SentenceSettings, prepare_sentences
+
+    for flag in ("dev", "test"):
+        if getattr(args, flag) < 1:
+            raise ValueError(
+                f"`--{flag}` must be at least 1, but is {getattr(args, flag)} instead."
+            )
+    if min(args.columns) < 1:
+        raise ValueError(f"`--columns` must be numbers from 1 on, but are {args.columns} instead.")
+    settings = SentenceSettings(
+        languages=(args.languages[0], args.languages[1]),
+        columns=(args.columns[0], args.columns[1]),
+        limits=SentenceLimits(args.min_words, args.max_words, args.max_characters),
+        seed=args.seed,
+    )
+    sizes = {"test": args.test, "dev": args.dev}
+    print(prepare_sentences(Path(args.source), Path(args.output), sizes, settings), end="")
+    return 0
 
 
 def _align(args: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""Sentence pairs without recordings: their cleaning, their split, and the tables they stand in."""
