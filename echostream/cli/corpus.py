@@ -32,7 +32,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target-voice",
         metavar="VOICE",
-        help="also speak the translations: piper, piper:FOLDER or espeak:LANGUAGE",
+        help="also speak the translations: piper, piper:FOLDER, espeak:LANGUAGE "
+        "or kokoro:BLEND@LANGUAGE",
     )
     parser.add_argument(
         "--hypotheses",

@@ -1,1 +1,1 @@
-"""Speech from text: espeak-ng and Piper voices, behind one interface."""
+"""Speech from text: espeak-ng, Piper and Kokoro voices, behind one interface."""

