@@ -1,17 +1,19 @@
-"""`echostream corpus`: writes the demo corpus."""
+"""`echostream corpus`: writes the demo corpus, or speech of sentence pairs."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from echostream.cli.messages import print_error
+from echostream.cli.normalization import add_normalization, normalization_of
 
 if TYPE_CHECKING:
     from echostream.data.synthetic.speech import Split
 
-HELP = "write the demo corpus as TSV and FLAC"
+HELP = "write the demo corpus, or speech of sentence pairs, as TSV and FLAC"
 _COUNTS = ["train=1000", "dev=100", "test-seen=200", "test-unseen=200"]
 
 
@@ -19,6 +21,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of the command."""
     parser.add_argument("output", help="folder to write")
     parser.add_argument("--grammar", help="grammar file (default: French to English)")
+    parser.add_argument(
+        "--sentences",
+        metavar="FOLDER",
+        help="speak these sentence pairs instead, of `echostream data sentences`",
+    )
+    parser.add_argument(
+        "--voices",
+        metavar="FILE",
+        help="with --sentences: YAML file with lists of voices, train and unseen",
+    )
+    add_normalization(parser)
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument(
         "--seed", type=int, default=1, help="of the sentences (default: %(default)s)"
     )
@@ -64,6 +78,12 @@ def run(args: argparse.Namespace) -> int:
         counts[split] = int(number)
     if args.hypotheses and not args.target_voice:
         raise ValueError("`--hypotheses` needs `--target-voice`.")
+    if args.jobs < 1:
+        raise ValueError(f"`--jobs` must be at least 1, but is {args.jobs} instead.")
+    if args.sentences:
+        return _speak_sentences(args, cast("Mapping[Split, int]", counts))
+    if args.voices:
+        raise ValueError("`--voices` needs `--sentences`.")
     try:
         report = write_corpus(
             args.output,
@@ -72,7 +92,28 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             target_voice=args.target_voice,
             hypotheses=load_model(args.hypotheses) if args.hypotheses else None,
+            jobs=args.jobs,
         )
+    except EspeakError as error:
+        print_error(args, str(error))
+        return 2
+    print(report.to_markdown(), end="")
+    return 0
+
+
+def _speak_sentences(args: argparse.Namespace, counts: Mapping[Split, int]) -> int:
+    from echostream.config import load_config
+    from echostream.data.synthetic.sentence_corpus import SentenceCorpus, write_sentence_corpus
+    from echostream.data.synthetic.voice_list import VoiceList
+    from echostream.voices.espeak import EspeakError
+
+    for flag in ("grammar", "target_voice"):
+        if getattr(args, flag):
+            raise ValueError(f"`--{flag.replace('_', '-')}` cannot be given with `--sentences`.")
+    voices = load_config(VoiceList, args.voices) if args.voices else VoiceList()
+    corpus = SentenceCorpus(Path(args.sentences), voices, normalization_of(args), args.seed)
+    try:
+        report = write_sentence_corpus(Path(args.output), counts, corpus, args.jobs)
     except EspeakError as error:
         print_error(args, str(error))
         return 2

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echostream.cli.messages import print_error
+from echostream.cli.normalization import add_normalization, normalization_of
 
 if TYPE_CHECKING:
     from echostream.data.corpora.entry import Options
     from echostream.data.limits import Limits
-    from echostream.text.normalization import TextNormalization
 
 HELP = "make tables of a downloaded corpus or of sentences, check a table, add word times"
 
@@ -67,15 +67,7 @@ def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) 
         help="flac: each utterance as a file of 16 kHz in the output folder, which later reads "
         "faster than MP3 or parts of talks (default: %(default)s)",
     )
-    drops = name in _LOWER_WITHOUT_PUNCTUATION
-    for flag, choices, default in (
-        ("--case", ("keep", "lower"), "lower" if drops else "keep"),
-        ("--punctuation", ("keep", "drop"), "drop" if drops else "keep"),
-        ("--apostrophes", ("keep", "straight", "drop"), "straight" if drops else "keep"),
-    ):
-        parser.add_argument(
-            flag, choices=choices, default=default, help="of both texts (default: %(default)s)"
-        )
+    add_normalization(parser, drops=name in _LOWER_WITHOUT_PUNCTUATION)
     if name in ("cvss", "covost2", "mustc", "mtedx", "europarl-st", "fleurs"):
         parser.add_argument("--languages", nargs=2, metavar=("SOURCE", "TARGET"))
     if name in ("cvss", "covost2"):
@@ -150,7 +142,7 @@ def _prepare(args: argparse.Namespace) -> int:
     from echostream.extras import ExtraError
 
     flac = args.audio == "flac"
-    settings = Settings(_normalization(args), _limits(args), flac, _jobs(args))
+    settings = Settings(normalization_of(args), _limits(args), flac, _jobs(args))
     output = Path(args.output)
     summary = prepare_corpus(READERS[args.layout](_options(args)), output, settings)
     title = f"{args.layout}: {args.source}"
@@ -179,12 +171,6 @@ def _options(args: argparse.Namespace) -> Options:
         held_out=given.get("held_out", 0),
         seed=given.get("seed", 1),
     )
-
-
-def _normalization(args: argparse.Namespace) -> TextNormalization:
-    from echostream.text.normalization import TextNormalization
-
-    return TextNormalization(args.case, args.punctuation, args.apostrophes)
 
 
 def _limits(args: argparse.Namespace) -> Limits:

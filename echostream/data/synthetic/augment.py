@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from typing import Literal
@@ -55,6 +56,10 @@ TRAIN_VARIATION = Variation(
     snr_db=(15, 40),
     silence_before_ms=(50, 250),
     silence_after_ms=(100, 400),
+)
+# Of sentences that are kept on disk: noise is added in training, where it differs in each pass.
+SENTENCE_VARIATION = dataclasses.replace(
+    TRAIN_VARIATION, rate_wpm=(140, 210), noises=("none",), silence_before_ms=(50, 300)
 )
 TEST_VARIATION = Variation(
     rate_wpm=(150, 190),

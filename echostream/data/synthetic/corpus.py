@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import soundfile as sf
-
 from echostream.data.synthetic.corpus_report import CorpusReport, report_corpus
+from echostream.data.synthetic.corpus_split import CorpusError, CorpusSpeech, write_split
 from echostream.data.synthetic.grammar import Grammar, Pair
 from echostream.data.synthetic.speech import (
     SPLITS,
@@ -20,23 +19,15 @@ from echostream.data.synthetic.speech import (
     SyntheticSpeech,
 )
 from echostream.data.synthetic.target_speech import write_target_speech
-from echostream.data.table import COLUMNS
-from echostream.data.utterance import Utterance
-from echostream.files import locked, remove_unfinished, replacing, write_whole
+from echostream.files import locked, remove_unfinished, write_whole
 from echostream.model_folder import Model
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
 from echostream.voices.make import make_voice
-from echostream.voices.voice import Voice
 
 logger = logging.getLogger(__name__)
 
 _SETTINGS = "corpus.json"
 _BYTES_EACH = 20_000  # less than the FLAC file of any but the shortest utterance
-_MAX_REPEATED = 500  # draws in a row without a new sentence, after which a split is full
-
-
-class CorpusError(ValueError):
-    """A corpus that cannot be written; the message names the folder."""
 
 
 def write_corpus(
@@ -50,6 +41,7 @@ def write_corpus(
     train_texts: int = 20_000,
     target_voice: str | None = None,
     hypotheses: Model | None = None,
+    jobs: int = 1,
 ) -> CorpusReport:
     """Writes `counts[split]` utterances of each split to `out_dir`, and returns the report on them.
 
@@ -58,7 +50,7 @@ def write_corpus(
     paths), `src.txt` and `target.txt`; and `report.md` for all. A split other than train has no
     sentence twice. Every file is renamed into place when it is complete, so the same call continues
     a killed run: existing recordings are kept. `train_texts`: training sentences, as text, against
-    which the report counts unseen n-grams.
+    which the report counts unseen n-grams. `jobs`: processes that synthesise.
 
     With `target_voice` (see `echostream.voices.make`) the translations are spoken as well:
     `SPLIT.speech.tsv` and `audio-target/SPLIT/ID.flac`. With a model as `hypotheses`, every second
@@ -72,7 +64,40 @@ def write_corpus(
         VoiceError: for a target voice that cannot be used.
         EspeakError: without espeak-ng.
     """
-    out_dir = Path(out_dir)
+    grammar = grammar or Grammar.load()
+    train = SyntheticSpeech(grammar, train_voices, seed, "train")
+
+    def speech_of(split: Split) -> CorpusSpeech:
+        voices = unseen_voices if split == "test-unseen" else train_voices
+        return SyntheticSpeech(grammar, voices, seed, split)
+
+    return write_splits(
+        Path(out_dir),
+        counts,
+        speech_of,
+        # This draws sentences, which raises for a bad grammar.
+        lambda: _settings(train, unseen_voices, target_voice),
+        lambda: [train.pair(index) for index in range(train_texts)],
+        jobs,
+        target_voice,
+        hypotheses,
+    )
+
+
+def write_splits(
+    out_dir: Path,
+    counts: Mapping[Split, int],
+    speech_of: Callable[[Split], CorpusSpeech],
+    settings_of: Callable[[], Mapping[str, object]],
+    train_texts: Callable[[], list[Pair]],
+    jobs: int = 1,
+    target_voice: str | None = None,
+    hypotheses: Model | None = None,
+) -> CorpusReport:
+    """Writes `counts[split]` utterances of the speech of each split, as `write_corpus` does.
+
+    `settings_of`: all that the corpus depends on; a folder with other settings is refused.
+    """
     for split, count in counts.items():
         if split not in SPLITS:
             raise CorpusError(f"`counts` names {split!r}, but the splits are {SPLITS}.")
@@ -80,41 +105,23 @@ def write_corpus(
             raise CorpusError(f"`counts[{split!r}]` must be a positive number, but is {count}.")
     if not counts:
         raise CorpusError(f"`counts` must name at least one of the splits {SPLITS}.")
-    grammar = grammar or Grammar.load()
     voice = None if target_voice is None else make_voice(target_voice, word_times=True)
-    train = SyntheticSpeech(grammar, train_voices, seed, "train")
-    settings = _settings(
-        train, unseen_voices, target_voice
-    )  # draws sentences, which raises for a bad grammar
+    settings = settings_of()
     _check_space(out_dir, sum(counts.values()))
+    texts: dict[str, list[Pair]] = {}
+    seconds: dict[str, list[float]] = {}
     with locked(out_dir):
         remove_unfinished(out_dir)
         _check_settings(out_dir, settings)
-        return _write(out_dir, counts, train, unseen_voices, train_texts, voice, hypotheses)
-
-
-def _write(
-    out_dir: Path,
-    counts: Mapping[Split, int],
-    train: SyntheticSpeech,
-    unseen_voices: Sequence[str],
-    train_texts: int,
-    voice: Voice | None,
-    hypotheses: Model | None,
-) -> CorpusReport:
-    texts: dict[str, list[Pair]] = {}
-    seconds: dict[str, list[float]] = {}
-    for split, count in counts.items():
-        voices = unseen_voices if split == "test-unseen" else train.voices
-        speech = SyntheticSpeech(train.grammar, voices, train.seed, split)
-        rows = _write_split(out_dir, speech, count)
-        if voice is not None:
-            write_target_speech(out_dir, split, rows, voice, hypotheses)
-        texts[split] = [Pair(row["src_text"], row["tgt_text"]) for row in rows]
-        seconds[split] = [int(row["src_n_frames"]) * HOP_LENGTH / SAMPLE_RATE for row in rows]
-        logger.info("%s: %d utterances, %.0f s", out_dir / split, count, sum(seconds[split]))
-    report = report_corpus(texts, seconds, [train.pair(index) for index in range(train_texts)])
-    write_whole(out_dir / "report.md", report.to_markdown())
+        for split, count in counts.items():
+            rows = write_split(out_dir, speech_of(split), count, jobs)
+            if voice is not None:
+                write_target_speech(out_dir, split, rows, voice, hypotheses)
+            texts[split] = [Pair(row["src_text"], row["tgt_text"]) for row in rows]
+            seconds[split] = [int(row["src_n_frames"]) * HOP_LENGTH / SAMPLE_RATE for row in rows]
+            logger.info("%s: %d utterances, %.0f s", out_dir / split, count, sum(seconds[split]))
+        report = report_corpus(texts, seconds, train_texts())
+        write_whole(out_dir / "report.md", report.to_markdown())
     return report
 
 
@@ -169,74 +176,3 @@ def _check_settings(out_dir: Path, settings: Mapping[str, object]) -> None:
                 f"{out_dir} holds a corpus with another `{key}` (see {path.name}); "
                 "continue it with the same settings or choose another folder."
             )
-
-
-def _write_split(out_dir: Path, speech: SyntheticSpeech, count: int) -> list[dict[str, str]]:
-    audio_dir = out_dir / "audio" / speech.split
-    audio_dir.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(audio_dir)
-    rows: list[dict[str, str]] = []
-    sentences: set[str] = set()
-    index, repeated = -1, 0
-    while len(rows) < count:
-        index += 1
-        pair = speech.pair(index)
-        if speech.split != "train" and pair.source in sentences:
-            repeated += 1
-            if repeated == _MAX_REPEATED:
-                raise CorpusError(
-                    f"{out_dir}: {count} different sentences are wanted for {speech.split}, but "
-                    f"after {len(rows)} the last {repeated} draws from the grammar gave no new one."
-                )
-            continue
-        repeated = 0
-        sentences.add(pair.source)
-        path = audio_dir / f"{speech.name(index)}.flac"
-        if not path.exists():
-            _write_audio(path, speech.utterance(index))
-        num_frames = _num_samples(path) // HOP_LENGTH
-        fields = (
-            speech.name(index),
-            path.relative_to(out_dir).as_posix(),
-            str(num_frames),
-            pair.source,
-            pair.target,
-            "",
-            "0",
-        )
-        rows.append(dict(zip(COLUMNS, fields, strict=True)))
-    wav_paths = [str((out_dir / row["src_audio"]).resolve()) for row in rows]
-    simuleval = out_dir / "simuleval" / speech.split
-    simuleval.mkdir(parents=True, exist_ok=True)
-    _write_lines(simuleval / "wav_list.txt", wav_paths)
-    _write_lines(simuleval / "src.txt", [row["src_text"] for row in rows])
-    _write_lines(simuleval / "target.txt", [row["tgt_text"] for row in rows])
-    # The table is written last: if it exists, so do all files that it names.
-    lines = ["\t".join(COLUMNS), *("\t".join(row.values()) for row in rows)]
-    _write_lines(out_dir / f"{speech.split}.tsv", lines)
-    return rows
-
-
-def _num_samples(path: Path) -> int:
-    try:
-        return int(sf.info(path).frames)
-    except sf.LibsndfileError as error:
-        raise CorpusError(
-            f"{path} cannot be read ({error.error_string}); remove it, and it is made anew."
-        ) from error
-
-
-def _write_audio(path: Path, utterance: Utterance) -> None:
-    try:
-        with replacing(path) as temporary:
-            sf.write(temporary, utterance.samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    except sf.LibsndfileError as error:
-        free = shutil.disk_usage(path.parent).free
-        raise OSError(
-            f"{path} cannot be written ({error.error_string} {free / 1e6:.0f} MB are free). The "
-            "same command resumes from here."
-        ) from error
-
-
-def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    write_whole(path, "".join(f"{line}\n" for line in lines))

@@ -16,6 +16,7 @@ from echostream.data.synthetic.augment import (
 )
 from echostream.data.synthetic.grammar import Grammar, Pair
 from echostream.data.synthetic.grammar_rules import GrammarError
+from echostream.data.table_row import COLUMNS
 from echostream.data.utterance import Utterance
 from echostream.frontend.resample import resample
 from echostream.streaming.clock import SAMPLE_RATE
@@ -74,6 +75,11 @@ class SyntheticSpeech:
         self.split = split
         self._variation = TRAIN_VARIATION if split == "train" else TEST_VARIATION
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table of it."""
+        return COLUMNS
+
     def name(self, index: int) -> str:
         """The id of item `index`."""
         return f"{self.split}-{self.seed}-{index:07d}"
@@ -81,6 +87,10 @@ class SyntheticSpeech:
     def pair(self, index: int) -> Pair:
         """The texts of item `index`, without synthesis."""
         return self._draw(index)[0]
+
+    def voice(self, index: int) -> str:
+        """The voice of item `index`."""
+        return self._draw(index)[1]
 
     def utterance(self, index: int) -> Utterance:
         """Item `index`, synthesised.

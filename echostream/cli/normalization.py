@@ -1,0 +1,28 @@
+"""The flags that say how texts are normalised, of `echostream data prepare` and `corpus`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from echostream.text.normalization import TextNormalization
+
+
+def add_normalization(parser: argparse.ArgumentParser, drops: bool = False) -> None:
+    """Declares the flags; with `drops` texts are in lower case without punctuation by default."""
+    for flag, choices, default in (
+        ("--case", ("keep", "lower"), "lower" if drops else "keep"),
+        ("--punctuation", ("keep", "drop"), "drop" if drops else "keep"),
+        ("--apostrophes", ("keep", "straight", "drop"), "straight" if drops else "keep"),
+    ):
+        parser.add_argument(
+            flag, choices=choices, default=default, help="of both texts (default: %(default)s)"
+        )
+
+
+def normalization_of(args: argparse.Namespace) -> TextNormalization:
+    """The normalisation that the flags choose."""
+    from echostream.text.normalization import TextNormalization
+
+    return TextNormalization(args.case, args.punctuation, args.apostrophes)
