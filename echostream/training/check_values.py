@@ -36,3 +36,15 @@ def check_choice(key: str, value: str, allowed: Collection[str]) -> None:
         raise ConfigError(
             f"`{key}` must be one of {', '.join(allowed)}, but is {value[:80]!r} instead."
         )
+
+
+def check_range(
+    config: object, section: str, name: str, least: float, most: float, unit: str
+) -> None:
+    """Raises `ConfigError` unless a field is two numbers within the limits, in order."""
+    value = getattr(config, name)
+    if len(value) != 2 or not least <= value[0] <= value[1] <= most:
+        raise ConfigError(
+            f"`{section}{name}` must be two numbers of {unit} from {least:g} to {most:g}, the "
+            f"smaller one first, but is {value} instead."
+        )

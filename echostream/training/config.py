@@ -9,7 +9,14 @@ from typing import ClassVar
 from echostream.config import ConfigError, ModelConfig
 from echostream.ranges import make_plain
 from echostream.text.tokenizer import MODEL_TYPES, NORMALIZATIONS, NUM_SPECIAL_IDS
-from echostream.training.check_values import MANY, check_choice, check_positive, check_values
+from echostream.training.acoustics import Acoustics
+from echostream.training.check_values import (
+    MANY,
+    check_choice,
+    check_positive,
+    check_range,
+    check_values,
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,9 @@ class TextPretrainingConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Volume and speed perturbation of the samples (Ko et al. 2015, Interspeech); SpecAugment (Park
-    et al. 2019, arXiv:1904.08779)."""
+    """Rooms, noise, telephones, volume and speed of the samples (Ko et al. 2015, Interspeech; Ko et
+    al. 2017, ICASSP); SpecAugment (Park et al. 2019, arXiv:1904.08779). Of the samples of a table
+    and of a grammar alike."""
 
     gain_db: tuple[float, float] = (
         0.0,
@@ -120,6 +128,22 @@ class AugmentConfig:
     time_masks: int = 0
     time_frames: int = 10
     speeds: tuple[float, ...] = (1.0,)  # one is drawn for each use of an utterance in the data
+    room_probability: float = 0.0  # that an utterance is spoken in a simulated room
+    room_t60: tuple[float, float] = (0.1, 0.6)  # s in which its reflections fall by 60 dB
+    noise_probability: float = 0.0  # of white or pink noise
+    noise_snr_db: tuple[float, float] = (5.0, 30.0)
+    telephone_probability: float = 0.0  # that only 300 to 3400 Hz are left
+
+    @property
+    def acoustics(self) -> Acoustics:
+        """The part of it that is a way from speaker to microphone."""
+        return Acoustics(
+            self.room_probability,
+            self.room_t60,
+            self.noise_probability,
+            self.noise_snr_db,
+            self.telephone_probability,
+        )
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -130,11 +154,11 @@ class AugmentConfig:
                 "`augment.speeds` must be one or more numbers from 0.5 to 2, but is "
                 f"{list(self.speeds)} instead."
             )
-        if len(self.gain_db) != 2 or not -96 <= self.gain_db[0] <= self.gain_db[1] <= 48:
-            raise ConfigError(
-                "`augment.gain_db` must be two numbers of decibels from -96 to 48, the smaller one "
-                f"first, but is {self.gain_db} instead."
-            )
+        check_range(self, "augment.", "gain_db", -96, 48, "decibels")
+        shares = ("room_probability", "noise_probability", "telephone_probability")
+        check_values(self, "augment.", 0, *shares, most=1)
+        check_range(self, "augment.", "room_t60", 0.02, 3.0, "seconds")
+        check_range(self, "augment.", "noise_snr_db", -20.0, 100.0, "decibels")
 
 
 PRECISIONS = ("float32", "bf16")

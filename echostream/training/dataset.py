@@ -13,6 +13,7 @@ from echostream.data.synthetic.nonspeech import nonspeech
 from echostream.data.utterance import Utterance
 from echostream.frontend.audio import AudioError
 from echostream.streaming.clock import HOP_LENGTH, SAMPLE_RATE
+from echostream.training.acoustics import Acoustics
 from echostream.training.augment import change_speed, change_volume
 from echostream.training.batch import Batch, DatasetPosition, collate
 from echostream.training.concat import concatenate, loses_text
@@ -57,6 +58,7 @@ class BatchDataset(IterableDataset[Batch]):
         nonspeech_probability: float = 0.0,
         gain_db: tuple[float, float] = (0.0, 0.0),
         speeds: Sequence[float] = (1.0,),
+        acoustics: Acoustics = Acoustics(),  # noqa: B008
         turn: Sequence[int] | None = None,
         even: bool = False,
     ) -> None:
@@ -75,6 +77,7 @@ class BatchDataset(IterableDataset[Batch]):
         self.nonspeech_probability = nonspeech_probability
         self.gain_db = gain_db
         self.speeds = tuple(speeds)
+        self.acoustics = acoustics
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
@@ -136,8 +139,8 @@ class BatchDataset(IterableDataset[Batch]):
         tally.log()
 
     def _utterances(self, index: int, tally: Tally) -> Iterator[Utterance]:
-        """The utterance at `index` at a random volume and speed, and sometimes a sound without
-        words."""
+        """The utterance at `index` in random acoustics, at a random volume and speed, and sometimes
+        a sound without words."""
         rng = np.random.default_rng([self.seed, index, 2])
         gain_db = rng.uniform(*self.gain_db)
         try:
@@ -148,7 +151,8 @@ class BatchDataset(IterableDataset[Batch]):
             tally.add(utterance.id)
             speeds = np.random.default_rng([self.seed, index, 3])
             speed = self.speeds[int(speeds.integers(len(self.speeds)))]
-            yield change_speed(change_volume(utterance, gain_db), speed)
+            recorded = self.acoustics(utterance, np.random.default_rng([self.seed, index, 4]))
+            yield change_speed(change_volume(recorded, gain_db), speed)
         if rng.random() < self.nonspeech_probability:
             yield change_volume(nonspeech(rng), rng.uniform(*self.gain_db))
 

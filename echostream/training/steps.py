@@ -110,6 +110,7 @@ def _batches(
         nonspeech_probability=data.nonspeech_probability,
         gain_db=augment.gain_db,
         speeds=augment.speeds,
+        acoustics=augment.acoustics,
         turn=[turn * together + slot for turn in turns for slot in slots],
         even=together > 1,
     )

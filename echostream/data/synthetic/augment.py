@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Noise = Literal["none", "white", "pink"]
+NOISES: tuple[Noise, ...] = ("white", "pink")  # those that are any
 Range = tuple[float, float]
 
 
@@ -101,12 +102,12 @@ def render(
     samples = np.pad(speech * np.float32(10 ** (rendering.gain_db / 20)), (before, after))
     if rendering.noise != "none":
         power = float(np.mean(np.square(samples[before : samples.size - after])))
-        noise = _draw_noise(rendering.noise, samples.size, rendering.noise_seed)
+        noise = draw_noise(rendering.noise, samples.size, rendering.noise_seed)
         samples += noise * np.float32(np.sqrt(power * 10 ** (-rendering.snr_db / 10)))
     return np.clip(samples, -1.0, 1.0).astype(np.float32), before / sample_rate
 
 
-def _draw_noise(kind: Noise, count: int, seed: int) -> NDArray[np.float32]:
+def draw_noise(kind: Noise, count: int, seed: int) -> NDArray[np.float32]:
     """`count` samples of noise with power 1."""
     white = np.random.default_rng(seed).standard_normal(count, dtype=np.float32)
     if kind == "white":
