@@ -26,9 +26,11 @@ LAYOUTS = {
     "europarl-st": "folder of Europarl-ST, with one of each language",
     "fleurs": "folder of FLEURS, with metadata/ and one of each language",
     "librispeech": "folder of LibriSpeech, with train-clean-100/ and others",
+    "asterisk": "folder into which Debian's asterisk-core-sounds-* were unpacked",
     "tsv": "table, or folder of tables train.tsv, dev.tsv, ...",
 }
-_LOWER_WITHOUT_PUNCTUATION = {"mboshi"}  # the conditions of the published results
+# Mboshi: the conditions of the published results; prompts: there are no others for them.
+_LOWER_WITHOUT_PUNCTUATION = {"mboshi", "asterisk"}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +70,7 @@ def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) 
         "faster than MP3 or parts of talks (default: %(default)s)",
     )
     add_normalization(parser, drops=name in _LOWER_WITHOUT_PUNCTUATION)
-    if name in ("cvss", "covost2", "mustc", "mtedx", "europarl-st", "fleurs"):
+    if name in ("cvss", "covost2", "mustc", "mtedx", "europarl-st", "fleurs", "asterisk"):
         parser.add_argument("--languages", nargs=2, metavar=("SOURCE", "TARGET"))
     if name in ("cvss", "covost2"):
         parser.add_argument("--covost", help="CoVoST's table (default: beside validated.tsv)")
@@ -82,6 +84,13 @@ def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) 
             help="training utterances that become the dev set (default: %(default)s)",
         )
         parser.add_argument("--seed", type=int, default=1, help="of the dev set")
+    if name == "asterisk":
+        parser.add_argument(
+            "--min-words",
+            type=int,
+            default=3,
+            help="words of a prompt, at least (default: %(default)s)",
+        )
     _add_limits(parser)
 
 
@@ -170,6 +179,7 @@ def _options(args: argparse.Namespace) -> Options:
         covost=None if covost is None else Path(covost),
         held_out=given.get("held_out", 0),
         seed=given.get("seed", 1),
+        min_words=given.get("min_words", 1),
     )
 
 

@@ -14,7 +14,7 @@ from tiny_training import tiny_run
 from echostream.cli import data as data_command
 from echostream.cli import main
 from echostream.data.corpora import LAYOUTS
-from echostream.data.corpora.entry import Entry, Options
+from echostream.data.corpora.entry import CorpusError, Entry, Options
 from echostream.data.corpora.mboshi import read_mboshi
 from echostream.data.table import Table, read_tsv
 from echostream.text.normalization import TextNormalization, load_normalization
@@ -51,7 +51,8 @@ def test_a_prepared_corpus_is_whole(layout: str, tmp_path: Path) -> None:
     """Every layout: tables that can be read and trained on, a report, and nothing unfinished."""
     output = prepare(tmp_path, layout)
     tables = sorted(output.glob("*.tsv"))
-    assert tables and {"train", "dev"} <= {path.stem for path in tables}
+    wanted = {"test"} if layout == "asterisk" else {"train", "dev"}
+    assert wanted <= {path.stem for path in tables}
     report = json.loads((output / "report.json").read_text())
     for path in tables:
         table = read_tsv(path)
@@ -203,6 +204,39 @@ def test_librispeech_has_transcripts_alone(tmp_path: Path) -> None:
     assert left_out(output)[("train", "a recording without a transcript")] == 1
     assert left_out(output)[("train", "a recording that cannot be read")] == 1
     assert (output / "test-other.target").read_text() == "but don't\n"
+
+
+def test_prompts_of_a_telephone_have_spelt_digits_and_nothing_that_is_not_spoken(
+    tmp_path: Path,
+) -> None:
+    output = prepare(tmp_path, "asterisk")
+    table = read_tsv(output / "test.tsv")
+    assert texts(table) == {"vm-press": ("appuyez sur un", "press one")}
+    assert seconds(table) == [0.4] and table.rows[0].speaker == "fr_CA_f_June"
+    assert load_normalization(output) == TextNormalization("lower", "drop", "straight")
+    assert (output / "test.target").read_text() == "press one\n"
+    assert left_out(output) == {
+        ("test", "a character that is no Latin letter and no common punctuation"): 2,
+        ("test", "fewer than 3 words"): 2,
+        ("test", "no text in en"): 1,
+        ("test", "no text in fr"): 1,
+    }
+    output = prepare(tmp_path / "all", "asterisk", "--min-words", "1", "--punctuation", "keep")
+    assert texts(read_tsv(output / "test.tsv"))["dir/who"] == ("qui appelle?", "who calls?")
+
+
+def test_a_folder_without_prompts_says_what_to_unpack(tmp_path: Path) -> None:
+    _, corpus = WRITERS["asterisk"](tmp_path / "corpus")
+    for languages, message in ((("it", "en"), "core-sounds-it.txt.gz"), (("en", "fr"), "")):
+        options = Options(Path(corpus), languages)
+        if message:
+            with pytest.raises(CorpusError, match=message):
+                list(LAYOUTS["asterisk"](options))
+        else:
+            assert any(isinstance(each, Entry) for each in LAYOUTS["asterisk"](options))
+    shutil.rmtree(Path(corpus) / "usr/share/asterisk")
+    with pytest.raises(CorpusError, match="must hold a folder such as sounds/fr_CA_f_June"):
+        list(LAYOUTS["asterisk"](Options(Path(corpus))))
 
 
 def test_tables_of_fairseq_are_read_as_they_were_meant(tmp_path: Path) -> None:

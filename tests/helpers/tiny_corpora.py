@@ -5,6 +5,7 @@ Each function writes one of a few utterances and returns the words of `echostrea
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from collections.abc import Callable
@@ -177,7 +178,25 @@ def write_tables(root: Path) -> list[str]:
     return ["tsv", str(root)]
 
 
+def write_asterisk(root: Path) -> list[str]:
+    """Seven prompts: a digit, dots before a text, a remark, a sign, a word, and none in English."""
+    french = ["; Core Sounds", "", "vm-press: appuyez sur 1", "dir/who: ... qui appelle\u202f?"]
+    french += ["tones: [des tons montants]", "star: appuyez sur *", "yes: oui", "only: en français"]
+    english = ["vm-press: press 1.", "dir/who: who calls?", "tones: [tones]", "star: press *"]
+    english += ["yes: yes", "lost: there is no recording"]
+    for language, lines in (("fr", french), ("en", english)):
+        path = root / f"usr/share/doc/core-{language}/core-sounds-{language}.txt.gz"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
+    sounds = root / "usr/share/asterisk/sounds"
+    for name in ("vm-press", "dir/who", "tones", "star", "yes", "only", "beep"):
+        write_tone(sounds / "fr_CA_f_June" / f"{name}.wav", rate=8000)
+    write_tone(sounds / "en_US_f_Allison" / "yes.wav", rate=8000)
+    return ["asterisk", str(root)]
+
+
 WRITERS: dict[str, Writer] = {
+    "asterisk": write_asterisk,
     "mboshi": write_mboshi,
     "cvss": write_cvss,
     "covost2": write_covost2,

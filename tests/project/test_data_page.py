@@ -38,7 +38,8 @@ def test_a_command_prepares_the_corpus_where_the_page_has_it(
     assert words[4] == written[1]
     assert main([*words[1:], *tiny, "--jobs", "1"]) == 0
     output = Path(words[words.index("--output") + 1])
-    assert (output / "train.tsv").is_file() and (output / "report.md").is_file()
+    table = "test.tsv" if layout == "asterisk" else "train.tsv"
+    assert (output / table).is_file() and (output / "report.md").is_file()
     if layout == "mboshi":
         (check,) = (words for words in commands(PAGE) if words[1:3] == ["data", "check"])
         assert main([*check[1:], "--jobs", "1"]) == 0

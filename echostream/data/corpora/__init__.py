@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from echostream.data.corpora.asterisk import read_asterisk
 from echostream.data.corpora.common_voice import read_covost2, read_cvss
 from echostream.data.corpora.entry import Layout
 from echostream.data.corpora.europarl_st import read_europarl_st
@@ -20,5 +21,6 @@ LAYOUTS: dict[str, Layout] = {
     "europarl-st": read_europarl_st,
     "fleurs": read_fleurs,
     "librispeech": read_librispeech,
+    "asterisk": read_asterisk,
     "tsv": read_tables,
 }

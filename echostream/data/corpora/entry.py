@@ -54,6 +54,7 @@ class Options:
     covost: Path | None = None  # covost_v2.<source>_<target>.tsv
     held_out: int = 200  # training utterances for selection
     seed: int = 1
+    min_words: int = 1  # of a transcript
 
 
 class Layout(Protocol):
