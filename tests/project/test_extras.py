@@ -53,7 +53,8 @@ def test_the_libraries_of_an_extra_are_those_of_setup_py() -> None:
     for extra, libraries in LIBRARIES.items():
         assert f'"{extra}": {extra.upper()}' in setup
         (listed,) = re.findall(rf"^{extra.upper()} = \[(.*)\]$", setup, flags=re.MULTILINE)
-        named = listed.replace("*ONNX", '"onnxruntime"').replace("scikit-learn", "sklearn").lower()
+        named = listed.replace("*ONNX", '"onnxruntime"').replace("scikit-learn", "sklearn")
+        named = named.replace("faster-whisper", "faster_whisper").lower()
         for library in libraries:
             assert f'"{library}' in named, f"{library} is not in {extra}"
 

@@ -25,6 +25,7 @@ from echostream.evaluation import arguments, listen, long_form, robustness
 from echostream.evaluation.remote import client as remote
 from echostream.training.command import add_flags
 from echostream.training.config import TrainConfig
+from eval.peers.whisper_agent import WhisperAgent
 
 # Programs whose lines are checked below, or which are not ours.
 PROGRAMS = {
@@ -121,7 +122,8 @@ def test_simuleval_commands_are_understood() -> None:
         options.add_scorer_args(parser, words)
         options.add_slurm_args(parser)
         options.add_dataloader_args(parser, words)
-        add_args(parser)
+        of_whisper = "eval/peers/whisper_agent.py" in words
+        (WhisperAgent.add_args if of_whisper else add_args)(parser)
         parser.parse_args(words)  # exits with 2 if not
 
 
