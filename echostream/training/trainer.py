@@ -14,6 +14,7 @@ from echostream.training.augment import spec_augment
 from echostream.training.batch import Batch
 from echostream.training.config import TrainConfig
 from echostream.training.dropout import add_dropout
+from echostream.training.horizons import draw_lags
 from echostream.training.losses import alignment_weight, learning_rate
 from echostream.training.multitask import Counts, Draws, MultitaskLoss, count_tokens
 from echostream.training.ranks import Ranks
@@ -113,9 +114,10 @@ class Trainer:
         )
         max_lagging_k1 = self.config.loss.decoder_max_lag
         lagging_k1 = int(torch.randint(max_lagging_k1 + 1, (), generator=generator))
+        lags = draw_lags(len(frames), self.config.loss, generator)
         align_weight = alignment_weight(step, self.config.loss)
         loss, reported = (self._ddp or self._loss)(
-            batch._replace(frames=frames), Draws(look_ahead, lagging_k1, align_weight), totals
+            batch._replace(frames=frames), Draws(look_ahead, lagging_k1, lags, align_weight), totals
         )
         (loss * self.ranks.size).backward()  # the ranks take the mean of their gradients
         return torch.cat([loss.detach()[None], reported])
