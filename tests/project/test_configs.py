@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from echostream.config import load_config
+from echostream.data.synthetic.voice_list import VoiceList
 from echostream.models import build_model
 from echostream.models.refiner import UnitRefiner
 from echostream.models.unit_decoder import UnitDecoder
@@ -21,7 +22,7 @@ from echostream.training.vocoder.config import VocoderTrainConfig
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 # the dataclass of each folder's files; in train/ the key `kind` names it
-KINDS: dict[str, Any] = {"simulstream": ProcessorConfig}
+KINDS: dict[str, Any] = {"simulstream": ProcessorConfig, "voices": VoiceList}
 # read by simulstream alone: test_simulstream_commands.py starts its servers with it
 FOREIGN = {FOLDER / "simulstream" / "server.yaml"}
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file() and path not in FOREIGN)

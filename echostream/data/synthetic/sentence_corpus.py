@@ -167,7 +167,8 @@ def write_sentence_corpus(
         }
 
     def train_texts() -> list[Pair]:
-        return [Pair(*map(corpus.text, pair[1:])) for pair in pairs_of("train")[:_REPORTED]]
+        train = speech_of("train")
+        return [train.pair(index) for index in range(min(_REPORTED, len(pairs_of("train"))))]
 
     report = write_splits(out_dir, counts, speech_of, settings_of, train_texts, jobs)
     corpus.text.save(out_dir)
