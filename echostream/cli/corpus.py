@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from echostream.cli.messages import print_error
-from echostream.cli.normalization import add_normalization, normalization_of
+from echostream.cli.shared_flags import add_normalization, normalization_of
 
 if TYPE_CHECKING:
     from echostream.data.synthetic.speech import Split
@@ -21,16 +21,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of the command."""
     parser.add_argument("output", help="folder to write")
     parser.add_argument("--grammar", help="grammar file (default: French to English)")
-    parser.add_argument(
-        "--sentences",
-        metavar="FOLDER",
-        help="speak these sentence pairs instead, of `echostream data sentences`",
-    )
-    parser.add_argument(
-        "--voices",
-        metavar="FILE",
-        help="with --sentences: YAML file with lists of voices, train and unseen",
-    )
+    for flag, metavar, what in (
+        ("--sentences", "FOLDER", "speak these sentence pairs, of `echostream data sentences`"),
+        ("--voices", "FILE", "with --sentences: YAML file of voices, lists train and unseen"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=what)
     add_normalization(parser)
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echostream.cli.messages import print_error
-from echostream.cli.normalization import add_normalization, normalization_of
+from echostream.cli.shared_flags import add_normalization, add_numbers, normalization_of
 
 if TYPE_CHECKING:
     from echostream.data.corpora.entry import Options
@@ -31,6 +31,8 @@ LAYOUTS = {
 }
 # Mboshi: the conditions of the published results; prompts: there are no others for them.
 _LOWER_WITHOUT_PUNCTUATION = {"mboshi", "asterisk"}
+
+_SIZES = (("dev", 300), ("test", 1000))  # of the sets of sentences
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -77,20 +79,10 @@ def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) 
     if name == "cvss":
         parser.add_argument("--common-voice", help="folder with clips/ and validated.tsv")
     if name == "mboshi":
-        parser.add_argument(
-            "--held-out",
-            type=int,
-            default=200,
-            help="training utterances that become the dev set (default: %(default)s)",
-        )
-        parser.add_argument("--seed", type=int, default=1, help="of the dev set")
+        held_out = "training utterances that become the dev set"
+        add_numbers(parser, int, ("--held-out", 200, held_out), ("--seed", 1, "of the dev set"))
     if name == "asterisk":
-        parser.add_argument(
-            "--min-words",
-            type=int,
-            default=3,
-            help="words of a prompt, at least (default: %(default)s)",
-        )
+        add_numbers(parser, int, ("--min-words", 3, "words of a prompt, at least"))
     _add_limits(parser)
 
 
@@ -116,26 +108,27 @@ def _add_sentences_flags(parser: argparse.ArgumentParser) -> None:
         default=[2, 1],
         help="of the texts, from 1 on (default: 2 1, as in the lists of manythings.org)",
     )
-    for flag, default, what in (
-        ("--dev", 300, "sentences of the dev set"),
-        ("--test", 1000, "sentences of the test set"),
+    add_numbers(
+        parser,
+        int,
+        *((f"--{name}", size, f"sentences of the {name} set") for name, size in _SIZES),
         ("--min-words", 1, "words of a sentence, at least"),
         ("--max-words", 14, "words of a sentence, at most"),
         ("--max-characters", 90, "characters of a sentence, at most"),
         ("--seed", 1, "of the sets"),
-    ):
-        parser.add_argument(flag, type=int, default=default, help=f"{what} (default: {default})")
+    )
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
-    for flag, default, what in (
-        ("--min-seconds", 0.1, "seconds of an utterance, at least"),
-        ("--max-seconds", 30.0, "seconds of an utterance, at most"),
-        ("--min-rate", 0.2, "characters of text a second, at least"),
-        ("--max-rate", 40.0, "characters of text a second, at most"),
+    for name, least, most, what in (
+        ("seconds", 0.1, 30.0, "seconds of an utterance"),
+        ("rate", 0.2, 40.0, "characters of text a second"),
     ):
-        parser.add_argument(flag, type=float, default=default, help=f"{what} (default: {default})")
+        at_least, at_most = f"{what}, at least", f"{what}, at most"
+        add_numbers(
+            parser, float, (f"--min-{name}", least, at_least), (f"--max-{name}", most, at_most)
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -214,11 +207,10 @@ def _sentences(args: argparse.Namespace) -> int:
     from echostream.data.sentences.cleaning import SentenceLimits
     from echostream.data.sentences.tables import SentenceSettings, prepare_sentences
 
-    for flag in ("dev", "test"):
-        if getattr(args, flag) < 1:
-            raise ValueError(
-                f"`--{flag}` must be at least 1, but is {getattr(args, flag)} instead."
-            )
+    sizes = {name: getattr(args, name) for name in ("test", "dev")}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"`--{name}` must be at least 1, but is {size} instead.")
     if min(args.columns) < 1:
         raise ValueError(f"`--columns` must be numbers from 1 on, but are {args.columns} instead.")
     settings = SentenceSettings(
@@ -227,7 +219,6 @@ def _sentences(args: argparse.Namespace) -> int:
         limits=SentenceLimits(args.min_words, args.max_words, args.max_characters),
         seed=args.seed,
     )
-    sizes = {"test": args.test, "dev": args.dev}
     print(prepare_sentences(Path(args.source), Path(args.output), sizes, settings), end="")
     return 0
 

@@ -110,8 +110,8 @@ def _batches(
         nonspeech_probability=data.nonspeech_probability,
         gain_db=augment.gain_db,
         speeds=augment.speeds,
-        acoustics=augment.acoustics,
         turn=[turn * together + slot for turn in turns for slot in slots],
+        acoustics=augment.acoustics,
         even=together > 1,
     )
     return load_batches(dataset, data.num_workers)

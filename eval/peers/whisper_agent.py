@@ -127,17 +127,14 @@ class WhisperAgent(SpeechToTextAgent):
         parser.add_argument("--model-path", required=True, help="folder of a Whisper model")
         parser.add_argument("--task", choices=TASKS, default="translate")
         parser.add_argument("--language", help="of the source (default: Whisper finds out)")
-        parser.add_argument("--beam", type=int, default=5, help="default: %(default)s")
-        parser.add_argument(
-            "--min-chunk", type=float, default=1.0, help="s between two hypotheses (default: 1)"
-        )
-        parser.add_argument(
-            "--trim-seconds",
-            type=float,
-            default=15.0,
-            help="length of the buffer above which it is cut (default: 15)",
-        )
-        parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
+        for flag, default, what in (
+            ("beam", 5, "width of the search"),
+            ("min-chunk", 1.0, "s between two hypotheses"),
+            ("trim-seconds", 15.0, "s of the buffer above which it is cut"),
+            ("threads", 1, "of the CPU"),
+        ):
+            description = f"{what} (default: {default})"
+            parser.add_argument(f"--{flag}", type=type(default), default=default, help=description)
         parser.add_argument("--compute-type", help="of CTranslate2 (default: int8, on GPU float16)")
 
     def build_states(self) -> WhisperStates:

@@ -1,4 +1,4 @@
-"""The flags that say how texts are normalised, of `echostream data prepare` and `corpus`."""
+"""Flags that several commands have: how texts are normalised; and flags that are numbers."""
 
 from __future__ import annotations
 
@@ -26,3 +26,11 @@ def normalization_of(args: argparse.Namespace) -> TextNormalization:
     from echostream.text.normalization import TextNormalization
 
     return TextNormalization(args.case, args.punctuation, args.apostrophes)
+
+
+def add_numbers(
+    parser: argparse.ArgumentParser, kind: type, *flags: tuple[str, float, str]
+) -> None:
+    """Declares flags of a kind of number, each with its default and what it is."""
+    for flag, default, what in flags:
+        parser.add_argument(flag, type=kind, default=default, help=f"{what} (default: {default})")
