@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from echostream.cli.messages import print_error
-from echostream.cli.shared_flags import add_normalization, normalization_of
+from echostream.cli.shared_flags import NORMALIZATION_DEFAULTS, add_normalization, normalization_of
 
 if TYPE_CHECKING:
     from echostream.data.synthetic.speech import Split
@@ -77,8 +77,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"`--jobs` must be at least 1, but is {args.jobs} instead.")
     if args.sentences:
         return _speak_sentences(args, cast("Mapping[Split, int]", counts))
-    if args.voices:
-        raise ValueError("`--voices` needs `--sentences`.")
+    for flag, default in (("voices", None), *NORMALIZATION_DEFAULTS.items()):
+        if getattr(args, flag) != default:
+            raise ValueError(f"`--{flag}` needs `--sentences`.")
     try:
         report = write_corpus(
             args.output,

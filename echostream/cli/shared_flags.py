@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from echostream.text.normalization import TextNormalization
 
+NORMALIZATION_DEFAULTS = {"case": "keep", "punctuation": "keep", "apostrophes": "keep"}
+
 
 def add_normalization(parser: argparse.ArgumentParser, drops: bool = False) -> None:
     """Declares the flags; with `drops` texts are in lower case without punctuation by default."""

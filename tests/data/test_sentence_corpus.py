@@ -180,6 +180,7 @@ def test_a_list_of_voices_that_cannot_be_used_is_named(
         (["--voices", "v.yaml"], "`--voices` needs `--sentences`"),
         (["--sentences", "s", "--target-voice", "piper"], "`--target-voice` cannot be given"),
         (["--sentences", "none"], "none"),
+        (["--case", "lower"], "`--case` needs `--sentences`"),
         (["--jobs", "0"], "`--jobs` must be at least 1"),
     ],
 )
