@@ -31,7 +31,7 @@ _KEPT = ".measured.jsonl"  # lengths of recordings, for the next call
 COLUMNS = (
     "id", "src_audio", "offset", "duration", "src_text", "tgt_text", "speaker", "language",
 )  # fmt: skip
-_MORE = ("tgt_audio", "word_ends")  # columns that are only there if something is in them
+_MORE = ("tgt_audio", "word_ends", "weight")  # columns that are only there if something is in them
 
 
 @dataclass(frozen=True)
@@ -229,6 +229,7 @@ def _row(use: _Use, folder: Path) -> dict[str, str]:
         "language": entry.language,
         "tgt_audio": speech,
         "word_ends": " ".join(f"{end:g}" for end in entry.word_ends),
+        "weight": "" if entry.weight == 1 else f"{entry.weight:g}",
     }
 
 

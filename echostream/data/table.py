@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echostream.data.table_row import COLUMNS as COLUMNS
 from echostream.data.table_row import NEEDED, TEXTS, Row, read_header, read_row
@@ -63,6 +64,11 @@ class Table(Sequence[Utterance]):
     def rows(self) -> Sequence[Row]:
         """The rows, in order; no audio is read."""
         return self._rows
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How many times each row is used in a pass of training, on average."""
+        return np.array([row.weight for row in self._rows])
 
     def texts(self, index: int) -> tuple[str | None, str | None]:
         """Source and target text of an utterance, without its audio; None for one it lacks."""
@@ -126,9 +132,10 @@ def read_tsv(path: str | Path, faults: list[TableError] | None = None) -> Table:
     Needed are `id`, `src_audio` (or fairseq's `audio`), and `src_text` or `tgt_text`; a row may
     lack one of the texts. A part of a recording is named by `offset` and `duration` in seconds, or
     as `path:offset:length` in samples; with an empty `offset` the whole file is meant, and
-    `duration` is only its length. Also read are `speaker`, `language` (or `src_lang`), and
-    `word_ends`, the seconds from the start of the utterance at which the words of `src_text` end,
-    separated by spaces. Other columns are passed over; frames are counted from the audio.
+    `duration` is only its length. Also read are `speaker`, `language` (or `src_lang`), `weight`,
+    how many times a pass uses the row on average, and `word_ends`, the seconds from the start of
+    the utterance at which the words of `src_text` end, separated by spaces. Other columns are
+    passed over; frames are counted from the audio.
 
     UTF-8, with or without a byte order mark; blank lines are skipped. A quotation mark is a letter
     like any other, and no field may hold a tab. Texts are converted to composed Unicode (NFC), and

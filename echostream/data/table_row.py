@@ -28,12 +28,14 @@ _ALSO = {"src_audio": "audio", "src_n_frames": "n_frames", "language": "src_lang
 # A part of a file, as fairseq writes it: offset and length, in samples or, in a zip, bytes.
 _PART = re.compile(r"(.+):(\d{1,15}):(\d{1,15})", re.DOTALL)
 _LONGEST = 1e6  # seconds
+_MOST_USES = 1000  # far beyond any use: a typing error must not allocate all memory
 
 
 class Row(NamedTuple):
     """A line of a table: its number in the file, and the columns that are used.
 
-    `segment` is None for a whole file. `duration`: seconds by the table, None if unknown.
+    `segment` is None for a whole file. `duration`: seconds by the table, None if unknown. `weight`:
+    how many times the row is used in a pass of training, on average.
     """
 
     line: int
@@ -46,6 +48,7 @@ class Row(NamedTuple):
     word_ends: tuple[float, ...] = ()
     speaker: str = ""
     language: str = ""
+    weight: float = 1.0
 
     @property
     def seconds(self) -> float | None:
@@ -101,6 +104,7 @@ def read_row(
         _word_ends(fields, where),
         fields.get("speaker", ""),
         fields.get("language", ""),
+        _weight(fields, where),
     )
 
 
@@ -141,6 +145,16 @@ def _number(fields: Mapping[str, str], column: str, where: str) -> float | None:
     if not 0 <= number < _LONGEST:
         raise TableError(f"{where}: `{column}` must be seconds, but is {text[:20]!r}.")
     return number
+
+
+def _weight(fields: Mapping[str, str], where: str) -> float:
+    text = fields.get("weight", "").strip()
+    weight = _float(text or "1")
+    if not 0 <= weight <= _MOST_USES:
+        raise TableError(
+            f"{where}: `weight` must be a number from 0 to {_MOST_USES}, but is {text[:20]!r}."
+        )
+    return weight
 
 
 def _word_ends(fields: Mapping[str, str], where: str) -> tuple[float, ...]:

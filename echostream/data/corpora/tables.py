@@ -24,5 +24,5 @@ def read_tables(options: Options) -> Iterator[Entry | LeftOut]:
         for row in table.rows:
             yield Entry(
                 split, row.id, path.parent / row.audio, row.source, row.target, row.segment,
-                row.speaker, row.language, word_ends=row.word_ends,
+                row.speaker, row.language, word_ends=row.word_ends, weight=row.weight,
             )  # fmt: skip
