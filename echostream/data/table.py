@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from echostream.data.packed_rows import PackedRows
 from echostream.data.table_row import COLUMNS as COLUMNS
 from echostream.data.table_row import NEEDED, TEXTS, Row, read_header, read_row
 from echostream.data.table_text import TableError as TableError
@@ -34,7 +35,7 @@ class Table(Sequence[Utterance]):
     """
 
     def __init__(self, rows: Sequence[Row], path: Path) -> None:
-        self._rows = tuple(rows)
+        self._rows = rows
         self.path = path
         self._faulty = FaultyFiles()  # so that each file is warned of once, not in each pass
         self._segments = SegmentReader(self._faulty)
@@ -68,6 +69,8 @@ class Table(Sequence[Utterance]):
     @property
     def weights(self) -> NDArray[np.float64]:
         """How many times each row is used in a pass of training, on average."""
+        if isinstance(self._rows, PackedRows):
+            return self._rows.weights
         return np.array([row.weight for row in self._rows])
 
     def texts(self, index: int) -> tuple[str | None, str | None]:
@@ -150,25 +153,19 @@ def read_tsv(path: str | Path, faults: list[TableError] | None = None) -> Table:
     path = Path(path)
     if path.exists() and not path.is_file():  # reading a pipe could block for ever
         raise TableError(f"{path} must be a file, but is a folder, a pipe or a device.")
+    notes = TextNotes()
     with path.open("rb") as file:
         lines = lines_of(file, path)
-        rows = list(_rows(lines, path, notes := TextNotes(), faults))
+        header = read_header(next(lines, (1, ""))[1], path)
+        rows = PackedRows(path, header)
+        for number, fields in fields_of(lines, path, header, NEEDED, faults):
+            with collecting(faults):
+                texts = [notes.read(fields.get(name, ""), number) for name in TEXTS]
+                where = f"{path}, line {number}"
+                rows.add(fields, read_row(number, fields, texts, path, where))
     notes.log(path)
     if not rows:
         if faults:
             raise TableError(f"{path}: no line can be used, the first: {faults[0]}")
         raise TableError(f"{path}: the table has a header but no lines.")
     return Table(rows, path)
-
-
-def _rows(
-    lines: Iterator[tuple[int, str]],
-    path: Path,
-    notes: TextNotes,
-    faults: list[TableError] | None,
-) -> Iterator[Row]:
-    header = read_header(next(lines, (1, ""))[1], path)
-    for number, fields in fields_of(lines, path, header, NEEDED, faults):
-        with collecting(faults):
-            texts = [notes.read(fields.get(name, ""), number) for name in TEXTS]
-            yield read_row(number, fields, texts, path, f"{path}, line {number}")

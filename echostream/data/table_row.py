@@ -23,6 +23,10 @@ COLUMNS = (
 )
 TEXTS = ("src_text", "tgt_text")
 NEEDED = ("id", "src_audio")
+# The columns that a row is made of.
+USED = frozenset(
+    (*NEEDED, *TEXTS, "offset", "duration", "speaker", "language", "word_ends", "weight")
+)
 # fairseq's names of columns, by ours.
 _ALSO = {"src_audio": "audio", "src_n_frames": "n_frames", "language": "src_lang"}
 # A part of a file, as fairseq writes it: offset and length, in samples or, in a zip, bytes.
