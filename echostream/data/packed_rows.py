@@ -33,6 +33,8 @@ class PackedRows(Sequence[Row]):
         self._ends = array("Q")  # of the blocks
         self._numbers = array("I")  # of the lines in the file
         self._weights = array("d")
+        self._shards = array("i")  # of each row, -1 for none
+        self._shard_numbers: dict[str, int] = {}
         self._block: tuple[int, list[str]] | None = None  # the last that was read
 
     def add(self, fields: Mapping[str, str], row: Row) -> None:
@@ -40,6 +42,9 @@ class PackedRows(Sequence[Row]):
         self._pending.append("\t".join(fields[name] for name in self._columns))
         self._numbers.append(row.line)
         self._weights.append(row.weight)
+        numbers = self._shard_numbers
+        shard = -1 if row.place is None else numbers.setdefault(row.audio, len(numbers))
+        self._shards.append(shard)
         if len(self._pending) == _BLOCK:
             self._packed += zlib.compress("\n".join(self._pending).encode())
             self._ends.append(len(self._packed))
@@ -49,6 +54,11 @@ class PackedRows(Sequence[Row]):
     def weights(self) -> NDArray[np.float64]:
         """How many times each row is used in a pass of training, on average."""
         return np.array(self._weights)
+
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """The number of the tar file in which the recording of each row is, -1 for none."""
+        return np.array(self._shards, np.int64)
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -9,6 +9,7 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
+WINDOW = 4  # shards whose rows are shuffled with each other
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _KEPT = 2  # passes whose orders are kept: lanes of the data are not at the same place
 
@@ -23,13 +24,20 @@ class PassOrder:
     in whose part they lie. Where the points begin is spread evenly over successive passes, so that
     a row of weight 0.25 comes about every fourth pass.
 
+    `shards` (N,): the number of the file in which the recording of each row is, -1 for a file of
+    its own. Then the files are shuffled, and only the rows of `WINDOW` successive ones with each
+    other, so that a stretch of the order needs few open files. Other rows are spread over all.
+
     Raises ValueError if no row has a weight.
     """
 
-    def __init__(self, weights: NDArray[np.float64], seed: int) -> None:
+    def __init__(
+        self, weights: NDArray[np.float64], seed: int, shards: NDArray[np.int64] | None = None
+    ) -> None:
         self._num_rows = len(weights)
         self._seed = seed
         self._weights = None if (weights == 1).all() else weights
+        self._shards = None if shards is None or (shards < 0).all() else shards
         self.size = len(self._uses(0))
         if not self.size:
             raise ValueError("all weights are 0")
@@ -45,9 +53,23 @@ class PassOrder:
         return self._orders[number][position]
 
     def _order(self, number: int) -> array[int]:
-        order = array("I", self._uses(number).astype(np.uint32).tobytes())
+        uses = self._uses(number)
+        if self._shards is not None:
+            uses = self._by_windows(uses, self._shards[uses], number)
+        order = array("I", uses.astype(np.uint32).tobytes())
+        if self._shards is not None:
+            return order
         random.Random(f"{self._seed} {number}").shuffle(order)
         return order
+
+    def _by_windows(
+        self, uses: NDArray[np.int64], shards: NDArray[np.int64], number: int
+    ) -> NDArray[np.int64]:
+        """The rows that a pass uses, in the order of shuffled windows of shuffled shards."""
+        rng = np.random.default_rng([self._seed, number, 5])
+        windows = rng.permutation(int(shards.max()) + 1) // WINDOW
+        window = np.where(shards >= 0, windows[shards], rng.choice(windows, len(uses)))
+        return uses[np.lexsort((rng.random(len(uses)), window))]
 
     def _uses(self, number: int) -> NDArray[np.int64]:
         """The rows of a pass in the order of the table, each as many times as it is used."""

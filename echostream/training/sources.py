@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echostream.config import ConfigError
 from echostream.data.synthetic.grammar import Grammar
@@ -56,8 +57,9 @@ class TableSpeech:
         self._is_tried = bytearray(self._ends[-1])  # by row: 1, or 2 if it cannot be read
         self._num_tried = self._num_bad = 0
         weights = np.concatenate([table.weights for table in self._tables])
+        weights = weights if weighted else np.ones_like(weights)
         try:
-            self._order = PassOrder(weights if weighted else np.ones_like(weights), seed)
+            self._order = PassOrder(weights, seed, _all_shards(self._tables))
         except ValueError as error:
             raise ConfigError(f"{self._names}: no row can be used: {error}.") from error
 
@@ -130,6 +132,17 @@ def _open_table(path: str | Path, max_lost: float) -> Table:
             raise ConfigError(f"{text} `data.max_lost` allows {max_lost:g} of them.")
         logger.warning("%s They are left out; `echostream data check` names each.", text)
     return table
+
+
+def _all_shards(tables: Sequence[Table]) -> NDArray[np.int64]:
+    """The number of the shard of each row, counted through all tables; -1 for none."""
+    parts: list[NDArray[np.int64]] = []
+    count = 0
+    for table in tables:
+        shards = table.shards
+        parts.append(np.where(shards < 0, -1, shards + count))
+        count += int(shards.max()) + 1
+    return np.concatenate(parts)
 
 
 Speech = SyntheticSpeech | TableSpeech
