@@ -25,7 +25,7 @@ def test_without_weights_a_pass_is_all_rows_shuffled_as_a_list_of_them(size: int
 
 WEIGHTS = {
     "quarter": [1, 0.25, 1, 5, 0, 2.5],
-    "tenths": [0.1] * 10,
+    "tenths": [0.1] * 20,  # whose sum in floats is above 2
     "thirds": [1 / 3] * 3,
     "one": [0.5],
     "many": [*np.random.default_rng(0).uniform(0, 3, 50)],
