@@ -85,6 +85,12 @@ def test_several_tables_are_shuffled_together_by_their_weights(tmp_path: Path) -
     assert sorted(unweighted.utterance(i).id for i in range(5)) == [f"u{n}" for n in range(5)]
 
 
+def test_a_dev_set_is_used_once_whatever_its_weights(tmp_path: Path) -> None:
+    path = str(weigh(write_table(tmp_path / "a.tsv", range(3)), "2", "5", "0"))
+    train, dev = open_sources(DataConfig(train_tsv=path, dev_tsv=path))
+    assert limit(train, 100) == 7 and limit(dev, 100) == 3
+
+
 def test_one_path_and_a_list_of_it_are_the_same_configuration() -> None:
     assert DataConfig(train_tsv="a.tsv") == DataConfig(train_tsv=("a.tsv",))
     with pytest.raises(ConfigError, match="must name at least one table"):
