@@ -10,6 +10,7 @@ from typing import Any
 
 from echostream.evaluation import bootstrap
 from echostream.evaluation.point import AGENT_CLASS, SPEECH_AGENT_CLASS, method_options
+from echostream.evaluation.published import published
 from echostream.evaluation.slurm.scripts import check_option
 from echostream.evaluation.test_set import InputError
 from echostream.files import describe
@@ -82,6 +83,14 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     )
     add("--backend", choices=BACKENDS, default="torch", help="back end of the network")
     add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
+    add(
+        "--published",
+        type=published,
+        nargs="+",
+        default=[],
+        metavar="NAME=SCORE",
+        help="scores of other systems on the same recordings, as lines in the picture",
+    )
     add("--jobs", type=positive, default=1, help="simuleval processes at a time, one thread each")
     add("--shards", type=positive, default=1, help="parts of each point, each run by itself")
     add("--resamples", type=positive, default=bootstrap.NUM_RESAMPLES, help="of the bootstrap")
@@ -124,7 +133,7 @@ def words_of(args: argparse.Namespace) -> list[str]:
     """The arguments of the same sweep, without those after `--`."""
     words = []
     for name, value in vars(args).items():
-        if name in _OF_THE_CALL or value is False or value is None:
+        if name in _OF_THE_CALL or value is False or value in (None, []):
             continue
         words.append(f"--{name.replace('_', '-')}")
         if value is not True:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from echostream.evaluation.point import CTC, Point
+from echostream.evaluation.published import Published
 from echostream.evaluation.report import Row
 from echostream.extras import extra
 from echostream.files import replacing
@@ -52,16 +53,22 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(rows: Sequence[Row], title: str, folder: Path, suffix: str = "") -> list[Path]:
+def draw(
+    rows: Sequence[Row],
+    title: str,
+    folder: Path,
+    suffix: str = "",
+    published: Sequence[Published] = (),
+) -> list[Path]:
     """Draws the rows of one `stride_n` as PNG and SVG; returns the paths of the PNGs.
 
     `curve` is quality against latency, if the quality is known; speech also has `playing`. `suffix`
-    follows each name.
+    follows each name. `published` scores are lines in `curve`.
     """
     with matplotlib.rc_context(_STYLE):
         figures = {}
         if not all(math.isnan(row.quality) for row in rows):
-            figures["curve"] = make_figure(rows, title)
+            figures["curve"] = make_figure(rows, title, published)
         streamed = [row for row in rows if row.point.segment_ms is not None]
         if streamed and isinstance(rows[0].scores, ScoresOfSpeech):
             figures["playing"] = make_playing_figure(streamed, title)
@@ -72,7 +79,7 @@ def draw(rows: Sequence[Row], title: str, folder: Path, suffix: str = "") -> lis
     return list(paths)
 
 
-def make_figure(rows: Sequence[Row], title: str) -> Figure:
+def make_figure(rows: Sequence[Row], title: str, published: Sequence[Published] = ()) -> Figure:
     """Quality against latency, from the rows of one `stride_n`.
 
     A line is a method at several segment sizes or, where all rows have one segment size and a
@@ -86,6 +93,8 @@ def make_figure(rows: Sequence[Row], title: str) -> Figure:
     figure, panels = _figure(f"{title}; at each point: {name}", len(columns.panels), sharey=True)
     for axes, (metric, words) in zip(panels, columns.panels, strict=True):
         _panel(axes, rows, metric, unit)
+        for line in published:
+            _published_line(axes, line)
         axes.set_xlabel(words)
         _style(axes)
     low, high = panels[0].get_ylim()
@@ -167,6 +176,19 @@ def _panel(axes: Any, rows: Sequence[Row], metric: str, unit: str) -> None:
             for row in mine:
                 if row.point.segment_ms is None:
                     axes.axhline(row.quality, **_offline_style(row, rows))
+
+
+def _published_line(axes: Any, line: Published) -> None:
+    axes.axhline(line.score, color=_GREY, linestyle=(0, (1, 3)), linewidth=1.1, zorder=1)
+    axes.annotate(
+        f"{line.name}: {line.score:g}".replace("$", r"\$"),
+        (0.01, line.score),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        xytext=(0, 3),
+        fontsize=8,
+        color=_GREY,
+    )
 
 
 def _curve(axes: Any, curve: Sequence[Row], metric: str, line_index: int, crowded: bool) -> None:

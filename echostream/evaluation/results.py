@@ -13,6 +13,7 @@ from typing import Any
 from echostream.evaluation import arguments, bootstrap
 from echostream.evaluation.judging import findings
 from echostream.evaluation.point import Point
+from echostream.evaluation.published import Published
 from echostream.evaluation.report import Row, build_rows, table, write_json, write_tsv
 from echostream.evaluation.runner import Failure
 from echostream.evaluation.tasks import Sweep
@@ -20,7 +21,7 @@ from echostream.scoring.judge.silence import WITHOUT_SILENCE
 from echostream.scoring.judge.speech import SpeechScores
 from echostream.scoring.simuleval_scores import WORDS, Counting, Scores
 
-Draw = Callable[[Sequence[Row], str, Path, str], list[Path]]
+Draw = Callable[[Sequence[Row], str, Path, str, Sequence[Published]], list[Path]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def write_results(sweep: Sweep, args: argparse.Namespace, found: Found, draw: Dr
         if draw is not None:
             # matplotlib would read a dollar as the start of a formula
             heading = title.replace("$", r"\$").encode("utf-8", "replace").decode()
-            pictures = draw(mine, heading, setup.output, suffix)
+            pictures = draw(mine, heading, setup.output, suffix, args.published)
         print(f"scores: {setup.output / f'results{suffix}.tsv'}, {setup.output / 'results.json'}")
         for picture in pictures:
             print(f"picture: {picture}")
@@ -88,6 +89,7 @@ def _about(
         "num_utterances": first.num_utterances,
         "audio_seconds": first.source_ms / 1000,
         "signatures": signatures[0] if signatures else {},
+        "published": {line.name: line.score for line in args.published},
         "latency_unit": setup.counting.latency_unit,
         "bootstrap": {"resamples": args.resamples, "seed": bootstrap.SEED, "confidence": 0.95},
         "provenance": sweep.provenance,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from echostream.streaming.clock import OUTPUT_STRIDE
 from echostream.training.example import NO_LABEL, Example
@@ -60,6 +61,18 @@ def collate(
         lane,
         next_position,
     )
+
+
+def padded(batch: Batch, multiple: int) -> Batch:
+    """The batch with its frames padded to a multiple of so many; 4 divides `multiple`."""
+    missing = -batch.frames.shape[1] % multiple
+    num_outputs = (batch.frames.shape[1] + missing) // OUTPUT_STRIDE
+    labels = batch.source_labels, batch.target_labels
+    source, target = (
+        functional.pad(rows, (0, num_outputs - rows.shape[1]), value=NO_LABEL) for rows in labels
+    )
+    frames = functional.pad(batch.frames, (0, 0, 0, missing))
+    return batch._replace(frames=frames, source_labels=source, target_labels=target)
 
 
 def _ids(rows: Sequence[Sequence[int] | None]) -> Tensor:

@@ -69,6 +69,10 @@ class LossConfig:
     align_blank_weight: float = 0.1
     decoder: float = 1.0
     decoder_max_lag: int = 3  # lagging_k1 is drawn from 0 to this for each batch
+    # Shares of the utterances in which the decoder attends to the frames along a diagonal, or to
+    # all of the recording; in the others to those at which the ST head allows a token.
+    decoder_diagonal: float = 0.0
+    decoder_whole: float = 0.0
     decoder_label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
@@ -76,7 +80,13 @@ class LossConfig:
         check_values(self, "loss.", 0, "asr", "st", "decoder", "align_blank_weight", most=MANY)
         check_values(self, "loss.", 0, "align_steps")
         check_values(self, "loss.", 0, "decoder_max_lag", most=1000)
-        check_values(self, "loss.", 0, "decoder_label_smoothing", most=1)
+        shares = ("decoder_diagonal", "decoder_whole")
+        check_values(self, "loss.", 0, "decoder_label_smoothing", *shares, most=1)
+        if self.decoder_diagonal + self.decoder_whole > 1:
+            raise ConfigError(
+                "`loss.decoder_diagonal` and `loss.decoder_whole` are shares of the utterances: "
+                f"their sum must be at most 1, but is {self.decoder_diagonal + self.decoder_whole}."
+            )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from echostream.config import BLANK_ID
-from echostream.models.ctc_decode import best_ids, merge
+from echostream.models.ctc_decode import best_ids
 from echostream.models.echostream import CtcOutput
 from echostream.models.text_decoder import BOUNDARY_ID, TextDecoder
-from echostream.streaming.clock import GROUP_OUTPUTS
 from echostream.training.config import LossConfig, OptimConfig
 from echostream.training.example import NO_LABEL
+from echostream.training.horizons import horizons
 
 PADDING = -100  # ignored by cross-entropy
 
@@ -73,22 +73,24 @@ def decoder_loss(
     lagging_k1: int,
     label_smoothing: float,
     count: Tensor | None = None,
+    lags: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of the text decoder per token; `tokens` in one vector, `lengths (B,)`.
 
-    Each token attends to the groups after which the policy allows it: those up to the group in
-    which the ST head has found as many tokens and `lagging_k1` more. So the decoder is trained on
-    the counts of the head, with their errors, and not on those of the reference. Rows whose text is
-    unknown, of `lengths` -1, have no part in it.
+    Each token attends to the groups of its horizon (`echostream.training.horizons`, for `lags
+    (B,)`). By default that is the group after which the policy allows it: the decoder is trained on
+    the counts of the ST head, with their errors, and not on those of the reference. Rows whose text
+    is unknown, of `lengths` -1, have no part in it.
     """
     known = lengths >= 0
     if not known.all():
         if not known.any():
             return output.st_frames.sum() * 0.0
         output, lengths = CtcOutput(*(field[known] for field in output)), lengths[known]
+        lags = None if lags is None else lags[known]
     labels = _labels(tokens, lengths).to(output.valid.device)  # (B, U), the boundary comes last
     before = functional.pad(labels[:, :-1], (1, 0), value=BOUNDARY_ID)
-    horizon = horizons(output.st_logits, output.valid, labels.shape[1], lagging_k1)
+    horizon = horizons(output, lengths + 1, labels.shape[1], lagging_k1, lags)
     logits = decoder(output.st_frames, output.valid, before.clamp(min=0), horizon)
     total = functional.cross_entropy(
         logits.float().flatten(0, 1),
@@ -105,19 +107,6 @@ def num_written(logits: Tensor, valid: Tensor) -> Tensor:
     ids = best_ids(logits, valid)
     before = functional.pad(ids[:, :-1], (1, 0), value=BLANK_ID)
     return ((ids > BLANK_ID) & (ids != before)).sum()
-
-
-def horizons(st_logits: Tensor, valid: Tensor, num_tokens: int, lagging_k1: int) -> Tensor:
-    """`(B, num_tokens)` groups up to the one with as many CTC tokens and `lagging_k1` more.
-
-    All groups of the recording for tokens that the head does not find.
-    """
-    num_groups = (valid.sum(1, keepdim=True) - 1).div(GROUP_OUTPUTS, rounding_mode="floor") + 1
-    horizon = num_groups.repeat(1, num_tokens)
-    for row, ids in enumerate(best_ids(st_logits, valid).tolist()):
-        frames = horizon.new_tensor(merge(ids).positions[lagging_k1 : lagging_k1 + num_tokens])
-        horizon[row, : len(frames)] = frames.div(GROUP_OUTPUTS, rounding_mode="floor") + 1
-    return torch.minimum(horizon, num_groups)
 
 
 def _labels(tokens: Tensor, lengths: Tensor) -> Tensor:

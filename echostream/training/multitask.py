@@ -29,6 +29,7 @@ class Draws(NamedTuple):
 
     look_ahead: int
     lagging_k1: int
+    lags: Tensor  # (B,) of the rows, see `draw_lags`
     align_weight: float
 
 
@@ -83,6 +84,7 @@ class MultitaskLoss(nn.Module):
                     draws.lagging_k1,
                     weights.decoder_label_smoothing,
                     counts.decoder,
+                    draws.lags,
                 )
             loss = weights.asr * asr + weights.st * st + weights.decoder * decoder
             if draws.align_weight > 0:

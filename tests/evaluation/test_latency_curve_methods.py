@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from echostream.evaluation.curve import main
 from echostream.evaluation.plot import make_figure
 from echostream.evaluation.point import Point
 from echostream.evaluation.provenance import ROOT
+from echostream.evaluation.published import Published
 from echostream.evaluation.report import Row
 from echostream.scoring.simuleval_scores import Scores
 
@@ -180,6 +182,31 @@ def test_the_settings_of_a_policy_are_a_line_where_there_is_one_segment_size() -
     words = [text.get_text() for text in legend.get_texts()]
     assert words[2:] == ["ctc", "decoder", "wait-k"]
     assert "number of the method; segments of 320 ms" in figure.get_suptitle()
+
+
+def test_published_scores_are_named_lines_in_every_panel_and_recorded(swept: Corpus) -> None:
+    lines = "ESPnet = Transformer=6.18", "A$ai=10.9"
+    assert swept.sweep(*BOTH, "--offline", "--published", *lines) == 0
+    picture = (swept.output / "curve.svg").read_text()
+    for words in ("ESPnet = Transformer: 6.18", "A$ai: 10.9"):
+        assert picture.count(words) >= 2
+    results = json.loads((swept.output / "results.json").read_text())
+    assert results["published"] == {"ESPnet = Transformer": 6.18, "A$ai": 10.9}
+    assert "--published 'ESPnet = Transformer=6.18'" in results["command"]
+    figure = make_figure(shipped_rows(), "demo", [Published("other", 50.0)])
+    for axes in figure.axes:
+        assert [50.0, 50.0] in [list(line.get_ydata()) for line in axes.lines]
+
+
+@pytest.mark.parametrize("word", ["ESPnet", "=3", "ESPnet=", "ESPnet=nan", "ESPnet=ten"])
+def test_a_published_score_without_name_or_number_is_refused(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--published", word], "")
+    assert f"must be a name and a number, like ESPnet=10.9, but is {word!r}" in (
+        capsys.readouterr().err
+    )
 
 
 def test_points_that_lie_on_each_other_have_one_name() -> None:

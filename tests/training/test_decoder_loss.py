@@ -1,14 +1,14 @@
-"""The loss of the text decoder: each token attends to the groups that the policy allows it."""
+"""The loss of the text decoder: each token attends to the groups of its horizon."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch.nn import functional
 
 from echostream.models.echostream import CtcOutput
 from echostream.models.text_decoder import TextDecoder
-from echostream.training.losses import decoder_loss, horizons
+from echostream.training.horizons import WHOLE, ctc_horizons
+from echostream.training.losses import decoder_loss
 
 WIDTH, VOCAB = 8, 6
 
@@ -20,25 +20,6 @@ def output_of(lengths: list[int], num_frames: int, seed: int = 0) -> CtcOutput:
     frames = torch.randn(len(lengths), num_frames, WIDTH, generator=generator)
     valid = torch.arange(num_frames)[None] < torch.tensor(lengths)[:, None]
     return CtcOutput(logits, logits, valid, frames)
-
-
-def slow_horizons(ids: list[int], num_tokens: int, lagging_k1: int) -> list[int]:
-    """`ids` are the best ids of the valid frames of one recording."""
-    all_groups = -(-len(ids) // 4)
-    found = [i for i, token in enumerate(ids) if token and (i == 0 or ids[i - 1] != token)]
-    wanted = range(lagging_k1, lagging_k1 + num_tokens)
-    return [found[n] // 4 + 1 if n < len(found) else all_groups for n in wanted]
-
-
-@pytest.mark.parametrize("lagging_k1", [0, 1, 3])
-@pytest.mark.parametrize("num_tokens", [1, 4, 40])
-def test_horizons_are_those_of_a_loop_over_the_frames(num_tokens: int, lagging_k1: int) -> None:
-    lengths = [1, 4, 5, 27, 28, 29, 32]
-    output = output_of(lengths, 33)
-    found = horizons(output.st_logits, output.valid, num_tokens, lagging_k1)
-    for row, length in enumerate(lengths):
-        ids = output.st_logits[row, :length].argmax(-1).tolist()
-        assert found[row].tolist() == slow_horizons(ids, num_tokens, lagging_k1)
 
 
 def decoder() -> TextDecoder:
@@ -54,7 +35,7 @@ def test_the_loss_is_the_mean_over_all_tokens_and_one_end_a_row() -> None:
     total, count = torch.zeros(()), 0
     for row, text in enumerate(texts):
         alone = CtcOutput(*(f[row : row + 1, : int(output.valid[row].sum())] for f in output))
-        horizon = horizons(alone.st_logits, alone.valid, len(text) + 1, 1)
+        horizon = ctc_horizons(alone.st_logits, alone.valid, len(text) + 1, 1)
         before = torch.tensor([[0, *text]])
         logits = module(alone.st_frames, alone.valid, before, horizon)[0]
         total = total + functional.cross_entropy(
@@ -73,3 +54,15 @@ def test_the_loss_reaches_the_frames_and_every_weight() -> None:
     loss.backward()
     assert frames.grad is not None and frames.grad[0].abs().sum() > 0
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+def test_rows_without_a_text_have_no_lag_either() -> None:
+    module, output = decoder(), output_of([20, 13, 32], 32)
+    tokens, lengths = torch.tensor([1, 2, 3]), torch.tensor([2, -1, 1])
+    lags = torch.tensor([0.3, 0.0, WHOLE])
+    found = decoder_loss(module, output, tokens, lengths, 1, 0.1, lags=lags)
+    rows = torch.tensor([0, 2])
+    known = CtcOutput(*(field[rows] for field in output))
+    alone = decoder_loss(module, known, tokens, lengths[rows], 1, 0.1, lags=lags[rows])
+    torch.testing.assert_close(found, alone)
+    assert not torch.allclose(found, decoder_loss(module, output, tokens, lengths, 1, 0.1))

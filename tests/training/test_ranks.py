@@ -26,7 +26,7 @@ from words import word_example_maker
 from echostream.config import ConfigError, to_dict
 from echostream.model_folder import load_model
 from echostream.models import build_model
-from echostream.training.batch import Batch, collate
+from echostream.training.batch import Batch, collate, padded
 from echostream.training.command import main
 from echostream.training.config import (
     AugmentConfig,
@@ -34,8 +34,10 @@ from echostream.training.config import (
     OptimConfig,
     TrainConfig,
 )
-from echostream.training.example import Example
+from echostream.training.example import NO_LABEL, Example
+from echostream.training.horizons import CTC
 from echostream.training.losses import ctc_loss, decoder_loss
+from echostream.training.multitask import Counts, Draws, MultitaskLoss, count_tokens
 from echostream.training.ranks import Ranks, joined
 from echostream.training.train import train
 from echostream.training.trainer import Trainer
@@ -228,6 +230,31 @@ def test_in_bf16_the_network_computes_in_another_precision_and_its_weights_stay_
     a, b = (torch.cat([g[n].flatten() for n in sorted(g)]) for g in (exact, rough))
     distance = float((a - b).norm() / a.norm())
     assert 1e-4 < distance < 0.2 and math.isfinite(distance)
+
+
+@pytest.mark.parametrize("multiple", [4, 16, 64, 512])
+def test_padding_a_batch_changes_no_loss_and_no_draw(
+    examples: list[Example], multiple: int
+) -> None:
+    torch.manual_seed(1)
+    config = config_of()
+    network = dataclasses.replace(config.network, source_vocab_size=30, target_vocab_size=30)
+    loss = MultitaskLoss(build_model(network).double(), config.loss, CPU, "float32")
+    batch = exactly(examples)
+    labels = torch.randint(-1, 5, batch.source_labels.shape)
+    labels[torch.arange(labels.shape[1]) >= batch.frame_lengths[:, None] // 4] = NO_LABEL
+    batch = batch._replace(source_labels=labels, target_labels=labels)
+    wide = padded(batch, multiple)
+    assert wide.frames.shape[1] == -(-batch.frames.shape[1] // multiple) * multiple
+    assert wide.source_labels.shape[1] == wide.frames.shape[1] // 4
+    counts = Counts(*count_tokens(batch).clamp(min=1))
+    assert count_tokens(wide).equal(count_tokens(batch))
+    for lags in (torch.full((len(examples),), CTC), torch.full((len(examples),), 0.4)):
+        draws = Draws(1, 1, lags, align_weight=0.5)
+        for found, expected in zip(
+            loss(wide, draws, counts), loss(batch, draws, counts), strict=True
+        ):
+            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_torchrun_starts_the_ranks_of_a_training(
