@@ -193,6 +193,8 @@ def test_a_pass_reads_few_shards_at_a_time_and_each_row_once() -> None:
             window = held[rows[start : start + 50 * WINDOW]]
             assert len(set(window)) == WINDOW
             assert len(set(window[:40])) == WINDOW  # they are mixed
+        for start in range(801):  # wherever a block of utterances begins
+            assert len(set(held[rows[start : start + 200]])) <= 2 * WINDOW
         windows = [set(held[rows[s : s + 200]]) for s in range(0, 1000, 200)]
         assert windows != [set(range(s, s + WINDOW)) for s in range(0, 20, WINDOW)]
 
