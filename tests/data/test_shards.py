@@ -60,6 +60,13 @@ def test_a_sharded_table_has_the_samples_and_texts_of_the_files(
     assert main(["data", "check", str(found.path), "--jobs", "1", "--max-rate", "99"]) == 0
 
 
+def test_a_sharded_table_is_not_prepared_again(tmp_path: Path, capsys: Captured) -> None:
+    table = sharded(write_table(tmp_path / "a.tsv", range(2)), tmp_path / "shards", 2)
+    words = ["data", "prepare", "tsv", str(table.path), "--output", str(tmp_path / "again")]
+    assert main([*words, "--jobs", "1"]) == 2
+    assert "a recording in a shard" in capsys.readouterr().err
+
+
 def test_the_extremes_of_16_bits_are_kept(tmp_path: Path) -> None:
     path = write_table(tmp_path / "a.tsv", range(1))
     samples = np.array([-32768, -32767, -16385, -1, 0, 1, 16385, 32766, 32767] * 200, np.int16)

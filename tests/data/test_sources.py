@@ -9,6 +9,7 @@ import pytest
 from tiny_corpora import write_text
 from tiny_training import utterance, write_table
 
+from echostream.cli import main
 from echostream.config import ConfigError
 from echostream.data.table import TableError, read_tsv
 from echostream.training.config import DataConfig
@@ -89,6 +90,13 @@ def test_a_dev_set_is_used_once_whatever_its_weights(tmp_path: Path) -> None:
     path = str(weigh(write_table(tmp_path / "a.tsv", range(3)), "2", "5", "0"))
     train, dev = open_sources(DataConfig(train_tsv=path, dev_tsv=path))
     assert limit(train, 100) == 7 and limit(dev, 100) == 3
+
+
+def test_a_table_that_is_prepared_keeps_its_weights(tmp_path: Path) -> None:
+    path = weigh(write_table(tmp_path / "train.tsv", range(3)), "2", "0.25", "")
+    words = ["data", "prepare", "tsv", str(path), "--output", str(tmp_path / "data")]
+    assert main([*words, "--jobs", "1"]) == 0
+    assert read_tsv(tmp_path / "data" / "train.tsv").weights.tolist() == [2, 0.25, 1]
 
 
 def test_one_path_and_a_list_of_it_are_the_same_configuration() -> None:

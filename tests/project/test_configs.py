@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shlex
 from argparse import ArgumentParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,13 @@ def test_the_commands_in_a_configuration_are_understood(path: Path) -> None:
     """Those of its comment: the corpus is prepared where it is read, and they name this file."""
     text = path.read_text(encoding="utf-8").replace("\\\n#", "")
     commands = [shlex.split(line) for line in re.findall(r"^# {5}(\S.*)$", text, re.MULTILINE)]
-    (prepare,) = (words for words in commands if words[:3] == ["echostream", "data", "prepare"])
-    given = _parser().parse_args(prepare[1:])
+    ours = [_parser().parse_args(words[1:]) for words in commands if words[0] == "echostream"]
+    (given,) = (args for args in ours if vars(args).get("action") == "prepare")
+    for words in (words for words in commands if words[0] == "simuleval"):
+        options = dict(pairwise(words))
+        assert options["--model-path"] == f"{load_run_config(path).output}/model"
+        assert Path(options["--source"]).parent == Path(options["--target"]).parent
+        assert Path(options["--source"]).parent == Path(given.output)
     trainings = [words for words in commands if words[0] == "torchrun" or words[1] == "train"]
     assert trainings
     for words in trainings:
