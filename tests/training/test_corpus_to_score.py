@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,28 +58,39 @@ def program(words: list[str]) -> list[str]:
     return [str(Path(sys.executable).with_name(words[0])), *words[1:]]
 
 
-def run(words: list[str], folder: Path) -> str:
-    """Its output, after it has ended with 0."""
-    done = subprocess.run(
-        program(words), cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE
+@contextmanager
+def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command while the block lasts; torchrun ends its ranks when it is ended itself."""
+    process = subprocess.Popen(
+        program(words), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def run(words: list[str], folder: Path) -> str:
+    """What it prints, after it has ended with 0."""
+    with started(words, folder) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, f"{words}\n{out[-2000:]}\n{err[-3000:]}"
+    return out
 
 
 def kill_in_the_middle(words: list[str], folder: Path, output: Path) -> None:
     """Starts a training, and kills its first rank outright when there is a checkpoint."""
-    with (folder / "killed.txt").open("w") as log:
-        process = subprocess.Popen(program(words), cwd=folder, stdout=log, stderr=log)
+    with started(words, folder) as process:
         end = time.monotonic() + PATIENCE
-        while not (checkpoints := list(output.glob("checkpoints/step-*.pt"))):
-            assert process.poll() is None and time.monotonic() < end, (
-                folder / "killed.txt"
-            ).read_text()[-3000:]
+        while not any(output.glob("checkpoints/step-*.pt")):
+            assert process.poll() is None and time.monotonic() < end, "no checkpoint"
             time.sleep(0.02)
         os.kill(int((output / "lock").read_text()), signal.SIGKILL)
-        assert process.wait(PATIENCE) != 0  # the other rank ends as well
-    assert checkpoints and not (output / "model").exists()
+        _, err = process.communicate(timeout=PATIENCE)  # the other rank ends as well
+    assert process.returncode != 0 and "SIGKILL" in err
+    assert not (output / "model").exists()
 
 
 def test_the_commands_lead_from_a_corpus_to_a_score_though_the_training_is_killed(
