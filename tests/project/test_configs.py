@@ -125,12 +125,11 @@ def test_the_commands_in_a_configuration_are_understood(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace("\\\n#", "")
     commands = [shlex.split(line) for line in re.findall(r"^# {5}(\S.*)$", text, re.MULTILINE)]
     ours = [_parser().parse_args(words[1:]) for words in commands if words[0] == "echostream"]
-    (given,) = (args for args in ours if vars(args).get("action") == "prepare")
+    prepared = {Path(a.output) for a in ours if vars(a).get("action") == "prepare"}
     for words in (words for words in commands if words[0] == "simuleval"):
         options = dict(pairwise(words))
         assert options["--model-path"] == f"{load_run_config(path).output}/model"
-        assert Path(options["--source"]).parent == Path(options["--target"]).parent
-        assert Path(options["--source"]).parent == Path(given.output)
+        assert {Path(options[f"--{side}"]).parent for side in ("source", "target")} <= prepared
     trainings = [words for words in commands if words[0] == "torchrun" or words[1] == "train"]
     assert trainings
     for words in trainings:
@@ -140,9 +139,9 @@ def test_the_commands_in_a_configuration_are_understood(path: Path) -> None:
         args = parser.parse_args(words[place:])
         config = load_run_config(path, args.set)
         assert isinstance(config, TrainConfig)
-        assert config.data.train_tsv is not None
-        tables = {Path(table).parent for table in (*config.data.train_tsv, config.data.dev_tsv)}
-        assert Path(given.output) in tables
+        assert config.data.train_tsv is not None and config.data.dev_tsv is not None
+        assert {Path(table).parent for table in config.data.train_tsv} & prepared
+        assert Path(config.data.dev_tsv).parent in prepared
         ranks = int(words[words.index("--nproc_per_node") + 1]) if words[0] == "torchrun" else 1
         assert config.accumulate % ranks == 0
 

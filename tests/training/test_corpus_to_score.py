@@ -93,6 +93,7 @@ def kill_in_the_middle(words: list[str], folder: Path, output: Path) -> None:
     assert not (output / "model").exists()
 
 
+@pytest.mark.slow
 def test_the_commands_lead_from_a_corpus_to_a_score_though_the_training_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
