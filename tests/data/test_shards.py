@@ -14,12 +14,13 @@ from tiny_corpora import write_text
 from tiny_training import tiny_run, write_table
 
 from echostream.cli import main
-from echostream.data import shards
+from echostream.data import shard_reader, shards
 from echostream.data.shard_reader import _MOST_OPEN, Place, ShardReader
 from echostream.data.table import Table, read_tsv
 from echostream.files import LOCK
 from echostream.frontend.audio import AudioError
 from echostream.training.order import WINDOW, PassOrder
+from echostream.training.sources import TableSpeech
 from echostream.training.train import train
 
 Captured = pytest.CaptureFixture[str]
@@ -206,6 +207,24 @@ def test_a_pass_reads_few_shards_at_a_time_and_each_row_once() -> None:
             assert len(set(held[rows[start : start + 200]])) <= 2 * WINDOW
         windows = [set(held[rows[s : s + 200]]) for s in range(0, 1000, 200)]
         assert windows != [set(range(s, s + WINDOW)) for s in range(0, 20, WINDOW)]
+
+
+def test_a_pass_opens_each_shard_once_though_few_stay_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharded(write_table(tmp_path / "a.tsv", range(24)), tmp_path / "shards", 2)
+    speech = TableSpeech(tmp_path / "shards" / "a.tsv", seed=1)
+    monkeypatch.setattr(shard_reader, "_MOST_OPEN", WINDOW)
+    opened, open_file = [], os.open
+
+    def counted(path: Path, flags: int) -> int:
+        opened.append(Path(path).name)
+        return open_file(path, flags)
+
+    monkeypatch.setattr(shard_reader.os, "open", counted)
+    found = {speech.utterance(index).id for index in range(24)}
+    assert len(found) == 24
+    assert sorted(opened) == [f"a-{number:06d}.tar" for number in range(1, 13)]
 
 
 def test_rows_in_shards_and_in_files_are_shuffled_together() -> None:
