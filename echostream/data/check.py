@@ -10,7 +10,7 @@ from typing import NamedTuple
 from echostream.data.lengths import is_long_enough, num_frames
 from echostream.data.limits import Limits
 from echostream.data.recordings import Recording, in_parallel, measure_all
-from echostream.data.shard_reader import Place, ShardReader
+from echostream.data.shard_file import Place, ShardReader
 from echostream.data.table import Table, read_tsv
 from echostream.data.table_row import Row
 from echostream.data.table_text import TableError

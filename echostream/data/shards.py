@@ -1,16 +1,14 @@
 """Packs the recordings of a table into a few tar files, of which training reads parts.
 
-An uncompressed tar file holds each member as a contiguous range of bytes. So the column `src_audio`
-can name a recording as `FILE.tar:offset:length`, as fairseq names features in a zip, and any
-program for tar files reads the shards, too.
+The column `src_audio` names a recording as `FILE.tar:offset:length`, in bytes, as fairseq names
+features in a zip. Any program for tar files reads the shards, too.
 """
 
 from __future__ import annotations
 
-import io
 import random
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +20,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from echostream.data.recordings import in_parallel
-from echostream.data.shard_reader import Place
+from echostream.data.shard_file import Place, read_members, write_shard
 from echostream.data.table import Table, read_tsv
 from echostream.data.table_row import Row
 from echostream.data.table_text import TableError, escaped
@@ -35,14 +33,12 @@ from echostream.files import (
     safe_name,
 )
 from echostream.frontend.audio import AudioError
-from echostream.streaming.clock import SAMPLE_RATE
 from echostream.text.normalization import FILE as TEXT
 
 _COLUMNS = (
     "id", "src_audio", "duration", "src_text", "tgt_text", "speaker", "language", "word_ends",
     "weight",
 )  # fmt: skip
-_SUFFIX = ".flac"
 
 
 class Sharded(NamedTuple):
@@ -80,9 +76,8 @@ def write_shards(path: Path, output: Path, shard_utterances: int, jobs: int) -> 
         )
     written = output / path.name
     check_outputs({str(path): written})
-    bad_lines: list[TableError] = []
-    table = read_tsv(path, bad_lines)
     _opened.cache_clear()  # the table may be another than in a call before
+    table, bad_lines = _opened(path)
     order = list(range(len(table)))
     random.Random(0).shuffle(order)
     with locked(make_folder(output)):
@@ -96,73 +91,59 @@ def write_shards(path: Path, output: Path, shard_utterances: int, jobs: int) -> 
         num_rows = 0
         with replacing(written) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.write("\t".join(_COLUMNS) + "\n")
-            for lines, unreadable in in_parallel(_write_shard, work, jobs, "shards", portion=1):
+            for lines, unreadable in in_parallel(_pack, work, jobs, "shards", portion=1):
                 faults += unreadable
                 num_rows += len(lines)
                 file.writelines(f"{line}\n" for line in lines)
             if not num_rows:
                 raise TableError(f"{path}: no recording can be read, the first: {faults[0]}")
-        shards = {job.shard for job in work}
-        for old in output.glob(f"{path.stem}-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
-            if old not in shards:
-                old.unlink()  # of a call with smaller shards
+        for old in set(output.glob(f"{path.stem}-{6 * '[0-9]'}.tar")) - {j.shard for j in work}:
+            old.unlink()  # of a call with smaller shards
         if (path.parent / TEXT).is_file():
             with replacing(output / TEXT) as temporary:
                 copyfile(path.parent / TEXT, temporary)
-    return Sharded(written, num_rows, len(shards), faults)
+    return Sharded(written, num_rows, len(work), faults)
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path) -> Table:
-    """The table of a process, which reads it once; one that is forked has it already."""
-    return read_tsv(path, [])
+def _opened(path: Path) -> tuple[Table, list[TableError]]:
+    """The table and its bad lines, read once in a process; one that is forked has it already."""
+    faults: list[TableError] = []
+    return read_tsv(path, faults), faults
 
 
-def _write_shard(job: _Job) -> tuple[list[str], list[str]]:
+def _pack(job: _Job) -> tuple[list[str], list[str]]:
     """Writes a shard if it is not there; the lines of its rows, and the faults of others."""
-    table = _opened(job.table)
-    rows = {safe_name(row.id): row for row in (table.rows[number] for number in job.rows)}
-    members = _members(job.shard, job.table)
+    table, _ = _opened(job.table)
+    rows = [table.rows[number] for number in job.rows]
+    names = [safe_name(row.id) for row in rows]
     faults: list[str] = []
-    if members.keys() != rows.keys():
-        with replacing(job.shard) as temporary, tarfile.open(temporary, "w") as archive:
-            for number in job.rows:
-                try:
-                    content = _flac(table[number].samples)
-                except AudioError as error:
-                    faults.append(str(error))
-                    continue
-                member = tarfile.TarInfo(safe_name(table.rows[number].id) + _SUFFIX)
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-        members = _members(job.shard, job.table)
-    lines = [_line(rows[name], job.shard.name, *found) for name, found in members.items()]
+
+    def recordings() -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for number, name in zip(job.rows, names, strict=True):
+            try:
+                samples = table[number].samples
+            except AudioError as error:
+                faults.append(str(error))
+            else:
+                yield name, samples
+
+    sources = {job.table, *(table.path.parent / row.audio for row in rows)}
+    members = _members_newer_than(sources, job.shard)
+    if list(members) != names:
+        write_shard(job.shard, recordings())
+        members = read_members(job.shard)
+    by_name = dict(zip(names, rows, strict=True))
+    lines = [_line(by_name[name], job.shard.name, *found) for name, found in members.items()]
     return lines, faults
 
 
-def _members(shard: Path, table: Path) -> dict[str, tuple[Place, float]]:
-    """The place and seconds of each member; none of a shard that is damaged, or older than the
-    table."""
-    found = {}
+def _members_newer_than(sources: Iterable[Path], shard: Path) -> dict[str, tuple[Place, float]]:
+    """The members of a shard, none if it is damaged, or older than what it was made of."""
     with suppress(OSError, tarfile.TarError, sf.LibsndfileError):
-        if shard.stat().st_mtime < table.stat().st_mtime:
-            return {}
-        with tarfile.open(shard) as archive:
-            for member in archive:
-                file = archive.extractfile(member)
-                content = b"" if file is None else file.read()
-                place = Place(member.offset_data, member.size)
-                seconds = sf.info(io.BytesIO(content)).duration
-                found[member.name.removesuffix(_SUFFIX)] = place, seconds
-        return found
+        if shard.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
+            return read_members(shard)
     return {}
-
-
-def _flac(samples: NDArray[np.float32]) -> bytes:
-    content = io.BytesIO()
-    whole = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16)
-    sf.write(content, whole, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return content.getvalue()
 
 
 def _line(row: Row, shard: str, place: Place, seconds: float) -> str:

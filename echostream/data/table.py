@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.data.packed_rows import PackedRows
-from echostream.data.shard_reader import ShardReader
+from echostream.data.shard_file import ShardReader
 from echostream.data.table_row import COLUMNS as COLUMNS
 from echostream.data.table_row import NEEDED, TEXTS, Row, read_header, read_row
 from echostream.data.table_text import TableError as TableError

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from echostream.data.shard_reader import Place
+from echostream.data.shard_file import Place
 from echostream.data.table_text import TableError
 from echostream.frontend.audio_segment import Segment
 

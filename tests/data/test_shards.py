@@ -14,8 +14,8 @@ from tiny_corpora import write_text
 from tiny_training import tiny_run, write_table
 
 from echostream.cli import main
-from echostream.data import shard_reader, shards
-from echostream.data.shard_reader import _MOST_OPEN, Place, ShardReader
+from echostream.data import shard_file, shards
+from echostream.data.shard_file import _MOST_OPEN, Place, ShardReader
 from echostream.data.table import Table, read_tsv
 from echostream.files import LOCK
 from echostream.frontend.audio import AudioError
@@ -83,7 +83,7 @@ def test_a_call_that_was_stopped_goes_on_and_nothing_is_half_written(
 ) -> None:
     path = write_table(tmp_path / "a.tsv", range(6))
     whole = sharded(path, tmp_path / "whole", 2)
-    output, encode, encoded = tmp_path / "shards", shards._flac, 0
+    output, encode, encoded = tmp_path / "shards", shard_file.flac, 0
 
     def stopped_at_the_fourth(samples: np.ndarray) -> bytes:
         nonlocal encoded
@@ -92,7 +92,7 @@ def test_a_call_that_was_stopped_goes_on_and_nothing_is_half_written(
             raise KeyboardInterrupt
         return encode(samples)
 
-    monkeypatch.setattr(shards, "_flac", stopped_at_the_fourth)
+    monkeypatch.setattr(shard_file, "flac", stopped_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         shards.write_shards(path, output, 2, 1)
     assert names(output) == ["a-000001.tar"]
@@ -104,6 +104,10 @@ def test_a_call_that_was_stopped_goes_on_and_nothing_is_half_written(
     assert len(whole) == 6
     sharded(path, output, 4)  # two larger ones
     assert names(output) == ["a-000001.tar", "a-000002.tar", "a.tsv"]
+    encoded = 4  # beyond the one that stops
+    (tmp_path / "u5.flac").touch()
+    sharded(path, output, 4)
+    assert encoded in (4 + 2, 4 + 4)  # the shard of the recording that has changed
     with (output / "a-000001.tar").open("r+b") as file:
         file.truncate(3000)
     assert len(sharded(path, output, 4)) == 6
@@ -163,7 +167,7 @@ def test_a_reader_keeps_one_file_open_for_each_shard_and_no_more_than_its_limit(
 
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("the system does not list the files that are open")
-    content = shards._flac(np.zeros(160, np.float32))
+    content = shard_file.flac(np.zeros(160, np.float32))
     paths = [tmp_path / f"{n}.tar" for n in range(_MOST_OPEN + 3)]
     member = tarfile.TarInfo("a.flac")
     member.size = len(content)
@@ -214,14 +218,14 @@ def test_a_pass_opens_each_shard_once_though_few_stay_open(
 ) -> None:
     sharded(write_table(tmp_path / "a.tsv", range(24)), tmp_path / "shards", 2)
     speech = TableSpeech(tmp_path / "shards" / "a.tsv", seed=1)
-    monkeypatch.setattr(shard_reader, "_MOST_OPEN", WINDOW)
+    monkeypatch.setattr(shard_file, "_MOST_OPEN", WINDOW)
     opened, open_file = [], os.open
 
     def counted(path: Path, flags: int) -> int:
         opened.append(Path(path).name)
         return open_file(path, flags)
 
-    monkeypatch.setattr(shard_reader.os, "open", counted)
+    monkeypatch.setattr(shard_file.os, "open", counted)
     found = {speech.utterance(index).id for index in range(24)}
     assert len(found) == 24
     assert sorted(opened) == [f"a-{number:06d}.tar" for number in range(1, 13)]

@@ -1,10 +1,14 @@
-"""Reads recordings that are members of tar files, each by its place in the file."""
+"""Tar files of recordings: written as a whole, and read by the place of a member in the file.
+
+An uncompressed tar file holds each member as a contiguous range of bytes, after a header.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +16,12 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from echostream.files import replacing
 from echostream.frontend.audio import AudioError, check_channels, check_rate
+from echostream.streaming.clock import SAMPLE_RATE
 
 _MOST_OPEN = 64  # files
+_SUFFIX = ".flac"
 
 
 class Place(NamedTuple):
@@ -22,6 +29,40 @@ class Place(NamedTuple):
 
     offset: int
     length: int
+
+
+def write_shard(path: Path, recordings: Iterable[tuple[str, NDArray[np.float32]]]) -> None:
+    """Writes recordings with their names, of 16 kHz and 16 bits in FLAC, under a temporary name."""
+    with replacing(path) as temporary, tarfile.open(temporary, "w") as archive:
+        for name, samples in recordings:
+            content = flac(samples)
+            member = tarfile.TarInfo(name + _SUFFIX)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def flac(samples: NDArray[np.float32]) -> bytes:
+    """The FLAC file of samples (S,); those that were read from 16 bits are kept exactly."""
+    content = io.BytesIO()
+    whole = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16)
+    sf.write(content, whole, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return content.getvalue()
+
+
+def read_members(path: Path) -> dict[str, tuple[Place, float]]:
+    """The place and the length in seconds of each recording, by its name.
+
+    Raises OSError, `tarfile.TarError` or `soundfile.LibsndfileError` for a damaged file.
+    """
+    found = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            content = b"" if file is None else file.read()
+            seconds = sf.info(io.BytesIO(content)).duration
+            place = Place(member.offset_data, member.size)
+            found[member.name.removesuffix(_SUFFIX)] = place, seconds
+    return found
 
 
 class ShardReader:
