@@ -1,4 +1,4 @@
-"""`echostream data`: tables of corpora as they are downloaded, their check, and word times."""
+"""`echostream data`: tables of corpora as they are downloaded, their check, shards, word times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from echostream.data.limits import Limits
     from echostream.text.normalization import TextNormalization
 
-HELP = "make tables of a downloaded corpus, check a table, or add word times to it"
+HELP = "make tables of a downloaded corpus; check a table, pack it, or add word times to it"
 
 # What SOURCE is, by layout; texts that are normalised by default, and flags of its own.
 LAYOUTS = {
@@ -32,7 +32,7 @@ _LOWER_WITHOUT_PUNCTUATION = {"mboshi"}  # the conditions of the published resul
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares the flags of the three commands."""
+    """Declares the flags of the commands."""
     actions = parser.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="tables and a report of a downloaded corpus")
     layouts = prepare.add_subparsers(dest="layout", required=True)
@@ -50,6 +50,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--tail-ms", type=int, default=480, help="silence after each (default: %(default)s)"
     )
     _add_limits(check)
+    shard = actions.add_parser("shard", help="pack the recordings of a table into tar files")
+    shard.add_argument("table", help="table of utterances")
+    shard.add_argument("--output", required=True, help="folder for the shards and their table")
+    shard.add_argument(
+        "--shard-utterances", type=int, default=2000, help="in a file (default: %(default)s)"
+    )
+    _add_jobs(shard)
     align = actions.add_parser("align", help="add the times at which source words end")
     align.add_argument("model", help="folder of a model that transcribes this language")
     align.add_argument("table", help="table of utterances")
@@ -93,7 +100,7 @@ def _add_prepare_flags(parser: argparse.ArgumentParser, name: str, source: str) 
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
+    _add_jobs(parser)
     for flag, default, what in (
         ("--min-seconds", 0.1, "seconds of an utterance, at least"),
         ("--max-seconds", 30.0, "seconds of an utterance, at most"),
@@ -103,9 +110,14 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, type=float, default=default, help=f"{what} (default: {default})")
 
 
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs one of the commands; `check` ends with 1 if a row cannot be used."""
-    return {"prepare": _prepare, "check": _check, "align": _align}[args.action](args)
+    actions = {"prepare": _prepare, "check": _check, "shard": _shard, "align": _align}
+    return actions[args.action](args)
 
 
 def _prepare(args: argparse.Namespace) -> int:
@@ -177,6 +189,17 @@ def _check(args: argparse.Namespace) -> int:
     if not faults:
         print(f"{args.table}: {num_rows} rows, no fault")
     return 1 if faults else 0
+
+
+def _shard(args: argparse.Namespace) -> int:
+    from echostream.data.shards import write_shards
+
+    jobs = _jobs(args)
+    written = write_shards(Path(args.table), Path(args.output), args.shard_utterances, jobs)
+    for fault in written.faults:
+        print_error(args, f"left out: {fault}")
+    print(f"{written.table}: {written.num_rows} rows in {written.num_shards} shards")
+    return 0
 
 
 def _align(args: argparse.Namespace) -> int:
