@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -56,6 +57,14 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     return folder
+
+
+def safe_name(name: str) -> str:
+    """A name as far as a file may have it; with a digest where it may not."""
+    safe = re.sub(r"[^\w.-]", "_", name)
+    if safe == name and len(safe.encode()) <= 200:
+        return safe
+    return f"{safe[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def check_outputs(outputs: Mapping[str, Path]) -> None:

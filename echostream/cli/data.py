@@ -1,4 +1,4 @@
-"""`echostream data`: tables of corpora as they are downloaded, their check, and word times."""
+"""`echostream data`: tables of corpora as they are downloaded, their check, shards, word times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from echostream.data.corpora.entry import Options
     from echostream.data.limits import Limits
 
-HELP = "make tables of a downloaded corpus or of sentences, check a table, add word times"
+HELP = "make tables of a corpus or of sentences; check a table, pack it, or add word times"
 
 # What SOURCE is, by layout; texts that are normalised by default, and flags of its own.
 LAYOUTS = {
@@ -36,7 +36,7 @@ _SIZES = (("dev", 300), ("test", 1000))  # of the sets of sentences
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declares the flags of the four commands."""
+    """Declares the flags of the commands."""
     actions = parser.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="tables and a report of a downloaded corpus")
     layouts = prepare.add_subparsers(dest="layout", required=True)
@@ -55,6 +55,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     _add_limits(check)
     _add_sentences_flags(actions.add_parser("sentences", help="tables of sentence pairs"))
+    shard = actions.add_parser("shard", help="pack the recordings of a table into tar files")
+    shard.add_argument("table", help="table of utterances")
+    shard.add_argument("--output", required=True, help="folder for the shards and their table")
+    shard.add_argument(
+        "--shard-utterances", type=int, default=2000, help="in a file (default: %(default)s)"
+    )
+    _add_jobs(shard)
     align = actions.add_parser("align", help="add the times at which source words end")
     align.add_argument("model", help="folder of a model that transcribes this language")
     align.add_argument("table", help="table of utterances")
@@ -120,7 +127,7 @@ def _add_sentences_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
+    _add_jobs(parser)
     for name, least, most, what in (
         ("seconds", 0.1, 30.0, "seconds of an utterance"),
         ("rate", 0.2, 40.0, "characters of text a second"),
@@ -131,9 +138,19 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, help="processes (default: one for each core)")
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs one of the commands; `check` ends with 1 if a row cannot be used."""
-    actions = {"prepare": _prepare, "check": _check, "sentences": _sentences, "align": _align}
+    actions = {
+        "prepare": _prepare,
+        "check": _check,
+        "sentences": _sentences,
+        "shard": _shard,
+        "align": _align,
+    }
     return actions[args.action](args)
 
 
@@ -220,6 +237,17 @@ def _sentences(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     print(prepare_sentences(Path(args.source), Path(args.output), sizes, settings), end="")
+    return 0
+
+
+def _shard(args: argparse.Namespace) -> int:
+    from echostream.data.shards import write_shards
+
+    jobs = _jobs(args)
+    written = write_shards(Path(args.table), Path(args.output), args.shard_utterances, jobs)
+    for fault in written.faults:
+        print_error(args, f"left out: {fault}")
+    print(f"{written.table}: {written.num_rows} rows in {written.num_shards} shards")
     return 0
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from echostream.data.lengths import is_long_enough, num_frames
 from echostream.data.limits import Limits
-from echostream.data.recordings import Recording, measure_all
+from echostream.data.recordings import Recording, in_parallel, measure_all
+from echostream.data.shard_file import Place, ShardReader
 from echostream.data.table import Table, read_tsv
 from echostream.data.table_row import Row
 from echostream.data.table_text import TableError
+from echostream.frontend.audio import AudioError
 from echostream.frontend.audio_segment import TOLERANCE
 from echostream.text.tokenizer import Tokenizer
 
@@ -47,13 +50,16 @@ def check_table(
     bad_lines: list[TableError] = []
     table = read_tsv(path, bad_lines)
     present = [row for row in table.rows if not table.fault(row)]
-    recordings = measure_all((_file(table, row) for row in present), jobs)
+    recordings = measure_all((_file(table, row) for row in present if row.place is None), jobs)
+    members = [(_file(table, row), row.place) for row in present if row.place is not None]
+    in_shards = dict(zip(members, in_parallel(_measure, members, jobs, "shards"), strict=True))
     faults = [(_line(str(error)), "a line that cannot be read", str(error)) for error in bad_lines]
     for row in table.rows:
         if reason := table.fault(row):
             found = [("a recording that is missing", reason)]
         else:
-            recording = recordings[_file(table, row)]
+            file = _file(table, row)
+            recording = recordings[file] if row.place is None else in_shards[file, row.place]
             found = list(_faults(row, recording, limits, tokenizers, tail_ms))
         where = f"{table.path}, line {row.line} ({row.id[:80]})"
         faults += [(row.line, kind, f"{where}: {kind}: {text}") for kind, text in found]
@@ -96,6 +102,20 @@ def _faults(
             pieces = len(tokenizer.encode(text))
             if not is_long_enough(frames, pieces):
                 yield f"too short for its `{name}`", f"{pieces} pieces in {seconds:.3f} s"
+
+
+@lru_cache(maxsize=1)
+def _shard_reader() -> ShardReader:
+    """The reader of a process."""
+    return ShardReader()
+
+
+def _measure(member: tuple[Path, Place]) -> Recording:
+    try:
+        samples, rate = _shard_reader().read(*member)
+    except AudioError as error:
+        return Recording(0.0, 0, str(error))
+    return Recording(len(samples) / rate, rate)
 
 
 def _file(table: Table, row: Row) -> Path:

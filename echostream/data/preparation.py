@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,7 +14,8 @@ from echostream.data.corpora.entry import CorpusError, Entry, LeftOut
 from echostream.data.corpus_summary import CorpusSummary, SplitSummary
 from echostream.data.limits import Limits
 from echostream.data.recordings import Recording, in_parallel, measure_all
-from echostream.files import locked, make_folder, remove_unfinished, write_whole
+from echostream.data.table_text import escaped
+from echostream.files import locked, make_folder, remove_unfinished, safe_name, write_whole
 from echostream.frontend.audio import AudioError, FaultyFiles, clean
 from echostream.frontend.audio_segment import Segment, SegmentReader
 from echostream.frontend.resample import resample
@@ -31,7 +30,7 @@ _KEPT = ".measured.jsonl"  # lengths of recordings, for the next call
 COLUMNS = (
     "id", "src_audio", "offset", "duration", "src_text", "tgt_text", "speaker", "language",
 )  # fmt: skip
-_MORE = ("tgt_audio", "word_ends")  # columns that are only there if something is in them
+_MORE = ("tgt_audio", "word_ends", "weight")  # columns that are only there if something is in them
 
 
 @dataclass(frozen=True)
@@ -173,11 +172,8 @@ def _converted(used: list[_Use], folder: Path, jobs: int, summary: CorpusSummary
 
 
 def _output(folder: Path, entry: Entry) -> Path:
-    """The FLAC file of an utterance, by its name as far as a file may have that."""
-    name = re.sub(r"[^\w.-]", "_", entry.id)
-    if name != entry.id or len(name.encode()) > 200:
-        name = f"{name[:40]}-{hashlib.sha256(entry.id.encode()).hexdigest()[:12]}"
-    return folder / AUDIO / entry.split / f"{name}.flac"
+    """The FLAC file of an utterance."""
+    return folder / AUDIO / entry.split / f"{safe_name(entry.id)}.flac"
 
 
 def _cut(cut: _Cut) -> dict[Path, str]:
@@ -223,18 +219,14 @@ def _row(use: _Use, folder: Path) -> dict[str, str]:
         "src_audio": _relative(entry.audio, folder),
         "offset": offset,
         "duration": f"{use.seconds:.6f}",
-        "src_text": _escaped(entry.source),
-        "tgt_text": _escaped(entry.target),
+        "src_text": escaped(entry.source),
+        "tgt_text": escaped(entry.target),
         "speaker": entry.speaker,
         "language": entry.language,
         "tgt_audio": speech,
         "word_ends": " ".join(f"{end:g}" for end in entry.word_ends),
+        "weight": "" if entry.weight == 1 else f"{entry.weight:g}",
     }
-
-
-def _escaped(text: str | None) -> str:
-    r"""A text as it stands in a table: a backslash before \ or " would be read as an escape."""
-    return re.sub(r'\\(?=["\\])', r"\\\\", text or "")
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -81,15 +81,22 @@ def measure_all(
 
 
 def in_parallel(
-    work: Callable[[Item], Result], items: Sequence[Item], jobs: int, what: str
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    jobs: int,
+    what: str,
+    portion: int = _PORTION,
 ) -> Iterator[Result]:
-    """The results of a module's function for each item, in order, with a bar and the time left."""
+    """The results of a module's function for each item, in order, with a bar and the time left.
+
+    portion: items that a process is given at a time.
+    """
     bar = partial(tqdm, total=len(items), desc=what, file=sys.stderr, mininterval=2.0)
-    if jobs == 1 or len(items) <= _PORTION:
+    if jobs == 1 or len(items) <= portion:
         yield from bar(map(work, items))
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from bar(pool.map(work, items, chunksize=_PORTION))
+        yield from bar(pool.map(work, items, chunksize=portion))
 
 
 def _stamp(path: Path) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
+from echostream.data.packed_rows import PackedRows
+from echostream.data.shard_file import ShardReader
 from echostream.data.table_row import COLUMNS as COLUMNS
 from echostream.data.table_row import NEEDED, TEXTS, Row, read_header, read_row
 from echostream.data.table_text import TableError as TableError
@@ -33,10 +36,12 @@ class Table(Sequence[Utterance]):
     """
 
     def __init__(self, rows: Sequence[Row], path: Path) -> None:
-        self._rows = tuple(rows)
+        self._rows = rows
         self.path = path
         self._faulty = FaultyFiles()  # so that each file is warned of once, not in each pass
         self._segments = SegmentReader(self._faulty)
+        self._shard_reader = ShardReader()
+        self._shards_found: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -64,6 +69,21 @@ class Table(Sequence[Utterance]):
         """The rows, in order; no audio is read."""
         return self._rows
 
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How many times each row is used in a pass of training, on average."""
+        if isinstance(self._rows, PackedRows):
+            return self._rows.weights
+        return np.array([row.weight for row in self._rows])
+
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """The number of the tar file in which the recording of each row is, -1 for none."""
+        if isinstance(self._rows, PackedRows):
+            return self._rows.shards
+        names = sorted({row.audio for row in self._rows if row.place is not None})
+        return np.array([names.index(r.audio) if r.place is not None else -1 for r in self._rows])
+
     def texts(self, index: int) -> tuple[str | None, str | None]:
         """Source and target text of an utterance, without its audio; None for one it lacks."""
         row = self._rows[index]
@@ -84,12 +104,16 @@ class Table(Sequence[Utterance]):
                 f"`src_audio` of {row.id} must be a recording, but {row.audio} is a part of a zip "
                 "of features. EchoStream makes its own features: write the recording's path there."
             )
+        if row.place is not None and row.audio in self._shards_found:
+            return ""
         path = self.path.parent / row.audio
         try:
             found = path.is_file()
         except (OSError, ValueError) as error:  # a name too long, or with a NUL
             return f"{str(path)[:200]} cannot be read as audio: {error}."
         if found:
+            if row.place is not None:
+                self._shards_found.add(row.audio)
             return ""
         reason = "it is not a file" if path.exists() else "there is no such file"
         return f"{path} cannot be read as audio: {reason}."
@@ -98,7 +122,9 @@ class Table(Sequence[Utterance]):
         if fault := self.fault(row):
             raise AudioError(fault)
         path = self.path.parent / row.audio
-        if row.segment is None:
+        if row.place is not None:
+            recorded, sample_rate = self._shard_reader.read(path, row.place)
+        elif row.segment is None:
             recorded, sample_rate = read_audio(path, self._faulty)
         else:
             recorded, sample_rate = self._segments.read(path, row.segment)
@@ -126,9 +152,11 @@ def read_tsv(path: str | Path, faults: list[TableError] | None = None) -> Table:
     Needed are `id`, `src_audio` (or fairseq's `audio`), and `src_text` or `tgt_text`; a row may
     lack one of the texts. A part of a recording is named by `offset` and `duration` in seconds, or
     as `path:offset:length` in samples; with an empty `offset` the whole file is meant, and
-    `duration` is only its length. Also read are `speaker`, `language` (or `src_lang`), and
-    `word_ends`, the seconds from the start of the utterance at which the words of `src_text` end,
-    separated by spaces. Other columns are passed over; frames are counted from the audio.
+    `duration` is only its length. `path.tar:offset:length`, in bytes, is a member of a tar file.
+    Also read are `speaker`, `language` (or `src_lang`), `weight`, how many times a pass uses the
+    row on average, and `word_ends`, the seconds from the start of the utterance at which the words
+    of `src_text` end, separated by spaces. Other columns are passed over; frames are counted from
+    the audio.
 
     UTF-8, with or without a byte order mark; blank lines are skipped. A quotation mark is a letter
     like any other, and no field may hold a tab. Texts are converted to composed Unicode (NFC), and
@@ -143,25 +171,19 @@ def read_tsv(path: str | Path, faults: list[TableError] | None = None) -> Table:
     path = Path(path)
     if path.exists() and not path.is_file():  # reading a pipe could block for ever
         raise TableError(f"{path} must be a file, but is a folder, a pipe or a device.")
+    notes = TextNotes()
     with path.open("rb") as file:
         lines = lines_of(file, path)
-        rows = list(_rows(lines, path, notes := TextNotes(), faults))
+        header = read_header(next(lines, (1, ""))[1], path)
+        rows = PackedRows(path, header)
+        for number, fields in fields_of(lines, path, header, NEEDED, faults):
+            with collecting(faults):
+                texts = [notes.read(fields.get(name, ""), number) for name in TEXTS]
+                where = f"{path}, line {number}"
+                rows.add(fields, read_row(number, fields, texts, path, where))
     notes.log(path)
     if not rows:
         if faults:
             raise TableError(f"{path}: no line can be used, the first: {faults[0]}")
         raise TableError(f"{path}: the table has a header but no lines.")
     return Table(rows, path)
-
-
-def _rows(
-    lines: Iterator[tuple[int, str]],
-    path: Path,
-    notes: TextNotes,
-    faults: list[TableError] | None,
-) -> Iterator[Row]:
-    header = read_header(next(lines, (1, ""))[1], path)
-    for number, fields in fields_of(lines, path, header, NEEDED, faults):
-        with collecting(faults):
-            texts = [notes.read(fields.get(name, ""), number) for name in TEXTS]
-            yield read_row(number, fields, texts, path, f"{path}, line {number}")

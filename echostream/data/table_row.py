@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from echostream.data.shard_file import Place
 from echostream.data.table_text import TableError
 from echostream.frontend.audio_segment import Segment
 
@@ -23,17 +24,24 @@ COLUMNS = (
 )
 TEXTS = ("src_text", "tgt_text")
 NEEDED = ("id", "src_audio")
+# The columns that a row is made of.
+USED = frozenset(
+    (*NEEDED, *TEXTS, "offset", "duration", "speaker", "language", "word_ends", "weight")
+)
 # fairseq's names of columns, by ours.
 _ALSO = {"src_audio": "audio", "src_n_frames": "n_frames", "language": "src_lang"}
-# A part of a file, as fairseq writes it: offset and length, in samples or, in a zip, bytes.
+# A part of a file, as fairseq writes it: offset and length, in samples or, in an archive, bytes.
 _PART = re.compile(r"(.+):(\d{1,15}):(\d{1,15})", re.DOTALL)
 _LONGEST = 1e6  # seconds
+_MOST_USES = 1000  # far beyond any use: a typing error must not allocate all memory
 
 
 class Row(NamedTuple):
     """A line of a table: its number in the file, and the columns that are used.
 
-    `segment` is None for a whole file. `duration`: seconds by the table, None if unknown.
+    `segment` is None for a whole file. `duration`: seconds by the table, None if unknown. `weight`:
+    how many times the row is used in a pass of training, on average. `place`: that of the recording
+    in a tar file; None for a file of its own.
     """
 
     line: int
@@ -46,6 +54,8 @@ class Row(NamedTuple):
     word_ends: tuple[float, ...] = ()
     speaker: str = ""
     language: str = ""
+    weight: float = 1.0
+    place: Place | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -89,7 +99,7 @@ def read_row(
     source, target = (text if text.strip() else None for text in texts)
     if source is None and target is None:
         raise TableError(f"{where}: `src_text` and `tgt_text` are both empty.")
-    audio, segment = _audio_of(fields, path, where)
+    audio, segment, place = _audio_of(fields, path, where)
     return Row(
         line,
         fields["id"],
@@ -101,10 +111,14 @@ def read_row(
         _word_ends(fields, where),
         fields.get("speaker", ""),
         fields.get("language", ""),
+        _weight(fields, where),
+        place,
     )
 
 
-def _audio_of(fields: Mapping[str, str], path: Path, where: str) -> tuple[str, Segment | None]:
+def _audio_of(
+    fields: Mapping[str, str], path: Path, where: str
+) -> tuple[str, Segment | None, Place | None]:
     """The file of a row, and the part of it that is meant."""
     audio = fields["src_audio"]
     offset = _number(fields, "offset", where)
@@ -112,17 +126,21 @@ def _audio_of(fields: Mapping[str, str], path: Path, where: str) -> tuple[str, S
     if duration == 0:
         raise TableError(f"{where}: `duration` must be more than 0 s, but is 0.")
     part = _PART.fullmatch(audio)
-    if part and not part[1].endswith(".zip") and not _is_file(path.parent / audio):
+    is_shard = part is not None and part[1].endswith(".tar")
+    if part and not part[1].endswith(".zip") and (is_shard or not _is_file(path.parent / audio)):
         if offset:
             raise TableError(
                 f"{where}: `offset` is {offset:g}, but `{audio[-80:]}` names a part already."
             )
-        if not int(part[3]):
+        begin, length = int(part[2]), int(part[3])
+        if not length:
             raise TableError(f"{where}: the part `{audio[-80:]}` has no samples.")
-        return part[1], Segment(int(part[2]), int(part[3]), in_samples=True)
+        if is_shard:
+            return part[1], None, Place(begin, length)
+        return part[1], Segment(begin, length, in_samples=True), None
     if offset is None or (offset == 0 and duration is None):
-        return audio, None
-    return audio, Segment(offset, duration)
+        return audio, None, None
+    return audio, Segment(offset, duration), None
 
 
 def _is_file(path: Path) -> bool:
@@ -141,6 +159,16 @@ def _number(fields: Mapping[str, str], column: str, where: str) -> float | None:
     if not 0 <= number < _LONGEST:
         raise TableError(f"{where}: `{column}` must be seconds, but is {text[:20]!r}.")
     return number
+
+
+def _weight(fields: Mapping[str, str], where: str) -> float:
+    text = fields.get("weight", "").strip()
+    weight = _float(text or "1")
+    if not 0 <= weight <= _MOST_USES:
+        raise TableError(
+            f"{where}: `weight` must be a number from 0 to {_MOST_USES}, but is {text[:20]!r}."
+        )
+    return weight
 
 
 def _word_ends(fields: Mapping[str, str], where: str) -> tuple[float, ...]:

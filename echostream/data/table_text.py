@@ -136,6 +136,11 @@ class TextNotes:
                 )
 
 
+def escaped(text: str | None) -> str:
+    r"""A text as it stands in a table: a backslash before \ or " would be read as an escape."""
+    return re.sub(r'\\(?=["\\])', r"\\\\", text or "")
+
+
 def _looks_quoted(text: str) -> bool:
     """Whether a text is in quotation marks, and those within it are doubled."""
     inner = text[1:-1]

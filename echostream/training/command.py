@@ -24,6 +24,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="YAML file, as in configs/train/")
     parser.add_argument("--output", help="folder of the run, instead of the one in the file")
     parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        default=[],
+        help="other values than those in the file, as loss.st=0 data.batch_seconds=100",
+    )
+    parser.add_argument(
         "--export-now",
         action="store_true",
         help="train no further: make the model folder of the checkpoints of a stopped run",
@@ -41,7 +49,7 @@ def run_command(args: argparse.Namespace, tell: Callable[[str], None]) -> int:
     from echostream.training.loader import WorkerError
     from echostream.voices.espeak import EspeakError
 
-    config = load_run_config(args.config)
+    config = load_run_config(args.config, args.set)
     if args.output is not None:
         config = dataclasses.replace(config, output=args.output)
     before = {

@@ -21,10 +21,11 @@ from echostream.training.check_values import (
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The utterances: synthetic speech of a grammar, or the recordings of two tables."""
+    """The utterances: synthetic speech of a grammar, or the recordings of tables."""
 
     grammar: str | None = None  # grammar file; None is the French-English demo grammar
-    train_tsv: str | None = None  # a table of utterances instead of the grammar
+    # a table of utterances, or several that are shuffled together, instead of the grammar
+    train_tsv: str | tuple[str, ...] | None = None
     dev_tsv: str | None = None
     block_size: int = 1024  # new utterances in a round
     reuse: int = 4  # rounds in which an utterance is used
@@ -38,7 +39,11 @@ class DataConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        if isinstance(self.train_tsv, str):
+            object.__setattr__(self, "train_tsv", (self.train_tsv,))
         make_plain(self)
+        if self.train_tsv == ():
+            raise ConfigError("`data.train_tsv` must name at least one table, but is empty.")
         check_values(self, "data.", 1, "block_size", "reuse", "dev_utterances", most=MANY)
         check_values(self, "data.", 0, "num_workers", most=256)
         check_values(self, "data.", 0, "seed", most=10**12)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from echostream.config import ConfigError, from_dict, read_values
 from echostream.ranges import shown
+from echostream.safe_yaml import YamlError, parse_yaml
 from echostream.training.config import TrainConfig
 from echostream.training.refiner.config import RefinerTrainConfig
 from echostream.training.refiner.train import train_refiner
@@ -28,14 +29,18 @@ KINDS: dict[str, tuple[type[Any], Callable[[Any], Path]]] = {
 }
 
 
-def load_run_config(path: str | Path) -> RunConfig:
+def load_run_config(path: str | Path, changes: Sequence[str] = ()) -> RunConfig:
     """The configuration of a run from a YAML file, of the class that its `kind` names.
+
+    changes: other values of keys, as `loss.st=0`.
 
     Raises:
         OSError: if the file cannot be read.
-        ConfigError: naming the file and the key, or the line that is not YAML.
+        ConfigError: naming the file and the key, the line that is not YAML, or the change.
     """
     values = read_values(path)
+    for change in changes:
+        _change(values, change)
     kind = values.get("kind", _TRANSLATION) if isinstance(values, Mapping) else _TRANSLATION
     if not isinstance(kind, str) or kind not in KINDS or (not kind and "kind" in values):
         names = ", ".join(name for name in KINDS if name)
@@ -45,6 +50,20 @@ def load_run_config(path: str | Path) -> RunConfig:
         )
     config: RunConfig = from_dict(KINDS[kind][0], values, str(path))
     return config
+
+
+def _change(values: Any, change: str) -> None:
+    """Gives a key, `section.key=value`, another value, which is YAML."""
+    names, equals, text = change.partition("=")
+    *sections, key = names.split(".")
+    for section in sections:
+        values = values.setdefault(section, {}) if isinstance(values, dict) else None
+    if not equals or not isinstance(values, dict):
+        raise ConfigError(f"`--set` must have KEY=VALUE, as loss.st=0, but has {shown(change)}.")
+    try:
+        values[key] = parse_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"`--set {names}`: {error}.") from error
 
 
 def run_training(config: RunConfig, export_now: bool = False) -> Path:

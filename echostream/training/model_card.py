@@ -72,7 +72,7 @@ def _decoder_cells(scores: Scores) -> str:
 
 def _data(config: DataConfig) -> str:
     if config.train_tsv is not None:
-        return f"the recordings of `{config.train_tsv}`"
+        return "the recordings of " + " and ".join(f"`{path}`" for path in config.train_tsv)
     grammar = "the French-English demo grammar" if config.grammar is None else config.grammar
     return f"synthetic speech: sentences of {grammar}, spoken by espeak-ng"
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import logging
 import random
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from echostream.config import ConfigError
 from echostream.data.synthetic.grammar import Grammar
 from echostream.data.synthetic.speech import TRAIN_VOICES, SyntheticSpeech
-from echostream.data.table import TableError, read_tsv
+from echostream.data.table import Table, TableError, read_tsv
 from echostream.data.table_row import Row
 from echostream.data.utterance import Utterance
 from echostream.files import describe
 from echostream.frontend.audio import AudioError
 from echostream.text.normalization import TextNormalization, load_normalization
 from echostream.training.config import DataConfig
+from echostream.training.order import PassOrder
 
 logger = logging.getLogger(__name__)
 
@@ -26,42 +32,50 @@ _MIN_TRIED = 20  # recordings before "most cannot be read" is an error
 
 
 class TableSpeech:
-    """Utterances of a table, shuffled in each pass; indices go on from one pass to the next.
+    """Utterances of tables, shuffled together in each pass; indices go on from pass to pass.
 
-    Rows that cannot be used, lines that cannot be read and recordings that are missing, are left
-    out and counted in one warning.
+    A row is used in a pass as many times as its weight says, on average; `weighted=False` uses each
+    once. Rows that cannot be used, lines that cannot be read and recordings that are missing, are
+    left out and counted in one warning for each table.
 
     Raises:
-        ConfigError: if more than the share `max_lost` of the rows cannot be used.
+        ConfigError: if more than the share `max_lost` of the rows of a table cannot be used, or all
+            weights are 0.
     """
 
-    def __init__(self, path: str | Path, seed: int, max_lost: float = 0.2) -> None:
-        faults: list[TableError] = []
-        self._table = read_tsv(path, faults)
-        self._seed = seed
+    def __init__(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        seed: int,
+        max_lost: float = 0.2,
+        weighted: bool = True,
+    ) -> None:
+        each = [paths] if isinstance(paths, (str, Path)) else paths
+        self._tables = [_open_table(path, max_lost) for path in each]
+        self._ends = list(accumulate(map(len, self._tables)))
         self._max_lost = max_lost
-        self._tried: set[int] = set()  # rows
-        self._bad: set[int] = set()
-        missing = self._table.missing()
-        if lost := [*map(str, faults), *missing]:
-            num_rows = len(self._table) + len(faults)
-            text = (
-                f"{path}: {len(lost)} of {num_rows} rows cannot be used ({len(faults)} lines, "
-                f"{len(missing)} recordings), the first: {lost[0]}"
-            )
-            if len(lost) > max_lost * num_rows:
-                raise ConfigError(f"{text} `data.max_lost` allows {max_lost:g} of them.")
-            logger.warning("%s They are left out; `echostream data check` names each.", text)
-        self._order = self._shuffled(0)
-        self._pass = 0
+        self._is_tried = bytearray(self._ends[-1])  # by row: 1, or 2 if it cannot be read
+        self._num_tried = self._num_bad = 0
+        weights = np.concatenate([table.weights for table in self._tables])
+        weights = weights if weighted else np.ones_like(weights)
+        try:
+            self._order = PassOrder(weights, seed, _all_shards(self._tables))
+        except ValueError as error:
+            raise ConfigError(f"{self._names}: no row can be used: {error}.") from error
 
     def __len__(self) -> int:
-        return len(self._table)
+        """The number of utterances in a pass."""
+        return self._order.size
 
     @property
-    def rows(self) -> Sequence[Row]:
-        """The rows of the table, in its order; no audio is read."""
-        return self._table.rows
+    def num_rows(self) -> int:
+        """The number of different utterances."""
+        return self._ends[-1]
+
+    def row(self, number: int) -> Row:
+        """A row of the tables, counted through all of them; no audio is read."""
+        table, index = self._find(number)
+        return table.rows[index]
 
     def utterance(self, index: int) -> Utterance:
         """The utterance at `index`, in pass `index // len`.
@@ -70,34 +84,65 @@ class TableSpeech:
             AudioError: if its recording cannot be read.
             ConfigError: if more than `max_lost` of the recordings so far could not be read.
         """
-        row = self._row(index)
-        self._tried.add(row)
+        number = self._order.row(index)
+        self._num_tried += not self._is_tried[number]
+        self._is_tried[number] = self._is_tried[number] or 1
+        table, row = self._find(number)
         try:
-            return self._table[row]
+            return table[row]
         except AudioError as error:
-            self._bad.add(row)
-            enough = len(self._tried) >= min(_MIN_TRIED, len(self._table))
-            if enough and len(self._bad) > self._max_lost * len(self._tried):
+            self._num_bad += self._is_tried[number] == 1
+            self._is_tried[number] = 2
+            enough = self._num_tried >= min(_MIN_TRIED, self.num_rows)
+            if enough and self._num_bad > self._max_lost * self._num_tried:
                 raise ConfigError(
-                    f"{self._table.path}: {len(self._bad)} of {len(self._tried)} utterances have a "
+                    f"{self._names}: {self._num_bad} of {self._num_tried} utterances have a "
                     f"recording that cannot be read, the last: {error}"
                 ) from error
             raise
 
     def pair(self, index: int) -> tuple[str | None, str | None]:
         """The texts of the utterance at `index`, None for one it lacks; no audio is read."""
-        return self._table.texts(self._row(index))
+        table, row = self._find(self._order.row(index))
+        return table.texts(row)
 
-    def _row(self, index: int) -> int:
-        number, position = divmod(index, len(self._table))
-        if number != self._pass:  # the order of one pass is kept: indices come in order
-            self._order, self._pass = self._shuffled(number), number
-        return self._order[position]
+    @property
+    def _names(self) -> str:
+        return " and ".join(str(table.path) for table in self._tables)
 
-    def _shuffled(self, number: int) -> list[int]:
-        order = list(range(len(self._table)))
-        random.Random(f"{self._seed} {number}").shuffle(order)
-        return order
+    def _find(self, number: int) -> tuple[Table, int]:
+        """The table of a row, and its index there."""
+        place = bisect_right(self._ends, number)
+        table = self._tables[place]
+        return table, number - (self._ends[place] - len(table))
+
+
+def _open_table(path: str | Path, max_lost: float) -> Table:
+    """The table without its bad lines, after a warning that counts them and missing recordings."""
+    faults: list[TableError] = []
+    table = read_tsv(path, faults)
+    missing = table.missing()
+    if lost := [*map(str, faults), *missing]:
+        num_rows = len(table) + len(faults)
+        text = (
+            f"{path}: {len(lost)} of {num_rows} rows cannot be used ({len(faults)} lines, "
+            f"{len(missing)} recordings), the first: {lost[0]}"
+        )
+        if len(lost) > max_lost * num_rows:
+            raise ConfigError(f"{text} `data.max_lost` allows {max_lost:g} of them.")
+        logger.warning("%s They are left out; `echostream data check` names each.", text)
+    return table
+
+
+def _all_shards(tables: Sequence[Table]) -> NDArray[np.int64]:
+    """The number of the shard of each row, counted through all tables; -1 for none."""
+    parts: list[NDArray[np.int64]] = []
+    count = 0
+    for table in tables:
+        shards = table.shards
+        parts.append(np.where(shards < 0, -1, shards + count))
+        count += int(shards.max()) + 1
+    return np.concatenate(parts)
 
 
 Speech = SyntheticSpeech | TableSpeech
@@ -117,7 +162,8 @@ def open_sources(config: DataConfig) -> tuple[Speech, Speech]:
         with _naming("data.train_tsv"):
             train = TableSpeech(config.train_tsv, config.seed, config.max_lost)
         with _naming("data.dev_tsv"):
-            return train, TableSpeech(config.dev_tsv, config.seed, config.max_lost)
+            dev = TableSpeech(config.dev_tsv, config.seed, config.max_lost, weighted=False)
+            return train, dev
     with _naming("data.grammar"):
         grammar = Grammar.load(config.grammar)
     return (
@@ -129,17 +175,21 @@ def open_sources(config: DataConfig) -> tuple[Speech, Speech]:
 def recorded_text(config: DataConfig) -> TextNormalization | None:
     """The normalisation that `echostream data prepare` recorded beside the tables, if it did.
 
-    Raises ConfigError if it cannot be read, or is another one for the dev table.
+    Raises ConfigError if it cannot be read, or is not the same for all tables.
     """
     if config.train_tsv is None or config.dev_tsv is None:
         return None
-    train, dev = (load_normalization(Path(p).parent) for p in (config.train_tsv, config.dev_tsv))
-    if train is not None and dev is not None and train != dev:
-        raise ConfigError(
-            f"`data.train_tsv` and `data.dev_tsv` must have texts of one normalisation, but those "
-            f"recorded beside them are {train} and {dev}."
-        )
-    return train
+    found = {path: load_normalization(Path(path).parent) for path in config.train_tsv}
+    found[config.dev_tsv] = load_normalization(Path(config.dev_tsv).parent)
+    known = {path: text for path, text in found.items() if text is not None}
+    first = next(iter(known), None)
+    for path, text in known.items():
+        if first is not None and text != known[first]:
+            raise ConfigError(
+                "`data.train_tsv` and `data.dev_tsv` must have texts of one normalisation, but "
+                f"that recorded beside {first} is {known[first]} and that beside {path} is {text}."
+            )
+    return None if first is None else known[first]
 
 
 @contextmanager
@@ -152,7 +202,7 @@ def _naming(key: str) -> Iterator[None]:
 
 
 def limit(speech: Speech, count: int) -> int:
-    """`count`, or the number of different utterances if there are fewer."""
+    """`count`, or the number of utterances in a pass if there are fewer."""
     return min(count, len(speech)) if isinstance(speech, TableSpeech) else count
 
 
@@ -160,7 +210,7 @@ Pair = tuple[str | None, str | None]
 
 
 def draw_pairs(speech: Speech, count: int) -> list[Pair]:
-    """The texts of the first `count` utterances, each once; None for one it lacks."""
+    """The texts of the first `count` utterances of the first pass; None for one it lacks."""
     pairs = (speech.pair(index) for index in range(limit(speech, count)))
     return [(source, target) for source, target in pairs]
 

@@ -6,9 +6,12 @@ import random
 from pathlib import Path
 
 import pytest
+from tiny_corpora import write_text
 from tiny_training import utterance, write_table
 
+from echostream.cli import main
 from echostream.config import ConfigError
+from echostream.data.table import TableError, read_tsv
 from echostream.training.config import DataConfig
 from echostream.training.sources import (
     TableSpeech,
@@ -61,6 +64,58 @@ def test_the_grammar_has_no_end_and_its_dev_sentences_are_not_trained_on() -> No
     pairs = draw_pairs(train, 300)
     assert len(pairs) == 300 and pairs == draw_pairs(train, 300)
     assert not {source for source, _ in pairs} & {source for source, _ in draw_pairs(dev, 50)}
+
+
+def weigh(path: Path, *weights: str) -> Path:
+    """The table with a column `weight`."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    texts = (f"{line}\t{text}" for line, text in zip(lines, ("weight", *weights), strict=True))
+    return write_text(path, *texts)
+
+
+def test_several_tables_are_shuffled_together_by_their_weights(tmp_path: Path) -> None:
+    first = weigh(write_table(tmp_path / "a.tsv", range(3)), "2", "", "0")
+    second = write_table(tmp_path / "b.tsv", range(3, 5))
+    speech = TableSpeech((first, second), seed=3)
+    assert (len(speech), speech.num_rows) == (5, 5)
+    passes = [[speech.utterance(5 * n + i).id for i in range(5)] for n in range(4)]
+    assert all(sorted(ids) == ["u0", "u0", "u1", "u3", "u4"] for ids in passes)
+    assert len({tuple(ids) for ids in passes}) > 1
+    assert [speech.row(number).id for number in range(5)] == [f"u{n}" for n in range(5)]
+    unweighted = TableSpeech((first, second), seed=3, weighted=False)
+    assert sorted(unweighted.utterance(i).id for i in range(5)) == [f"u{n}" for n in range(5)]
+
+
+def test_a_dev_set_is_used_once_whatever_its_weights(tmp_path: Path) -> None:
+    path = str(weigh(write_table(tmp_path / "a.tsv", range(3)), "2", "5", "0"))
+    train, dev = open_sources(DataConfig(train_tsv=path, dev_tsv=path))
+    assert limit(train, 100) == 7 and limit(dev, 100) == 3
+
+
+def test_a_table_that_is_prepared_keeps_its_weights(tmp_path: Path) -> None:
+    path = weigh(write_table(tmp_path / "train.tsv", range(3)), "2", "0.25", "")
+    words = ["data", "prepare", "tsv", str(path), "--output", str(tmp_path / "data")]
+    assert main([*words, "--jobs", "1"]) == 0
+    assert read_tsv(tmp_path / "data" / "train.tsv").weights.tolist() == [2, 0.25, 1]
+
+
+def test_one_path_and_a_list_of_it_are_the_same_configuration() -> None:
+    assert DataConfig(train_tsv="a.tsv") == DataConfig(train_tsv=("a.tsv",))
+    with pytest.raises(ConfigError, match="must name at least one table"):
+        DataConfig(train_tsv=())
+
+
+@pytest.mark.parametrize("weight", ["-1", "nan", "inf", "1001", "x"])
+def test_a_weight_that_is_not_possible_is_named(weight: str, tmp_path: Path) -> None:
+    path = weigh(write_table(tmp_path / "a.tsv", range(2)), "1", weight)
+    with pytest.raises(TableError, match=f"line 3: `weight` must be a number .* is '{weight}'"):
+        read_tsv(path)
+
+
+def test_tables_without_any_weight_are_refused(tmp_path: Path) -> None:
+    path = weigh(write_table(tmp_path / "a.tsv", range(2)), "0", "0.0")
+    with pytest.raises(ConfigError, match=r"a\.tsv: no row can be used: all weights are 0"):
+        TableSpeech(path, 1)
 
 
 @pytest.mark.parametrize("given", ["train_tsv", "dev_tsv"])

@@ -150,8 +150,10 @@ def test_tables_of_two_normalisations_are_refused_before_anything_is_made(tmp_pa
     other.mkdir()
     write_text(tmp_path / "text.yaml", "case: lower")
     write_text(other / "text.yaml", "case: keep")
-    write_table(other / "dev.tsv", range(2))
-    data = dataclasses.replace(config.data, dev_tsv=str(other / "dev.tsv"))
-    with pytest.raises(ConfigError, match="must have texts of one normalisation"):
-        train(dataclasses.replace(config, data=data))
+    table = str(write_table(other / "dev.tsv", range(2)))
+    tables = (*(config.data.train_tsv or ()), table)
+    for changes in ({"dev_tsv": table}, {"train_tsv": tables}):
+        data = dataclasses.replace(config.data, **changes)
+        with pytest.raises(ConfigError, match="must have texts of one normalisation"):
+            train(dataclasses.replace(config, data=data))
     assert not Path(config.output).exists()

@@ -10,6 +10,7 @@ from tiny_corpora import WRITERS
 from tiny_model import make_model_folder
 
 from echostream.cli import main
+from echostream.data.table import read_tsv
 
 PAGE = ROOT / "docs" / "data.md"
 # Where the page has each corpus.
@@ -45,12 +46,26 @@ def test_a_command_prepares_the_corpus_where_the_page_has_it(
         assert main([*check[1:], "--jobs", "1"]) == 0
 
 
-def test_the_command_for_word_times_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (align,) = (words for words in commands(PAGE) if words[1:3] == ["data", "align"])
+def test_the_command_for_shards_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shard,) = (words for words in commands(PAGE) if words[1:3] == ["data", "shard"])
     monkeypatch.chdir(tmp_path)
+    prepare_mboshi()
+    assert main([*shard[1:], "--jobs", "1"]) == 0
+    table = Path(shard[shard.index("--output") + 1], Path(shard[3]).name)
+    assert len(read_tsv(table)) == len(read_tsv(shard[3]))
+
+
+def prepare_mboshi() -> None:
+    """The corpus where the page has it, with the one command that prepares it."""
     WRITERS["mboshi"](Path("corpora/mboshi"))
     (prepare,) = (words for words in PREPARE if words[3] == "mboshi")
     assert main([*prepare[1:], "--held-out", "1", "--jobs", "1"]) == 0
+
+
+def test_the_command_for_word_times_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (align,) = (words for words in commands(PAGE) if words[1:3] == ["data", "align"])
+    monkeypatch.chdir(tmp_path)
+    prepare_mboshi()
     make_model_folder(Path(align[3]))
     assert main(align[1:]) == 0
     assert "word_ends" in Path(align[-1]).read_text(encoding="utf-8").split("\n")[0]

@@ -34,6 +34,7 @@ class Entry(NamedTuple):
     language: str = ""
     target_audio: Path | None = None
     word_ends: tuple[float, ...] = ()
+    weight: float = 1.0
 
 
 class LeftOut(NamedTuple):

@@ -22,7 +22,10 @@ def read_tables(options: Options) -> Iterator[Entry | LeftOut]:
         for fault in faults:
             yield LeftOut(split, "a line that cannot be read", str(fault))
         for row in table.rows:
+            if row.place is not None:
+                yield LeftOut(split, "a recording in a shard, which is prepared already", row.id)
+                continue
             yield Entry(
                 split, row.id, path.parent / row.audio, row.source, row.target, row.segment,
-                row.speaker, row.language, word_ends=row.word_ends,
+                row.speaker, row.language, word_ends=row.word_ends, weight=row.weight,
             )  # fmt: skip
