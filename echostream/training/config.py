@@ -91,17 +91,25 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a linear decay to `final_lr`."""
+    """AdamW (Loshchilov and Hutter 2019) with a linear warm-up and a linear decay to `final_lr`; or
+    ScaledAdam, whose learning rate is relative to the weights, about 0.03, and Eden, which falls by
+    the inverse of the step and knows no last one (both of Yao et al. 2024, arXiv:2310.11230)."""
 
+    name: str = "adamw"  # or scaled_adam, which has no weight decay
+    schedule: str = "linear"  # or eden
     lr: float = 2e-3
-    final_lr: float = 2e-5
+    final_lr: float = 2e-5  # of the linear schedule
+    eden_steps: int = 5000  # after which the learning rate of Eden is 0.71 `lr`
     warmup_steps: int = 100
     weight_decay: float = 0.01
     clip_norm: float = 2.0
 
     def __post_init__(self) -> None:
         make_plain(self)
+        check_choice("optim.name", self.name, ("adamw", "scaled_adam"))
+        check_choice("optim.schedule", self.schedule, ("linear", "eden"))
         check_values(self, "optim.", 0, "warmup_steps")
+        check_values(self, "optim.", 1, "eden_steps")
         check_values(self, "optim.", 0, "lr", "final_lr", "weight_decay", most=math.inf)
         check_positive(self, "optim.", "clip_norm", most=math.inf)
 
