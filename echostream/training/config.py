@@ -65,6 +65,9 @@ class LossConfig:
 
     asr: float = 0.3
     st: float = 1.0
+    # The ASR head on the output of the second stack, too (intermediate CTC: Lee and Watanabe 2021,
+    # arXiv:2102.03216).
+    asr_intermediate: float = 0.0
     align_steps: int = 600  # steps over which the weight of the alignment loss falls from 1 to 0
     align_blank_weight: float = 0.1
     decoder: float = 1.0
@@ -77,7 +80,8 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        check_values(self, "loss.", 0, "asr", "st", "decoder", "align_blank_weight", most=MANY)
+        weights = ("asr", "st", "asr_intermediate", "decoder", "align_blank_weight")
+        check_values(self, "loss.", 0, *weights, most=MANY)
         check_values(self, "loss.", 0, "align_steps")
         check_values(self, "loss.", 0, "decoder_max_lag", most=1000)
         shares = ("decoder_diagonal", "decoder_whole")
