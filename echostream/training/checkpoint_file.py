@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from echostream.torch_file import UNREADABLE
+from echostream.training.optimizer import moments_of
 
 _KEYS = {"step": int, "model": Mapping, "optimizer": Mapping, "places": list}
-_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 _LOW_SPACE = 1 << 20  # bytes; a disk with less counts as full
 
 
@@ -88,7 +88,7 @@ def check_like(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Non
 
 
 def read_optimizer(found: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an AdamW optimizer, if it fits this one; its options stay those of this one.
+    """The state of an optimizer, if it fits this one; its options stay those of this one.
 
     Raises:
         CheckpointError: if the parameters are others, or a moment is missing, has another shape or
@@ -101,6 +101,7 @@ def read_optimizer(found: Mapping[str, Any], optimizer: torch.optim.Optimizer) -
     names = [group.get("params") if isinstance(group, Mapping) else None for group in groups]
     if names != [group["params"] for group in own]:
         raise CheckpointError("its `optimizer` is of other parameters")
+    tensors, scalars = moments_of(optimizer)
     numbers = [number for group in own for number in group["params"]]
     if not state.keys() <= set(numbers):
         raise CheckpointError("its `optimizer` has moments of parameters that there are not")
@@ -109,14 +110,14 @@ def read_optimizer(found: Mapping[str, Any], optimizer: torch.optim.Optimizer) -
         if number not in state:  # a parameter without a gradient so far
             continue
         moments = state[number]
-        if not isinstance(moments, Mapping) or moments.keys() != _MOMENTS:
+        if not isinstance(moments, Mapping) or moments.keys() != tensors | scalars:
             raise CheckpointError(
-                f"its `optimizer` must have {sorted(_MOMENTS)} of each parameter, "
+                f"its `optimizer` must have {sorted(tensors | scalars)} of each parameter, "
                 f"but has others of parameter {number}"
             )
         _check_finite("optimizer", moments)
         for name, value in moments.items():
-            if value.shape != (() if name == "step" else parameter.shape):
+            if value.shape != (() if name in scalars else parameter.shape):
                 raise CheckpointError(
                     f"`{name}` of parameter {number} in its `optimizer` must have the shape of the "
                     f"parameter, {tuple(parameter.shape)}, but has {tuple(value.shape)}"

@@ -72,6 +72,9 @@ class LossConfig:
 
     asr: float = 0.3
     st: float = 1.0
+    # The ASR head on the output of the second stack, too (intermediate CTC: Lee and Watanabe 2021,
+    # arXiv:2102.03216).
+    asr_intermediate: float = 0.0
     align_steps: int = 600  # steps over which the weight of the alignment loss falls from 1 to 0
     align_blank_weight: float = 0.1
     decoder: float = 1.0
@@ -84,7 +87,8 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        check_values(self, "loss.", 0, "asr", "st", "decoder", "align_blank_weight", most=MANY)
+        weights = ("asr", "st", "asr_intermediate", "decoder", "align_blank_weight")
+        check_values(self, "loss.", 0, *weights, most=MANY)
         check_values(self, "loss.", 0, "align_steps")
         check_values(self, "loss.", 0, "decoder_max_lag", most=1000)
         shares = ("decoder_diagonal", "decoder_whole")
@@ -98,17 +102,25 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a linear decay to `final_lr`."""
+    """AdamW (Loshchilov and Hutter 2019) with a linear warm-up and a linear decay to `final_lr`; or
+    ScaledAdam, whose learning rate is relative to the weights, about 0.03, and Eden, which falls by
+    the inverse of the step and knows no last one (both of Yao et al. 2024, arXiv:2310.11230)."""
 
+    name: str = "adamw"  # or scaled_adam, which has no weight decay
+    schedule: str = "linear"  # or eden
     lr: float = 2e-3
-    final_lr: float = 2e-5
+    final_lr: float = 2e-5  # of the linear schedule
+    eden_steps: int = 5000  # after which the learning rate of Eden is 0.71 `lr`
     warmup_steps: int = 100
     weight_decay: float = 0.01
     clip_norm: float = 2.0
 
     def __post_init__(self) -> None:
         make_plain(self)
+        check_choice("optim.name", self.name, ("adamw", "scaled_adam"))
+        check_choice("optim.schedule", self.schedule, ("linear", "eden"))
         check_values(self, "optim.", 0, "warmup_steps")
+        check_values(self, "optim.", 1, "eden_steps")
         check_values(self, "optim.", 0, "lr", "final_lr", "weight_decay", most=math.inf)
         check_positive(self, "optim.", "clip_norm", most=math.inf)
 

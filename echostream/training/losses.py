@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -118,7 +120,10 @@ def _labels(tokens: Tensor, lengths: Tensor) -> Tensor:
 
 
 def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
-    """The learning rate of a step: linear warm-up, then linear decay."""
+    """The learning rate of a step: linear warm-up, then linear decay, or Eden."""
+    if config.schedule == "eden":
+        warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+        return config.lr * warm / math.hypot(1, step / config.eden_steps)
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)

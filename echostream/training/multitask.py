@@ -13,6 +13,8 @@ from echostream.training.batch import Batch
 from echostream.training.config import LossConfig
 from echostream.training.losses import alignment_loss, ctc_loss, decoder_loss, num_written
 
+_INTERMEDIATE = 1  # the second stack has the rate of the output
+
 
 class Counts(NamedTuple):
     """By how many tokens each part of the loss is divided: those of all batches of a step."""
@@ -64,7 +66,7 @@ class MultitaskLoss(nn.Module):
         """
         weights, device = self.weights, self.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            output = self.model(
+            output, stacks = self.model.forward_with_stacks(
                 batch.frames.to(device), batch.frame_lengths.to(device), draws.look_ahead
             )
             lengths = output.valid.sum(1).cpu()
@@ -87,6 +89,11 @@ class MultitaskLoss(nn.Module):
                     draws.lags,
                 )
             loss = weights.asr * asr + weights.st * st + weights.decoder * decoder
+            if weights.asr_intermediate:
+                logits = self.model.asr_head(stacks[_INTERMEDIATE][:, : output.valid.shape[1]])
+                loss = loss + weights.asr_intermediate * ctc_loss(
+                    logits, lengths, batch.source, batch.source_lengths, counts.source
+                )
             if draws.align_weight > 0:
                 asr_aligned, st_aligned = (
                     alignment_loss(logits, labels.to(device), weights.align_blank_weight, count)

@@ -17,6 +17,7 @@ from echostream.training.dropout import add_dropout
 from echostream.training.horizons import draw_lags
 from echostream.training.losses import alignment_weight, learning_rate
 from echostream.training.multitask import Counts, Draws, MultitaskLoss, count_tokens
+from echostream.training.optimizer import make_optimizer
 from echostream.training.ranks import Ranks
 
 # In bfloat16 oneDNN compiles a kernel for each new shape, and keeps a limited number of them: with
@@ -37,7 +38,7 @@ class StepReport(NamedTuple):
 
 
 class Trainer:
-    """The network of a run and its optimizer (AdamW, Loshchilov and Hutter 2019)."""
+    """The network of a run and its optimizer."""
 
     def __init__(
         self,
@@ -51,14 +52,7 @@ class Trainer:
         self.config = config
         self.device = device
         self.ranks = ranks or Ranks()
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=config.optim.lr,
-            betas=(0.9, 0.98),
-            weight_decay=config.optim.weight_decay,
-            # One kernel for all weights; PyTorch has it on the CPU from 2.4 on.
-            fused=torch.__version__ >= "2.4",  # compares as versions do
-        )
+        self.optimizer = make_optimizer(model, config.optim)
         self._loss = MultitaskLoss(model, config.loss, device, config.precision)
         self._ddp: DistributedDataParallel | None = None
 

@@ -232,6 +232,27 @@ def test_in_bf16_the_network_computes_in_another_precision_and_its_weights_stay_
     assert 1e-4 < distance < 0.2 and math.isfinite(distance)
 
 
+def test_intermediate_ctc_is_that_of_the_head_on_the_second_stack(examples: list[Example]) -> None:
+    torch.manual_seed(1)
+    config = config_of()
+    network = dataclasses.replace(config.network, source_vocab_size=30, target_vocab_size=30)
+    model, batch = build_model(network).double(), exactly(examples)
+    counts, lags = Counts(*count_tokens(batch).clamp(min=1)), torch.full((len(examples),), CTC)
+    losses = [
+        MultitaskLoss(model, LossConfig(asr_intermediate=weight), CPU, "float32")(
+            batch, Draws(1, 1, lags, align_weight=0.0), counts
+        )[0]
+        for weight in (0.0, 0.5)
+    ]
+    stacks = model.encoder(batch.frames, batch.frame_lengths, 1, return_stacks=True).stack_outputs
+    lengths, total = batch.frame_lengths // 4, torch.zeros(())
+    for row, example in enumerate(examples):
+        logits = model.asr_head(stacks[1][row : row + 1, : lengths[row]])
+        one = torch.tensor(example.source), torch.tensor([len(example.source or ())])
+        total = total + ctc_loss(logits, lengths[row : row + 1], *one) * len(example.source or ())
+    torch.testing.assert_close(losses[1] - losses[0], 0.5 * total / len(batch.source))
+
+
 @pytest.mark.parametrize("multiple", [4, 16, 64, 512])
 def test_padding_a_batch_changes_no_loss_and_no_draw(
     examples: list[Example], multiple: int

@@ -119,6 +119,14 @@ def test_the_learning_rate_goes_up_and_down_in_straight_lines(step: int, rate: f
     assert learning_rate(step, 12, config) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize("step", [0, 1, 3, 4, 30, 1000])
+def test_eden_falls_by_the_inverse_of_the_step_whatever_the_last_one(step: int) -> None:
+    config = OptimConfig(schedule="eden", lr=0.4, warmup_steps=4, eden_steps=30)
+    expected = 0.4 * min(1, (step + 1) / 4) * ((step**2 + 30**2) / 30**2) ** -0.5
+    assert learning_rate(step, 12, config) == pytest.approx(expected)
+    assert learning_rate(step, 10**6, config) == learning_rate(step, 12, config)
+
+
 def test_the_learning_rate_of_a_run_shorter_than_its_warm_up_is_on_the_way_up() -> None:
     config = OptimConfig(lr=0.4, warmup_steps=4)
     assert [learning_rate(s, 3, config) for s in range(3)] == pytest.approx([0.1, 0.2, 0.3])
