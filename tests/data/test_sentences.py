@@ -18,6 +18,11 @@ from echostream.text.normalization import TextNormalization
 KEY = TextNormalization(case="lower", punctuation="drop", apostrophes="straight")
 SUBJECTS = (("je", "I"), ("tu", "you"), ("il", "he"), ("elle", "she"), ("on", "we"))
 VERBS = (("dors", "sleep"), ("mange", "eat"), ("mange bien", "eat"), ("chante", "sing"))
+# "là" has the translation of "là-bas" that is not chosen for it.
+PLACES = (
+    ("ici", "here"), ("là-bas", "there"), ("là-bas", "over there"), ("par là", "there"),
+    ("là", "over there"),
+)  # fmt: skip
 
 
 def made_up_pairs() -> list[tuple[str, str]]:
@@ -26,7 +31,7 @@ def made_up_pairs() -> list[tuple[str, str]]:
     pairs = []
     for subject, pronoun in SUBJECTS:
         for verb, word in VERBS:
-            for place, where in (("ici", "here"), ("là-bas", "there"), ("là-bas", "over there")):
+            for place, where in PLACES:
                 end = rng.choice([".", " !", " ?"])
                 french = f"{subject} {verb} {place}{end}"
                 pairs.append((rng.choice([french, french.upper()]), f"{pronoun} {word} {where}!"))
