@@ -43,7 +43,7 @@ def split_of(pairs: list[tuple[str, str]], seed: int = 1) -> dict[str, list[Sent
     return dict(split_sentences(listed, {"test": 4, "dev": 3}, seed).sets)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(30))
 def test_no_sentence_of_a_set_is_in_another_nor_any_of_its_translations(seed: int) -> None:
     pairs = made_up_pairs()
     sets = split_of(pairs, seed)
