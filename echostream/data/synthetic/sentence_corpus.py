@@ -38,7 +38,7 @@ _TABLES: dict[Split, str] = {
     "train": "train", "dev": "dev", "test-seen": "test", "test-unseen": "test",
 }  # fmt: skip
 # At which a voice other than espeak-ng's speaks with speed 1. Of training it then has 0.72 to 1.08:
-# Kokoro's French is better understood when it is slow (eval/LOG.md).
+# Kokoro's French seems to be better understood when it is slow (eval/LOG.md).
 _RATE_WPM = 195
 _REPORTED = 20_000  # training sentences against which the report counts unseen n-grams
 
