@@ -52,6 +52,7 @@ from benchmarks import (
     state,
     step,
     table,
+    train_step,
     vocoder,
 )
 from benchmarks.figures import Figure
@@ -74,6 +75,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "agent": agent.measure,
     "soak": soak.measure,
     "long_speech": long_speech.measure,
+    "train_step": train_step.measure,
     "gpu": gpu.measure,
     "peers": peers.measure,
 }

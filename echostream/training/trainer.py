@@ -21,7 +21,7 @@ from echostream.training.optimizer import make_optimizer
 from echostream.training.ranks import Ranks
 
 # In bfloat16 oneDNN compiles a kernel for each new shape, and keeps a limited number of them: with
-# lengths as they come, a step of 30 s takes half as long again on a CPU.
+# lengths as they come a CPU would spend much of a step on it (benchmarks/train_step.py).
 _BF16_MULTIPLE = 64  # frames
 _SLOT_SEEDS = 15_485_863  # apart: a prime, so that no step meets the seed of another's slot soon
 
