@@ -26,6 +26,7 @@ class DataConfig:
     grammar: str | None = None  # grammar file; None is the French-English demo grammar
     # a table of utterances, or several that are shuffled together, instead of the grammar
     train_tsv: str | tuple[str, ...] | None = None
+    train_weights: tuple[float, ...] = ()  # how many times a pass uses each table; () is once
     dev_tsv: str | None = None
     block_size: int = 1024  # new utterances in a round
     reuse: int = 4  # rounds in which an utterance is used
@@ -44,6 +45,16 @@ class DataConfig:
         make_plain(self)
         if self.train_tsv == ():
             raise ConfigError("`data.train_tsv` must name at least one table, but is empty.")
+        if self.train_weights and len(self.train_weights) != len(self.train_tsv or ()):
+            raise ConfigError(
+                f"`data.train_weights` must have one number for each table of `data.train_tsv`, "
+                f"{len(self.train_tsv or ())}, but has {len(self.train_weights)}."
+            )
+        if not all(0 < weight <= 1000 for weight in self.train_weights):
+            raise ConfigError(
+                "`data.train_weights` must be numbers above 0 and at most 1000, but are "
+                f"{list(self.train_weights)}."
+            )
         check_values(self, "data.", 1, "block_size", "reuse", "dev_utterances", most=MANY)
         check_values(self, "data.", 0, "num_workers", most=256)
         check_values(self, "data.", 0, "seed", most=10**12)

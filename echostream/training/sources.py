@@ -34,9 +34,10 @@ _MIN_TRIED = 20  # recordings before "most cannot be read" is an error
 class TableSpeech:
     """Utterances of tables, shuffled together in each pass; indices go on from pass to pass.
 
-    A row is used in a pass as many times as its weight says, on average; `weighted=False` uses each
-    once. Rows that cannot be used, lines that cannot be read and recordings that are missing, are
-    left out and counted in one warning for each table.
+    A row is used in a pass as many times as its weight says, times that of its table in
+    `table_weights`, on average; `weighted=False` uses each once. Rows that cannot be used, lines
+    that cannot be read and recordings that are missing, are left out and counted in one warning for
+    each table.
 
     Raises:
         ConfigError: if more than the share `max_lost` of the rows of a table cannot be used, or all
@@ -49,6 +50,7 @@ class TableSpeech:
         seed: int,
         max_lost: float = 0.2,
         weighted: bool = True,
+        table_weights: Sequence[float] = (),
     ) -> None:
         each = [paths] if isinstance(paths, (str, Path)) else paths
         self._tables = [_open_table(path, max_lost) for path in each]
@@ -56,7 +58,10 @@ class TableSpeech:
         self._max_lost = max_lost
         self._is_tried = bytearray(self._ends[-1])  # by row: 1, or 2 if it cannot be read
         self._num_tried = self._num_bad = 0
-        weights = np.concatenate([table.weights for table in self._tables])
+        times = table_weights or [1.0] * len(self._tables)
+        weights = np.concatenate(
+            [n * table.weights for n, table in zip(times, self._tables, strict=True)]
+        )
         weights = weights if weighted else np.ones_like(weights)
         try:
             self._order = PassOrder(weights, seed, _all_shards(self._tables))
@@ -160,7 +165,12 @@ def open_sources(config: DataConfig) -> tuple[Speech, Speech]:
         raise ConfigError("`train_tsv` and `dev_tsv` must both be given, or neither.")
     if config.train_tsv is not None and config.dev_tsv is not None:
         with _naming("data.train_tsv"):
-            train = TableSpeech(config.train_tsv, config.seed, config.max_lost)
+            train = TableSpeech(
+                config.train_tsv,
+                config.seed,
+                config.max_lost,
+                table_weights=config.train_weights,
+            )
         with _naming("data.dev_tsv"):
             dev = TableSpeech(config.dev_tsv, config.seed, config.max_lost, weighted=False)
             return train, dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -84,6 +85,22 @@ def test_several_tables_are_shuffled_together_by_their_weights(tmp_path: Path) -
     assert [speech.row(number).id for number in range(5)] == [f"u{n}" for n in range(5)]
     unweighted = TableSpeech((first, second), seed=3, weighted=False)
     assert sorted(unweighted.utterance(i).id for i in range(5)) == [f"u{n}" for n in range(5)]
+
+
+def test_the_weight_of_a_table_multiplies_those_of_its_rows(tmp_path: Path) -> None:
+    first = weigh(write_table(tmp_path / "a.tsv", range(3)), "2", "", "0")
+    second = write_table(tmp_path / "b.tsv", range(3, 5))
+    tables, dev = (str(first), str(second)), str(second)
+    train, _ = open_sources(DataConfig(train_tsv=tables, dev_tsv=dev, train_weights=(1, 3)))
+    ids = sorted(train.utterance(i).id for i in range(9))
+    assert ids == ["u0", "u0", "u1", "u3", "u3", "u3", "u4", "u4", "u4"]
+    assert isinstance(train, TableSpeech) and len(train) == 9
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 2.0, 3.0), (1.0, 0.0), (1.0, math.nan)])
+def test_weights_that_are_not_those_of_the_tables_are_refused(weights: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"`data.train_weights` must"):
+        DataConfig(train_tsv=("a.tsv", "b.tsv"), train_weights=weights)
 
 
 def test_a_dev_set_is_used_once_whatever_its_weights(tmp_path: Path) -> None:
