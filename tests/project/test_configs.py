@@ -87,8 +87,10 @@ def small(config: TrainConfig, folder: Path) -> TrainConfig:
         config.network, source_vocab_size=20, target_vocab_size=20, encoder=encoder,
         st_ffn_dim=32, decoder_ffn_dim=32,
     )  # fmt: skip
+    assert isinstance(tiny.data.train_tsv, tuple)
+    tables = tiny.data.train_tsv * max(1, len(config.data.train_tsv or ()))
     data = dataclasses.replace(
-        config.data, train_tsv=tiny.data.train_tsv, dev_tsv=tiny.data.dev_tsv, block_size=4,
+        config.data, train_tsv=tables, dev_tsv=tiny.data.dev_tsv, block_size=4,
         num_workers=0, batch_seconds=5, dev_utterances=2, max_lost=0.5,
     )  # fmt: skip
     pretraining = dataclasses.replace(
