@@ -40,7 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ranks", type=int, default=1, help="processes of a training")
     args = parser.parse_args(argv)
     plan = yaml.safe_load(args.variants.read_text(encoding="utf-8"))
-    base = yaml.safe_load(Path(plan["config"]).read_text(encoding="utf-8"))
     unknown = set(args.only or ()) - set(plan["variants"])
     if unknown:
         parser.error(f"--only: there is no variant {sorted(unknown)[0]}")
@@ -48,51 +47,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = False
     for name in names:
         for seed in args.seeds:
-            changes = {**plan.get("all", {}), **(plan["variants"][name] or {})}
-            config = changed(base, changes, args.output, name, seed)
-            failed |= run(config, args.ranks) != 0
+            if not (args.output / f"{name}-{seed}" / "model" / "config.yaml").exists():
+                failed |= train(plan["config"], changes(plan, args.output, name, seed), args.ranks)
         print(table(args.output, names, args.seeds), flush=True)
     write_whole(args.output / "ablation.tsv", table(args.output, names, args.seeds).encode())
     return int(failed)
 
 
-def changed(
-    base: dict[str, Any], changes: dict[str, Any], output: Path, name: str, seed: int
-) -> dict[str, Any]:
-    """The configuration of a run; a change to None removes the key."""
-    config: dict[str, Any] = json.loads(json.dumps(base))
-    folder = output / f"{name}-{seed}"
-    for key, value in {**changes, "data.seed": seed, "output": str(folder)}.items():
-        *sections, last = key.split(".")
-        place = config
-        for section in sections:
-            place = place.setdefault(section, {})
-        place.pop(last, None)
-        if value is not None:
-            place[last] = _filled(value, output, seed)
-    return config
+def changes(plan: dict[str, Any], output: Path, name: str, seed: int) -> list[str]:
+    """What a run has other than the configuration, as `echostream train --set` takes it."""
+    values = {**plan.get("all", {}), **(plan["variants"][name] or {})}
+    values |= {"data.seed": seed, "output": f"{output}/{name}-{seed}"}
+    texts = (f"{key}={json.dumps(value)}" for key, value in values.items())
+    return [text.replace(_RUNS, str(output)).replace(_SEED, str(seed)) for text in texts]
 
 
-def _filled(value: Any, output: Path, seed: int) -> Any:
-    if isinstance(value, list):
-        return [_filled(each, output, seed) for each in value]
-    if isinstance(value, str):
-        return value.replace(_RUNS, str(output)).replace(_SEED, str(seed))
-    return value
-
-
-def run(config: dict[str, Any], ranks: int) -> int:
-    """Trains, unless that is done; the status of the training."""
-    folder = Path(config["output"])
-    if (folder / "model" / "config.yaml").exists():
-        return 0
-    path = folder.with_suffix(".yaml")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, yaml.safe_dump(config, sort_keys=False).encode())
-    print(f"{folder.name}: {path}", flush=True)
+def train(config: str, changed: Sequence[str], ranks: int) -> bool:
+    """Trains, or resumes a training; whether it failed."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
-    command = [sys.executable, *(torchrun if ranks > 1 else ())]
-    return subprocess.run([*command, "-m", "echostream.training.train", str(path)]).returncode
+    command = [sys.executable, *(torchrun if ranks > 1 else ()), "-m", "echostream.training.train"]
+    print(f"{config} --set {' '.join(changed)}", flush=True)
+    return subprocess.run([*command, config, "--set", *changed]).returncode != 0
 
 
 def table(output: Path, names: Sequence[str], seeds: Sequence[int]) -> str:
