@@ -115,7 +115,7 @@ class LossConfig:
 class OptimConfig:
     """AdamW (Loshchilov and Hutter 2019) with a linear warm-up and a linear decay to `final_lr`; or
     ScaledAdam, whose learning rate is relative to the weights, about 0.03, and Eden, which falls by
-    the inverse of the step and knows no last one (both of Yao et al. 2024, arXiv:2310.11230)."""
+    the inverse of the step and has no last one (both of Yao et al. 2024, arXiv:2310.11230)."""
 
     name: str = "adamw"  # or scaled_adam, which has no weight decay
     schedule: str = "linear"  # or eden

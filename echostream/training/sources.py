@@ -34,7 +34,7 @@ _MIN_TRIED = 20  # recordings before "most cannot be read" is an error
 class TableSpeech:
     """Utterances of tables, shuffled together in each pass; indices go on from pass to pass.
 
-    A row is used in a pass as many times as its weight says, times that of its table in
+    A row is used in a pass as many times as its weight, times that of its table in
     `table_weights`, on average; `weighted=False` uses each once. Rows that cannot be used, lines
     that cannot be read and recordings that are missing, are left out and counted in one warning for
     each table.

@@ -140,8 +140,8 @@ def write_sentence_corpus(
 ) -> CorpusReport:
     """Writes speech of the sentences of a folder, as `corpus.write_corpus` does of a grammar.
 
-    The tables also have `speaker` and, where a voice gives them, `word_ends`; `text.yaml` says how
-    their texts are normalised. Both test splits have the sentences of `test.tsv`, in the same
+    The tables also have `speaker` and, where a voice gives them, `word_ends`; `text.yaml` has
+    the normalisation of their texts. Both test splits have the sentences of `test.tsv`, in the same
     order. If more training utterances are wanted than there are sentences, these come again.
 
     Raises what `write_corpus` raises, and TableError or OSError naming a table.

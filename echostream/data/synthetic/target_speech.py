@@ -78,12 +78,12 @@ def _spoken(path: Path, text: str) -> _Spoken | None:
     about = path.with_suffix(".txt")
     if not (path.exists() and about.exists()):
         return None
-    said, _, word_ends = about.read_text(encoding="utf-8").strip("\n").partition("\n")
+    spoken, _, word_ends = about.read_text(encoding="utf-8").strip("\n").partition("\n")
     try:
         num_units = sf.info(path).frames // UNIT_SAMPLES
     except sf.LibsndfileError:
         return None
-    return _Spoken(num_units, word_ends) if said == text else None
+    return _Spoken(num_units, word_ends) if spoken == text else None
 
 
 def _write_speech(path: Path, text: str, speech: Speech) -> None:
