@@ -20,9 +20,9 @@ _BLOCK = 64  # rows that are compressed together
 class PackedRows(Sequence[Row]):
     """The rows of the table at `path`: about half the bytes of its columns that are used.
 
-    As Python objects they would take several times as much, and each process that makes batches would
-    come to have a copy: to read an object writes its reference count, which copies shared memory.
-    Here all lines are in one buffer. A row is made anew at each access.
+    As Python objects they would take several times as much, and each process that makes batches
+    would come to have a copy: to read an object writes its reference count, which copies shared
+    memory. Here all lines are in one buffer. A row is made anew at each access.
     """
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
