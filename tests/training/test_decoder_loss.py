@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -27,7 +28,8 @@ def decoder() -> TextDecoder:
     return TextDecoder(WIDTH, 2, 16, 1, VOCAB, left_tokens=4, window=8, memory_size=1)
 
 
-def test_the_loss_is_the_mean_over_all_tokens_and_one_end_a_row() -> None:
+@pytest.mark.parametrize("lag", [None, 0.0, 0.4, WHOLE])
+def test_the_loss_is_the_mean_over_all_tokens_and_one_end_a_row(lag: float | None) -> None:
     module, output = decoder(), output_of([20, 13, 32], 32)
     texts = [[3, 4, 1], [2], [5, 5]]
     tokens = torch.tensor([token for text in texts for token in text])
@@ -36,13 +38,18 @@ def test_the_loss_is_the_mean_over_all_tokens_and_one_end_a_row() -> None:
     for row, text in enumerate(texts):
         alone = CtcOutput(*(f[row : row + 1, : int(output.valid[row].sum())] for f in output))
         horizon = ctc_horizons(alone.st_logits, alone.valid, len(text) + 1, 1)
+        if lag is not None:
+            groups = -(-int(alone.valid.sum()) // 4)
+            shares = [u / (len(text) + 1) + lag for u in range(len(text) + 1)]
+            horizon = torch.tensor([[min(groups, int(s * groups + 1e-6) + 1) for s in shares]])
         before = torch.tensor([[0, *text]])
         logits = module(alone.st_frames, alone.valid, before, horizon)[0]
         total = total + functional.cross_entropy(
             logits, torch.tensor([*text, 0]), reduction="sum", label_smoothing=0.1
         )
         count += len(text) + 1
-    found = decoder_loss(module, output, tokens, lengths, lagging_k1=1, label_smoothing=0.1)
+    lags = None if lag is None else torch.full((3,), lag)
+    found = decoder_loss(module, output, tokens, lengths, 1, 0.1, lags=lags)
     torch.testing.assert_close(found, total / count)
 
 

@@ -119,6 +119,39 @@ def test_the_learning_rate_goes_up_and_down_in_straight_lines(step: int, rate: f
     assert learning_rate(step, 12, config) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize(("precision", "multiple"), [("float32", 1), ("bf16", 64)])
+def test_the_network_computes_batches_of_few_lengths_in_bf16(
+    four: tuple[Batch, ModelConfig], precision: str, multiple: int
+) -> None:
+    batch, model_config = four
+    config = TrainConfig(output="", steps=10, precision=precision)
+    trainer = Trainer(build_model(model_config), config, torch.device("cpu"))
+    lengths: list[int] = []
+    trainer.model.encoder.register_forward_pre_hook(lambda _, x: lengths.append(x[0].shape[1]))
+    size = batch.frames.shape[1]
+    assert size % 64
+    trainer.step(0, batch)
+    groups = -(-size // 16) * 16
+    assert lengths == [-(-groups // multiple) * multiple]
+
+
+def test_the_decoder_is_trained_with_the_shares_of_horizons_of_the_configuration(
+    four: tuple[Batch, ModelConfig],
+) -> None:
+    batch, model_config = four
+    losses = {}
+    for shares in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
+        torch.manual_seed(4)
+        loss = LossConfig(decoder_diagonal=shares[0], decoder_whole=shares[1], decoder_max_lag=0)
+        trainer = Trainer(
+            build_model(model_config),
+            TrainConfig(output="", steps=10, loss=loss),
+            torch.device("cpu"),
+        )
+        losses[shares] = trainer.step(0, batch).decoder_loss
+    assert len(set(losses.values())) == 3
+
+
 @pytest.mark.parametrize("step", [0, 1, 3, 4, 30, 1000])
 def test_eden_falls_by_the_inverse_of_the_step_whatever_the_last_one(step: int) -> None:
     config = OptimConfig(schedule="eden", lr=0.4, warmup_steps=4, eden_steps=30)
