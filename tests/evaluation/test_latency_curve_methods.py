@@ -185,13 +185,13 @@ def test_the_settings_of_a_policy_are_a_line_where_there_is_one_segment_size() -
 
 
 def test_published_scores_are_named_lines_in_every_panel_and_recorded(swept: Corpus) -> None:
-    lines = "ESPnet = Transformer=6.18", "$A$I=10.9"
+    lines = "ESPnet = Transformer=6.18", "$$A$I=10.9"
     assert swept.sweep(*BOTH, "--offline", "--published", *lines) == 0
     picture = (swept.output / "curve.svg").read_text()
-    for words in ("ESPnet = Transformer: 6.18", "$A$I: 10.9"):
+    for words in ("ESPnet = Transformer: 6.18", "$$A$I: 10.9"):
         assert picture.count(words) >= 2
     results = json.loads((swept.output / "results.json").read_text())
-    assert results["published"] == {"ESPnet = Transformer": 6.18, "$A$I": 10.9}
+    assert results["published"] == {"ESPnet = Transformer": 6.18, "$$A$I": 10.9}
     assert "--published 'ESPnet = Transformer=6.18'" in results["command"]
     figure = make_figure(shipped_rows(), "demo", [Published("other", 50.0)])
     for axes in figure.axes:
