@@ -193,8 +193,9 @@ def test_published_scores_are_named_lines_in_every_panel_and_recorded(swept: Cor
     results = json.loads((swept.output / "results.json").read_text())
     assert results["published"] == {"ESPnet = Transformer": 6.18, "$$A$I": 10.9}
     assert "--published 'ESPnet = Transformer=6.18'" in results["command"]
-    figure = make_figure(shipped_rows(), "demo", [Published("other", 50.0)])
+    figure = make_figure(shipped_rows(), "demo", [Published("$A$I", 50.0)])
     for axes in figure.axes:
+        assert r"\$A\$I: 50" in [text.get_text() for text in axes.texts]  # no formula
         assert [50.0, 50.0] in [list(line.get_ydata()) for line in axes.lines]
 
 
