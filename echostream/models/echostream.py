@@ -85,17 +85,25 @@ class EchoStreamModel(nn.Module):
         return self.forward_with_stacks(x, lengths, max_future_frames)[0]
 
     def forward_with_stacks(
-        self, x: Tensor, lengths: Tensor, max_future_frames: int | None = None
+        self,
+        x: Tensor,
+        lengths: Tensor,
+        max_future_frames: int | None = None,
+        frozen: bool = False,
     ) -> tuple[CtcOutput, tuple[Tensor, ...]]:
-        """As `forward`, and the outputs of the six stacks, each at its own rate."""
+        """As `forward`, and the outputs of the six stacks, each at its own rate.
+
+        `frozen`: no gradient reaches the encoder and the ASR head.
+        """
         check_recordings(x, lengths, self.encoder.embed.conv.weight)
         num_outputs = x.shape[1] // (GROUP_FRAMES // GROUP_OUTPUTS)
         x = functional.pad(x, (0, 0, 0, -x.shape[1] % GROUP_FRAMES))
         max_future_frames = resolve_max_future_frames(max_future_frames, self.max_future_frames)
-        encoded = self.encoder(x, lengths, max_future_frames, return_stacks=True)
-        y = encoded.encoder_out
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            encoded = self.encoder(x, lengths, max_future_frames, return_stacks=True)
+            y = encoded.encoder_out
+            asr_logits = self.asr_head(y)
         valid = length_mask(encoded.encoder_lengths, y.shape[1])
-        asr_logits = self.asr_head(y)
         st_logits, st_frames = self.st_head(y, asr_logits, valid)
         output = CtcOutput(asr_logits, st_logits, valid, st_frames)
         output = CtcOutput(*(field[:, :num_outputs] for field in output))

@@ -243,6 +243,8 @@ class TrainConfig:
     text_pretraining: TextPretrainingConfig = field(default_factory=TextPretrainingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     init_from: str | tuple[str, ...] = ()  # folders of models, or `FOLDER:part` of each part
+    # Steps in which encoder and ASR head keep the weights of `init_from`, while the others begin.
+    freeze_steps: int = 0
     checkpoint_steps: int = 200
     dropout: float = 0.0  # of the output of each sublayer
     keep_checkpoints: int = 5  # the weights of the model are the mean of these
@@ -268,6 +270,12 @@ class TrainConfig:
         check_values(self.network, "network.", NUM_SPECIAL_IDS + 1, *sizes)  # at least one piece
         normalization = self.network.tokenizer_normalization
         check_choice("network.tokenizer_normalization", normalization, NORMALIZATIONS)
+        check_values(self, "", 0, "freeze_steps")
+        if self.freeze_steps and not (self.loss.st or self.loss.decoder):
+            raise ConfigError(
+                "`freeze_steps` must be 0 without `loss.st` and `loss.decoder`: nothing would be "
+                f"trained, but it is {self.freeze_steps}."
+            )
         self._check_selection()
 
     def _check_selection(self) -> None:

@@ -33,6 +33,7 @@ class Draws(NamedTuple):
     lagging_k1: int
     lags: Tensor  # (B,) of the rows, see `draw_lags`
     align_weight: float
+    frozen: bool = False  # encoder and ASR head get no gradient
 
 
 def count_tokens(batch: Batch) -> Tensor:
@@ -67,7 +68,10 @@ class MultitaskLoss(nn.Module):
         weights, device = self.weights, self.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             output, stacks = self.model.forward_with_stacks(
-                batch.frames.to(device), batch.frame_lengths.to(device), draws.look_ahead
+                batch.frames.to(device),
+                batch.frame_lengths.to(device),
+                draws.look_ahead,
+                draws.frozen,
             )
             lengths = output.valid.sum(1).cpu()
             asr = ctc_loss(

@@ -116,8 +116,9 @@ class Trainer:
         lagging_k1 = int(torch.randint(max_lagging_k1 + 1, (), generator=generator))
         lags = draw_lags(len(frames), self.config.loss, generator)
         align_weight = alignment_weight(step, self.config.loss)
+        frozen = step < self.config.freeze_steps
         loss, reported = (self._ddp or self._loss)(
-            batch, Draws(look_ahead, lagging_k1, lags, align_weight), totals
+            batch, Draws(look_ahead, lagging_k1, lags, align_weight, frozen), totals
         )
         (loss * self.ranks.size).backward()  # the ranks take the mean of their gradients
         return torch.cat([loss.detach()[None], reported])

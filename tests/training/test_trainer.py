@@ -110,6 +110,38 @@ def test_a_gradient_that_is_not_finite_stops_the_run_and_spares_the_weights(
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
+def test_encoder_and_asr_head_keep_their_weights_while_they_are_frozen(
+    four: tuple[Batch, ModelConfig],
+) -> None:
+    batch, model_config = four
+    config = TrainConfig(output="", steps=10, freeze_steps=2, optim=OptimConfig(warmup_steps=0))
+    trainer = Trainer(build_model(model_config), config, torch.device("cpu"))
+    moved = []
+    for step in range(3):
+        before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        trainer.step(step, batch)
+        after = trainer.model.state_dict()
+        moved.append({n.partition(".")[0] for n in after if not torch.equal(after[n], before[n])})
+    heads = {"st_head", "decoder"}
+    assert moved == [heads, heads, heads | {"encoder", "asr_head"}]
+
+
+def test_freezing_changes_no_loss(four: tuple[Batch, ModelConfig]) -> None:
+    batch, model_config = four
+    reports = []
+    for freeze_steps in (0, 1):
+        torch.manual_seed(4)
+        config = TrainConfig(output="", steps=10, freeze_steps=freeze_steps)
+        trainer = Trainer(build_model(model_config), config, torch.device("cpu"))
+        reports.append(trainer.step(0, batch)._replace(gradient_norm=0.0))
+    assert reports[0] == reports[1]
+
+
+def test_nothing_to_train_while_frozen_is_refused() -> None:
+    with pytest.raises(ConfigError, match="`freeze_steps` must be 0 without"):
+        TrainConfig(output="", steps=3, freeze_steps=1, loss=LossConfig(st=0, decoder=0))
+
+
 @pytest.mark.parametrize(
     ("step", "rate"),
     [(0, 0.1), (1, 0.2), (3, 0.4), (4, 0.4), (5, 0.35), (8, 0.2), (11, 0.05), (12, 0.0)],
