@@ -276,6 +276,11 @@ class TrainConfig:
                 "`freeze_steps` must be 0 without `loss.st` and `loss.decoder`: nothing would be "
                 f"trained, but it is {self.freeze_steps}."
             )
+        if self.freeze_steps and not self.init_from:
+            raise ConfigError(
+                "`freeze_steps` must be 0 without `init_from`: the encoder would be random, "
+                f"but it is {self.freeze_steps}."
+            )
         self._check_selection()
 
     def _check_selection(self) -> None:

@@ -114,7 +114,8 @@ def test_encoder_and_asr_head_keep_their_weights_while_they_are_frozen(
     four: tuple[Batch, ModelConfig],
 ) -> None:
     batch, model_config = four
-    config = TrainConfig(output="", steps=10, freeze_steps=2, optim=OptimConfig(warmup_steps=0))
+    optim = OptimConfig(warmup_steps=0)
+    config = TrainConfig(output="", steps=10, init_from="m", freeze_steps=2, optim=optim)
     trainer = Trainer(build_model(model_config), config, torch.device("cpu"))
     moved = []
     for step in range(3):
@@ -131,7 +132,7 @@ def test_freezing_changes_no_loss(four: tuple[Batch, ModelConfig]) -> None:
     reports = []
     for freeze_steps in (0, 1):
         torch.manual_seed(4)
-        config = TrainConfig(output="", steps=10, freeze_steps=freeze_steps)
+        config = TrainConfig(output="", steps=10, init_from="m", freeze_steps=freeze_steps)
         trainer = Trainer(build_model(model_config), config, torch.device("cpu"))
         reports.append(trainer.step(0, batch)._replace(gradient_norm=0.0))
     assert reports[0] == reports[1]
@@ -140,6 +141,8 @@ def test_freezing_changes_no_loss(four: tuple[Batch, ModelConfig]) -> None:
 def test_nothing_to_train_while_frozen_is_refused() -> None:
     with pytest.raises(ConfigError, match="`freeze_steps` must be 0 without"):
         TrainConfig(output="", steps=3, freeze_steps=1, loss=LossConfig(st=0, decoder=0))
+    with pytest.raises(ConfigError, match="`freeze_steps` must be 0 without `init_from`"):
+        TrainConfig(output="", steps=3, freeze_steps=1)
 
 
 @pytest.mark.parametrize(
