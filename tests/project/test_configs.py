@@ -98,8 +98,8 @@ def small(config: TrainConfig, folder: Path) -> TrainConfig:
     )
     return dataclasses.replace(
         config, output=tiny.output, steps=2, checkpoint_steps=2, validate_steps=2, threads=1,
-        device="cpu", precision="float32", init_from=(), tokenizer=tiny.tokenizer, network=network,
-        data=data, text_pretraining=pretraining,
+        device="cpu", precision="float32", init_from=(), freeze_steps=0,
+        tokenizer=tiny.tokenizer, network=network, data=data, text_pretraining=pretraining,
     )  # fmt: skip
 
 
