@@ -35,6 +35,12 @@ EVAL = ["matplotlib>=3.8,<4"]
 # Not in EVAL: it wants sacrebleu 2.5.1, and StreamSpeech's copy of SimulEval exactly 2.3.1.
 YAAL = ["OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
+SERVE = [
+    "starlette>=0.45,<2",
+    "uvicorn>=0.40,<1",
+    "websockets>=14,<18",
+    "prometheus_client>=0.20,<1",
+]
 UNITS = ["scikit-learn>=1.3,<1.10"]
 # Runs Whisper. It alone, because faster-whisper brings FFmpeg, and tokenizers a client of a hub.
 JUDGE = ["ctranslate2>=4.4,<5"]
@@ -60,7 +66,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["echostream", "echostream.*"]),
-    package_data={"echostream": ["py.typed", "data/synthetic/grammars/*.yaml"]},
+    package_data={"echostream": ["py.typed", "data/synthetic/grammars/*.yaml", "server/page/*"]},
     install_requires=[
         "torch>=2.0.1,<2.14",
         "numpy>=1.23.5,<3",
@@ -78,6 +84,7 @@ setup(
         "eval": EVAL,
         "yaal": YAAL,
         "simulstream": SIMULSTREAM,
+        "serve": SERVE,
         "units": UNITS,
         "voices": VOICES,
         "corpus": CORPUS,
@@ -91,6 +98,7 @@ setup(
             *EVAL,
             *YAAL,
             *SIMULSTREAM,
+            *SERVE,
             *UNITS,
             *VOICES,
             *CORPUS,
@@ -100,6 +108,7 @@ setup(
             "pip-audit>=2.7,<3",
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
+            "openai>=3.57,<4",  # a client of the server
             "hypothesis>=6.100,<7",
             "ruff>=0.8",
             "mypy>=1.11,<3",

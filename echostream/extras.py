@@ -11,6 +11,7 @@ LIBRARIES = {
     "eval": ("matplotlib",),
     "yaal": ("omnisteval",),
     "simulstream": ("simulstream",),
+    "serve": ("starlette", "uvicorn", "websockets", "prometheus_client"),
     "voices": ("onnxruntime",),
     "corpus": ("onnx", "onnxruntime"),
     "units": ("sklearn",),

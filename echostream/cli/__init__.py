@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from echostream._version import __version__
-from echostream.cli import corpus, data, doctor, export, score, train, translate, units
+from echostream.cli import corpus, data, doctor, export, score, serve, train, translate, units
 from echostream.cli.messages import OutputError, checked_output, print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
 from echostream.extras import ExtraError
@@ -21,6 +21,7 @@ from echostream.files import describe
 
 COMMANDS = {  # in the order of `--help`
     "translate": translate,
+    "serve": serve,
     "score": score,
     "doctor": doctor,
     "train": train,

@@ -42,7 +42,7 @@ FLOORS = (
         "echostream.session",
     ),
     ("echostream.data", "echostream.scoring", "echostream.training"),
-    ("echostream.evaluation", "echostream.doctor"),
+    ("echostream.evaluation", "echostream.doctor", "echostream.server"),
     ("echostream", "echostream.agents", "echostream.simulstream"),  # `echostream`: names only
     ("echostream.cli",),
     ("echostream.__main__",),

@@ -1,0 +1,58 @@
+"""What waits to be sent to one client: bounded, so that a client that does not read is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+CLOSE_SLOW = 1008  # the websocket's code for a client that breaks the rules
+
+
+class SlowClientError(RuntimeError):
+    """A client that does not take its messages."""
+
+
+class Outbox:
+    """Messages in order, sent by `run`.
+
+    Args:
+        send: sends one message.
+        limit: the most messages that may wait.
+        send_seconds: how long the client may take for one.
+    """
+
+    def __init__(
+        self, send: Callable[[str], Awaitable[None]], limit: int, send_seconds: float
+    ) -> None:
+        self._send = send
+        self._limit = limit
+        self._send_seconds = send_seconds
+        self._messages: asyncio.Queue[str | None] = asyncio.Queue()
+        self._full = False
+
+    def put(self, message: str) -> None:
+        """Adds a message; beyond the limit the messages are lost and `run` raises."""
+        if self._messages.qsize() >= self._limit:
+            self._full = True
+        else:
+            self._messages.put_nowait(message)
+
+    def close(self) -> None:
+        """Lets `run` return after the messages that are there."""
+        self._messages.put_nowait(None)
+
+    async def run(self) -> None:
+        """Sends until `close`.
+
+        Raises:
+            SlowClientError: if too many messages wait, or one takes too long.
+        """
+        while (message := await self._messages.get()) is not None:
+            if self._full:
+                raise SlowClientError(f"more than {self._limit} messages were waiting.")
+            try:
+                await asyncio.wait_for(self._send(message), self._send_seconds)
+            except asyncio.TimeoutError as error:
+                raise SlowClientError(
+                    f"a message was not taken within {self._send_seconds:g} s."
+                ) from error

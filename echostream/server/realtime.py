@@ -1,0 +1,281 @@
+"""The realtime-translation protocol on a websocket: audio in, deltas of both texts and speech out.
+
+A session goes through `session.created`, any number of `session.update`, audio, `session.close`,
+the remaining deltas and `session.closed`. A message that cannot be carried out becomes an `error`
+event, and the session goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from echostream.frontend.resample import StreamingResampler
+from echostream.server.access import chosen_protocol
+from echostream.server.caption import Caption
+from echostream.server.engine import Seat, Step
+from echostream.server.events import (
+    CLIENT_RATE,
+    ProtocolError,
+    base64_pcm16,
+    error_event,
+    event,
+    new_id,
+    read_message,
+    read_samples,
+)
+from echostream.server.log import log
+from echostream.server.options import Options, default_options, updated
+from echostream.server.outbox import CLOSE_SLOW, Outbox, SlowClientError
+from echostream.server.service import RefusedError, Room, Service
+from echostream.session.stream import Output
+from echostream.streaming import SAMPLE_RATE
+
+CLOSE_TRY_LATER = 1013
+CLOSE_FAILED = 1011
+
+
+class RealtimeSession:
+    """One session of the protocol; `run` serves it to its end.
+
+    Args:
+        service: what all sessions share.
+        websocket: of the client, not yet accepted.
+    """
+
+    def __init__(self, service: Service, websocket: WebSocket) -> None:
+        self._service = service
+        self._websocket = websocket
+        self._id = new_id("sess")
+        self._options: Options = default_options(service)
+        self._expires = time.time() + 60 * service.settings.max_minutes
+        self._outbox = Outbox(
+            websocket.send_text, service.settings.max_unsent, service.settings.send_seconds
+        )
+        self._room = Room(self._id, self._drain)
+        self._seat: Seat | None = None
+        self._closing = False  # whether the client has sent everything
+        self._ended = asyncio.Event()  # set with the last step
+        self._source, self._target = Caption(), Caption()
+        self._to_client = StreamingResampler(SAMPLE_RATE, CLIENT_RATE)
+        self._reason = "vanished"
+
+    async def run(self) -> None:
+        """Serves the session until it is closed, refused or lost."""
+        await self._websocket.accept(subprotocol=chosen_protocol(self._websocket))
+        asked = self._websocket.query_params.get("model") or self._service.name
+        try:
+            if asked != self._service.name:
+                raise RefusedError(
+                    "model_not_found",
+                    f"`model` must be {self._service.name}, but is {asked[:80]!r} instead.",
+                )
+            self._room = self._service.admit(self._id, self._drain)
+        except RefusedError as refused:
+            await self._refuse(refused)
+            return
+        log("session opened", session=self._id)
+        try:
+            await self._serve()
+        except (SlowClientError, WebSocketDisconnect) as error:
+            self._reason = "slow" if isinstance(error, SlowClientError) else "vanished"
+            await self._hang_up(CLOSE_SLOW)
+        finally:
+            if self._seat is not None:
+                self._service.engine.leave(self._seat)
+            self._service.end(self._room, self._reason)
+            log("session ended", session=self._id, reason=self._reason)
+
+    async def _serve(self) -> None:
+        self._outbox.put(self._described("session.created"))
+        sending = asyncio.create_task(self._outbox.run())
+        reading = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+                await sending
+                await self._hang_up(1000)
+            else:
+                sending.result()
+        finally:
+            for task in (sending, reading):
+                task.cancel()
+            await asyncio.gather(sending, reading, return_exceptions=True)
+
+    async def _read(self) -> None:
+        """Carries out the client's messages; returns when the session is over."""
+        while not self._ended.is_set():
+            message = await self._receive()
+            if message is None:
+                break
+            try:
+                await self._carry_out(message)
+            except ProtocolError as error:
+                of = message.get("event_id")
+                of = of if isinstance(of, str) else None
+                self._outbox.put(error_event(error.code, str(error), error.param, of))
+        self._outbox.put(event("session.closed"))
+        self._outbox.close()
+
+    async def _receive(self) -> dict[str, Any] | None:
+        """The next message; None when the stream has ended, is idle or has lasted too long."""
+        settings = self._service.settings
+        while True:
+            seconds = min(settings.idle_seconds, self._expires - time.time())
+            receiving = asyncio.ensure_future(self._websocket.receive())
+            ended = asyncio.ensure_future(self._ended.wait())
+            try:
+                done, _ = await asyncio.wait(
+                    (receiving, ended),
+                    timeout=None if self._closing else max(0.0, seconds),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                for task in (receiving, ended):
+                    task.cancel()
+            if ended in done:
+                return None
+            if receiving not in done:
+                await self._time_out(seconds < settings.idle_seconds)
+                continue
+            received = receiving.result()
+            if received["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(received.get("code", 1006))
+            try:
+                return read_message(received.get("text") or received.get("bytes") or "")
+            except ProtocolError as error:
+                self._outbox.put(error_event(error.code, str(error), error.param))
+
+    async def _time_out(self, expired: bool) -> None:
+        settings = self._service.settings
+        code, what = "session_idle", f"{settings.idle_seconds:g} s without a message"
+        if expired:
+            code, what = "session_expired", f"the {settings.max_minutes:g} minutes of a session"
+        self._outbox.put(error_event(code, f"the session is closed after {what}."))
+        await self.close(code.removeprefix("session_"))
+
+    async def _carry_out(self, message: Mapping[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "session.update":
+            self._update(message.get("session"))
+        elif kind == "session.input_audio_buffer.append":
+            await self._append(message)
+        elif kind == "session.close":
+            await self.close("closed")
+        elif kind == "echostream.ping":
+            self._outbox.put(event("echostream.pong", id=message.get("id")))
+        else:
+            raise ProtocolError("unknown_type", f"there is no message {kind!r:.80}.", "type")
+
+    def _update(self, session: object) -> None:
+        options = updated(self._options, session, self._service)
+        old = self._options
+        if self._seat is not None and (options.config, options.sample_rate) != (
+            old.config,
+            old.sample_rate,
+        ):
+            raise ProtocolError(
+                "session_started", "how the audio is translated cannot change after its beginning."
+            )
+        self._options = options
+        self._outbox.put(self._described("session.updated"))
+
+    async def _append(self, message: Mapping[str, Any]) -> None:
+        if self._closing:
+            raise ProtocolError("session_closing", "the session takes no audio after its end.")
+        samples = read_samples(message)
+        rate = self._options.sample_rate
+        if self._seat is None:
+            self._seat = await self._service.engine.join(self._options.config, self._show)
+        self._service.metrics.audio_seconds.inc(len(samples) / rate)
+        try:
+            await self._service.engine.push(self._seat, samples, rate)
+        except RuntimeError:  # the stream was lost; its last step has the reason
+            await self._ended.wait()
+
+    async def close(self, reason: str) -> None:
+        """Ends the source; the remaining words and `session.closed` follow."""
+        if self._closing:
+            raise ProtocolError("session_closing", "the session is closing already.")
+        self._closing, self._reason = True, reason
+        if self._seat is None:
+            self._ended.set()
+        else:
+            await self._service.engine.finish(self._seat)
+
+    async def _drain(self) -> None:
+        """Ends the source because the server stops."""
+        if not self._closing:
+            self._outbox.put(
+                error_event("server_draining", "the server is about to stop.", kind="server_error")
+            )
+            await self.close("drained")
+
+    def _show(self, step: Step) -> None:
+        """Sends what a step gave; called on the event loop."""
+        latency = self._service.latency(self._options.config, step)
+        for output in step.outputs:
+            self._show_output(output, latency)
+        if step.error is not None:
+            self._reason = "failed"
+            self._outbox.put(
+                error_event(
+                    "server_error", f"the stream was lost: {step.error}", kind="server_error"
+                )
+            )
+        if step.last:
+            self._send_speech(self._to_client.finish(), None)
+            self._ended.set()
+
+    def _show_output(self, output: Output, latency: Mapping[str, float]) -> None:
+        fields = {"elapsed_ms": round(output.delay_ms), "latency": latency}
+        source = self._source.delta(output.source_words, output.source_unit)
+        if source:
+            shown = event("session.input_transcript.delta", delta=source, **fields)
+            self._room.show(shown)
+            if self._options.transcription is not None:
+                self._outbox.put(shown)
+        target = self._target.delta(output.words, output.unit)
+        if target:
+            shown = event("session.output_transcript.delta", delta=target, **fields)
+            self._room.show(shown)
+            self._outbox.put(shown)
+        if len(output.samples):
+            self._send_speech(self._to_client.push(output.samples), round(output.delay_ms))
+
+    def _send_speech(self, samples: np.ndarray[Any, Any], elapsed_ms: int | None) -> None:
+        """Sends speech (S,) at 24 kHz, if there is any."""
+        if len(samples):
+            about = {"sample_rate": CLIENT_RATE, "channels": 1, "format": "pcm16"}
+            delta = base64_pcm16(samples)
+            self._outbox.put(
+                event("session.output_audio.delta", delta=delta, elapsed_ms=elapsed_ms, **about)
+            )
+
+    def _described(self, kind: str) -> str:
+        about = {"id": self._id, "type": "translation", "model": self._service.name}
+        about |= {"expires_at": int(self._expires), **self._options.described()}  # type: ignore[dict-item]
+        return event(kind, session=about)
+
+    async def _refuse(self, refused: RefusedError) -> None:
+        log("session refused", reason=refused.code)
+        code = CLOSE_FAILED if refused.code == "model_not_found" else CLOSE_TRY_LATER
+        try:
+            kind = "invalid_request_error" if code == CLOSE_FAILED else "server_error"
+            await self._websocket.send_text(error_event(refused.code, str(refused), kind=kind))
+            await self._websocket.close(code, str(refused)[:120])
+        except (WebSocketDisconnect, RuntimeError):
+            log("client left before its refusal")
+
+    async def _hang_up(self, code: int) -> None:
+        """Closes the connection, unless the client has gone."""
+        try:
+            await asyncio.wait_for(self._websocket.close(code), self._service.settings.send_seconds)
+        except (WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
+            log("connection was closed by the client", session=self._id)

@@ -1,0 +1,203 @@
+"""The stock SDK of the realtime-translation protocol is a client; the words are a session's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import websockets
+from live_server import CLIENT_RATE, append, connection, expected, live_server, pcm, translate
+from tiny_model import babble, make_model_folder
+
+DATA = pcm(babble(6.3, seed=1, sample_rate=CLIENT_RATE))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model_folder(tmp_path_factory.mktemp("model") / "fr-en-tiny", decoder_layers=1)
+
+
+@pytest.fixture(scope="module")
+def port(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with live_server(model, tmp_path_factory.mktemp("server"), "--capacity", "3") as port:
+        yield port
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://localhost:{port}{path}") as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("piece", [2, 320, 9600, len(DATA)])
+def test_words_are_those_of_a_session_of_its_own(port: int, model: Path, piece: int) -> None:
+    data = DATA if piece > 2 else DATA[:2000]  # a message for each sample
+    got = asyncio.run(translate(port, model, data, piece=piece))
+    assert (got.source, got.target) == expected(model, data, CLIENT_RATE)
+    assert len(got.target) > 20 or piece == 2
+    assert got.kinds[0] == "session.created" and got.kinds[-1] == "session.closed"
+    assert got.elapsed == sorted(got.elapsed) and got.errors == []
+
+
+def test_a_session_chooses_look_ahead_and_decoding_method(port: int, model: Path) -> None:
+    chosen = {"max_future_frames": 1, "decoding_method": "decoder"}
+    got = asyncio.run(translate(port, model, DATA, [{"echostream": chosen}]))
+    options = {**chosen, "lagging_k1": 1}
+    assert (got.source, got.target) == expected(model, DATA, CLIENT_RATE, **options)
+
+
+def test_sessions_at_once_do_not_mix(port: int, model: Path) -> None:
+    recordings = [pcm(babble(3 + seed, seed, CLIENT_RATE)) for seed in range(3)]
+
+    async def all_at_once() -> list[str]:
+        found = await asyncio.gather(*(translate(port, model, data) for data in recordings))
+        return [got.target for got in found]
+
+    assert asyncio.run(all_at_once()) == [expected(model, d, CLIENT_RATE)[1] for d in recordings]
+
+
+def test_a_full_server_says_so_and_admits_again(port: int, model: Path) -> None:
+    async def fill() -> tuple[str, int]:
+        async with connection(port, model), connection(port, model), connection(port, model) as one:
+            await one.recv()
+            status = (await asyncio.to_thread(get, port, "/readyz"))[0]
+            async with connection(port, model) as refused:
+                event = await refused.recv()
+                return event.error.code, status
+
+    assert asyncio.run(fill()) == ("server_full", 503)
+    got = asyncio.run(translate(port, model, DATA))
+    assert got.errors == [] and get(port, "/readyz") == (200, "ok")
+
+
+WRONG = [
+    ("not json", "invalid_json"),
+    ("[]", "invalid_message"),
+    ('{"type": 3}', "invalid_message"),
+    ('{"type": "session.dance"}', "unknown_type"),
+    ('{"type": "session.input_audio_buffer.append"}', "invalid_audio"),
+    ('{"type": "session.input_audio_buffer.append", "audio": "?"}', "invalid_audio"),
+    ('{"type": "session.input_audio_buffer.append", "audio": "AAAA"}', "invalid_audio"),
+    ('{"type": "session.update", "session": 7}', "invalid_value"),
+    (
+        '{"type": "session.update", "session": {"audio": {"output": {"language": "xx"}}}}',
+        "unsupported_language",
+    ),
+    (
+        '{"type": "session.update", "session": {"audio": {"input": {"noise_reduction": {}}}}}',
+        "unsupported_value",
+    ),
+    (
+        '{"type": "session.update", "session": {"echostream": {"max_future_frames": 9}}}',
+        "unsupported_value",
+    ),
+    (
+        '{"type": "session.update", "session": {"echostream": {"sample_rate": true}}}',
+        "invalid_value",
+    ),
+    ('{"type": "session.update", "session": {"echostream": {"beam": 4}}}', "unknown_parameter"),
+    ("[" * 100_000, "invalid_json"),
+]
+
+
+def test_a_wrong_message_is_an_error_and_the_session_goes_on(port: int, model: Path) -> None:
+    async def send_all() -> list[str]:
+        url = f"ws://localhost:{port}/v1/realtime/translations?model={model.name}"
+        async with websockets.connect(url) as link:
+            assert json.loads(await link.recv())["type"] == "session.created"
+            codes = []
+            for message, _ in WRONG:
+                await link.send(message)
+                codes.append(json.loads(await link.recv())["error"]["code"])
+            await link.send(b"binary")
+            codes.append(json.loads(await link.recv())["error"]["code"])
+            text = ""
+            audio = {"type": "session.input_audio_buffer.append", "audio": append(DATA)}
+            for message in (audio, {"type": "session.close"}):
+                await link.send(json.dumps(message))
+            async for message in link:
+                event = json.loads(message)
+                if event["type"] == "session.output_transcript.delta":
+                    text += event["delta"]
+            return [*codes, text]
+
+    *codes, text = asyncio.run(send_all())
+    assert codes == [code for _, code in WRONG] + ["invalid_message"]
+    assert text == expected(model, DATA, CLIENT_RATE)[1]
+
+
+def test_options_cannot_change_once_audio_has_come(port: int, model: Path) -> None:
+    async def change() -> str:
+        async with connection(port, model) as link:
+            await link.recv()
+            await link.session.input_audio_buffer.append(audio=append(DATA[:9600]))
+            await link.session.update(session={"echostream": {"max_future_frames": 2}})
+            while True:
+                event = await link.recv()
+                if event.type == "error":
+                    return str(event.error.code)
+
+    assert asyncio.run(change()) == "session_started"
+
+
+def test_another_model_is_refused(port: int) -> None:
+    async def ask() -> str:
+        async with connection(port, Path("whisper")) as link:
+            return str((await link.recv()).error.code)
+
+    assert asyncio.run(ask()) == "model_not_found"
+
+
+def test_a_viewer_gets_all_words_from_the_beginning_and_the_end(port: int, model: Path) -> None:
+    async def watch() -> tuple[str, str]:
+        async with connection(port, model) as link:
+            name = (await link.recv()).session.id
+            await link.session.input_audio_buffer.append(audio=append(DATA))
+            while (await link.recv()).type != "session.output_transcript.delta":
+                continue
+            url = f"ws://localhost:{port}/v1/realtime/watch?id={name}"
+            async with websockets.connect(url) as viewer:
+                await link.session.close()
+                async for _ in link:
+                    continue
+                events = [json.loads(message) async for message in viewer]
+        words = [e["delta"] for e in events if e["type"] == "session.output_transcript.delta"]
+        return "".join(words), events[-1]["type"]
+
+    target = expected(model, DATA, CLIENT_RATE)[1]
+    assert asyncio.run(watch()) == (target, "session.closed")
+
+
+def test_a_page_of_another_host_may_not_connect(port: int) -> None:
+    async def connect(origin: str) -> int:
+        url = f"ws://localhost:{port}/v1/realtime/translations"
+        try:
+            async with websockets.connect(url, origin=origin):
+                return 101
+        except websockets.InvalidStatus as error:
+            return error.response.status_code
+
+    assert asyncio.run(connect("https://elsewhere.example")) == 403
+    assert asyncio.run(connect(f"http://localhost:{port}")) == 101
+
+
+def test_metrics_count_sessions_and_audio(port: int, model: Path) -> None:
+    def value(name: str) -> float:
+        lines = get(port, "/metrics")[1].splitlines()
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
+        return float(line.split()[1])
+
+    before = value("echostream_audio_seconds_total")
+    asyncio.run(translate(port, model, DATA))
+    gained = value("echostream_audio_seconds_total") - before
+    assert np.isclose(gained, len(DATA) / 2 / CLIENT_RATE)
+    assert value("echostream_sessions") == 0
