@@ -35,12 +35,7 @@ EVAL = ["matplotlib>=3.8,<4"]
 # Not in EVAL: it wants sacrebleu 2.5.1, and StreamSpeech's copy of SimulEval exactly 2.3.1.
 YAAL = ["OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
-SERVE = [
-    "starlette>=0.45,<2",
-    "uvicorn>=0.40,<1",
-    "websockets>=14,<18",
-    "prometheus_client>=0.20,<1",
-]
+SERVE = ["starlette>=0.45,<2", "uvicorn>=0.40,<1", "websockets>=14,<18", "prometheus_client<1"]
 UNITS = ["scikit-learn>=1.3,<1.10"]
 # Runs Whisper. It alone, because faster-whisper brings FFmpeg, and tokenizers a client of a hub.
 JUDGE = ["ctranslate2>=4.4,<5"]

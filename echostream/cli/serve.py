@@ -50,7 +50,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="recordings that the page offers: a folder with wav_list.txt, src.txt and target.txt",
     )
-    parser.add_argument("--about", default="", help="a sentence on the page: what it can translate")
+    parser.add_argument(
+        "--about", metavar="TEXT", help="a sentence on the page: what the model can translate"
+    )
     parser.add_argument("--no-speech", action="store_true", help="send text only")
     add_session_flags(parser, but=("task", "transcript", "speech", "emission_unit"))
     add_voice_flag(parser)
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     examples = find_examples(Path(args.examples)) if args.examples else ()
     name = folder.resolve().name
     languages = _languages(args, name)
-    service = Service(model, name, config, settings, languages, args.about)
+    service = Service(model, name, config, settings, languages, args.about or "")
     return run_server(service, examples)
 
 

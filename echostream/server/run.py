@@ -8,6 +8,7 @@ import socket
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from echostream.server.app import make_app
 from echostream.server.examples import Example
@@ -67,7 +68,7 @@ def run_server(service: Service, examples: tuple[Example, ...] = ()) -> int:
         make_app(service, examples),
         host=settings.host,
         port=settings.port,
-        ws="websockets-sansio",
+        ws=WebSocketsSansIOProtocol,
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=20,
         ws_ping_timeout=20,

@@ -145,6 +145,12 @@ def test_the_processor_of_simulstream_names_the_extra(library: str) -> None:
     assert done.returncode == 1 and how_to_install("simulstream") in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("library", LIBRARIES["serve"])
+def test_the_server_names_the_extra(library: str, model: Path) -> None:
+    done = run_without(library, "serve", model)
+    assert done.returncode == 2 and how_to_install("serve") in done.stderr.splitlines()[-1]
+
+
 def test_an_error_of_echostream_itself_is_not_taken_for_a_missing_library() -> None:
     script = (
         "from echostream.extras import extra\n"

@@ -94,7 +94,7 @@ def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> 
     }
     found = [words[1:] for words in all_commands("echostream")]
     assert {name for name, *_ in found} == {
-        *("translate", "score", "doctor", "train", "corpus", "export", "units", "data"),
+        *("translate", "score", "doctor", "train", "corpus", "export", "units", "data", "serve"),
         *programs,
     }
     for name, *words in found:
@@ -130,7 +130,7 @@ def test_simuleval_commands_are_understood() -> None:
 def test_simulstream_commands_are_understood() -> None:
     pytest.importorskip("simulstream")
     found = [w for path in TEXTS for w in commands(path) if w[0].startswith("simulstream_")]
-    assert len(found) == 3
+    assert len(found) == 4
     for program, *words in found:
         (entry,) = importlib.metadata.entry_points(group="console_scripts", name=program)
         spec = importlib.util.find_spec(entry.module)

@@ -120,7 +120,7 @@ def test_a_killed_client_gives_its_place_back_within_a_second(model: Path, tmp_p
     script = (
         "import asyncio, websockets\n"
         "async def main():\n"
-        "    async with websockets.connect('ws://localhost:{port}/simulstream') as link:\n"
+        "    async with websockets.connect('ws://localhost:PORT/simulstream') as link:\n"
         "        while True:\n"
         "            await link.send(bytes(6400))\n"
         "            print('sent', flush=True)\n"
@@ -130,7 +130,7 @@ def test_a_killed_client_gives_its_place_back_within_a_second(model: Path, tmp_p
 
     async def kill(port: int) -> float:
         client = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script.replace("{port}", str(port)), stdout=-1
+            sys.executable, "-c", script.replace("PORT", str(port)), stdout=-1
         )
         assert client.stdout is not None
         await client.stdout.readline()
