@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-speech bench test quick lint docs audit lock train-demo clean
+.PHONY: help setup demo demo-speech demo-live bench test quick lint docs audit lock train-demo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 
 HAS_ESPEAK = $(BIN)/python -c 'import ctypes; ctypes.CDLL("libespeak-ng.so.1")' 2>/dev/null
+HAS_CHROMIUM = command -v chromium >/dev/null
 ESPEAK_TESTS = $(notdir $(shell grep -lsi espeak -r tests --include=test_*.py))
 
 help: ## list the targets
@@ -39,13 +40,15 @@ $(STAMP): requirements.txt requirements-dev.txt requirements.lock setup.py
 	@touch $@
 
 # Only where it can be done without asking: apt-get, as root or with a sudo that does not prompt.
-.PHONY: espeak
-espeak:
+.PHONY: espeak chromium
+espeak: PACKAGES := libespeak-ng1 espeak-ng-data espeak-ng
+chromium: PACKAGES := chromium
+espeak chromium:
 	@if ! command -v apt-get >/dev/null; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then run=env; elif sudo -n true 2>/dev/null; then run="sudo -n env"; else exit 0; fi; \
-	echo "setup: espeak-ng, with apt-get"; \
+	echo "setup: $@, with apt-get"; \
 	{ $$run apt-get update && $$run DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y --no-install-recommends libespeak-ng1 espeak-ng-data espeak-ng; \
+		apt-get install -y --no-install-recommends $(PACKAGES); \
 	} >$(VENV)/apt.log 2>&1 || echo "setup: apt-get failed, see $(VENV)/apt.log"
 
 demo: export OMP_NUM_THREADS := 1
@@ -57,6 +60,12 @@ demo-speech: export OMP_NUM_THREADS := 1
 demo-speech: $(STAMP) ## translations of the shipped model as speech, to be listened to, into out/demo-speech
 	@$(BIN)/echostream listen models/fr-en-demo examples/fr-en/*000000[0-9].flac \
 		--decoding-method decoder --lagging-k1 1 --output out/demo-speech
+
+demo-live: export OMP_NUM_THREADS := 1
+demo-live: $(STAMP) ## the shipped model behind a page at http://127.0.0.1:8000, until Ctrl-C
+	@$(BIN)/echostream serve models/fr-en-demo --decoding-method decoder --lagging-k1 1 \
+		--examples examples/fr-en --about "Travel, appointments, weather, prices and times, in the 399 \
+	French words of a small grammar and the voices of a synthesiser; it has learned from no recording of a person."
 
 bench: export OMP_NUM_THREADS := 1
 bench: $(STAMP) ## speed, memory and start-up against their targets, into out/bench (some minutes)
@@ -70,6 +79,8 @@ lint: $(STAMP) ## ruff and mypy
 test: export OMP_NUM_THREADS := 1
 test: lint ## ruff, mypy and all tests
 	@$(HAS_ESPEAK) || echo "test: libespeak-ng1 is missing: tests in $(or $(ESPEAK_TESTS),no file) will be skipped"
+	@$(HAS_CHROMIUM) || $(MAKE) -s chromium
+	@$(HAS_CHROMIUM) || echo "test: chromium is missing: tests of the page will be skipped"
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 quick: export OMP_NUM_THREADS := 1

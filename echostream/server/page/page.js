@@ -1,0 +1,212 @@
+// The page: one session at a time, or the captions of somebody else's with ?watch=ID.
+import { Speaker, base64Pcm16, openDevice, openRecording } from "/page/audio.js";
+import { Captions } from "/page/captions.js";
+
+const $ = (id) => document.getElementById(id);
+const source = new Captions($("source"));
+const target = new Captions($("target"));
+const watched = new URLSearchParams(location.search).get("watch");
+const MOST_UNSENT = 1 << 19; // bytes; above, the connection is too slow for the audio
+const RETRIES_MS = [500, 1000, 2000, 4000, 8000];
+
+let info, socket, input, speaker, pings, wakeLock;
+let running = false; // from Start to Stop
+let ready = false; // whether the session takes audio
+let tries = 0;
+
+function show(kind, text) {
+  $("status").dataset.kind = kind;
+  $("status").textContent = text;
+}
+
+function open(path) {
+  const key = $("key").value;
+  const protocols = key ? ["realtime", `openai-insecure-api-key.${key}`] : ["realtime"];
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  return new WebSocket(`${scheme}://${location.host}${path}`, protocols);
+}
+
+function send(message) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
+function take(samples) {
+  if (!ready) return; // shown as a gap
+  if (socket.bufferedAmount > MOST_UNSENT) show("wait", "the connection is too slow: behind");
+  else show("live", "live");
+  send({ type: "session.input_audio_buffer.append", audio: base64Pcm16(samples) });
+}
+
+function chosen(name) {
+  return document.querySelector(`input[name="${name}"]:checked`)?.value;
+}
+
+function connect() {
+  socket = open(`/v1/realtime/translations?model=${encodeURIComponent(info.model)}`);
+  socket.onmessage = (message) => receive(JSON.parse(message.data));
+  socket.onclose = (event) => lose(event);
+}
+
+function receive(event) {
+  if (event.type === "session.created") {
+    if (!input) return send({ type: "session.close" }); // stopped meanwhile
+    tries = 0;
+    send({
+      type: "session.update",
+      session: {
+        audio: { input: { transcription: { model: info.model } } },
+        echostream: {
+          sample_rate: input.rate,
+          max_future_frames: Number(chosen("look-ahead")),
+          decoding_method: chosen("method"),
+          speech: Boolean(speaker),
+        },
+      },
+    });
+    $("watch").href = `?watch=${event.session.id}`;
+    $("watch").hidden = false;
+  } else if (event.type === "session.updated") {
+    if (!ready) {
+      ready = true;
+      if (!input.started) input.start();
+      input.started = true;
+    }
+    show("live", "live");
+  } else if (event.type === "echostream.pong") {
+    $("network").textContent = milliseconds(performance.now() - event.id);
+  } else if (event.type === "session.output_audio.delta") {
+    speaker?.play(event.delta, event.sample_rate);
+  } else if (event.type === "error") {
+    show("error", event.error.message);
+  } else if (event.type === "session.closed") {
+    finish("finished");
+  } else {
+    caption(event);
+  }
+}
+
+function caption(event) {
+  if (event.type === "session.input_transcript.delta") source.add(event.delta, event.elapsed_ms);
+  else if (event.type === "session.output_transcript.delta") target.add(event.delta, event.elapsed_ms);
+  else return;
+  for (const part of ["algorithm", "queue", "compute"]) $(part).textContent = milliseconds(event.latency[`${part}_ms`]);
+}
+
+function milliseconds(value) {
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+}
+
+function lose(event) {
+  ready = false;
+  if (!running) return;
+  if (event.code === 1011 || event.code === 1008) return finish(event.reason || "the server ended the session");
+  if (tries >= RETRIES_MS.length) return finish("the server cannot be reached");
+  for (const captions of [source, target]) if (tries === 0) captions.gap("connection lost: words are missing here");
+  show("wait", event.code === 1013 ? `${event.reason} Trying again …` : "reconnecting …");
+  setTimeout(() => running && connect(), RETRIES_MS[tries++]);
+}
+
+async function start() {
+  running = true;
+  for (const captions of [source, target]) captions.clear();
+  $("start").textContent = "Stop";
+  for (const id of ["look-ahead", "method"]) $(id).disabled = true;
+  $("input").disabled = true;
+  show("wait", "connecting …");
+  try {
+    speaker = $("speech").checked ? new Speaker() : null;
+    const [kind, name] = $("input").value.split(/:(.*)/);
+    const example = info.examples.find((one) => one.name === name);
+    input = example ? await openRecording(example.url, take, stop) : await openDevice(kind, take, stop);
+    wakeLock = await navigator.wakeLock?.request("screen").catch(() => null); // refused on low battery
+    pings = setInterval(() => send({ type: "echostream.ping", id: performance.now() }), 2000);
+    connect();
+  } catch (error) {
+    finish(error.name === "NotAllowedError" ? "the browser may not use this audio" : error.message, "error");
+  }
+}
+
+function stop() {
+  if (!running) return;
+  release();
+  ready = false;
+  if (socket?.readyState === WebSocket.OPEN) {
+    show("wait", "the last words …");
+    send({ type: "session.close" });
+  } else finish("stopped");
+}
+
+function release() {
+  input?.stop();
+  input = null;
+}
+
+function finish(text, kind = "idle") {
+  running = ready = false;
+  clearInterval(pings);
+  release();
+  wakeLock?.release();
+  socket?.close();
+  $("start").textContent = "Start";
+  for (const id of ["look-ahead", "method", "input"]) $(id).disabled = false;
+  show(kind, text);
+}
+
+function watch() {
+  $("controls").hidden = true;
+  socket = open(`/v1/realtime/watch?id=${encodeURIComponent(watched)}`);
+  socket.onopen = () => show("live", "watching");
+  socket.onmessage = (message) => {
+    const event = JSON.parse(message.data);
+    if (event.type === "error") show("error", event.error.message);
+    else if (event.type === "session.closed") show("idle", "the session has ended");
+    else caption(event);
+  };
+  socket.onclose = () => $("status").dataset.kind === "live" && show("idle", "the connection has ended");
+}
+
+function choices(id, values, labels, picked) {
+  $(id).append(...values.map((value, i) => {
+    const label = document.createElement("label");
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: id, value });
+    radio.checked = value === picked;
+    label.append(radio, labels[i]);
+    return label;
+  }));
+}
+
+function showTexts() {
+  const example = info.examples.find((one) => `recording:${one.name}` === $("input").value);
+  $("texts").hidden = !example;
+  $("transcript").textContent = example?.transcript ?? "";
+  $("reference").textContent = example?.reference ?? "";
+}
+
+async function load() {
+  info = await (await fetch("/v1/info")).json();
+  const languages = [info.source_language, info.target_language].filter(Boolean);
+  $("model").textContent = [info.model, languages.join(" → ")].filter(Boolean).join(" · ");
+  for (const [id, language] of [["source", info.source_language], ["target", info.target_language]])
+    if (language) $(id).lang = language;
+  $("about").textContent = info.about;
+  $("about").hidden = !info.about;
+  $("algorithm").textContent = milliseconds(info.group_ms * (1 + info.default.max_future_frames));
+  if (watched) return watch();
+  choices("look-ahead", info.max_future_frames, info.max_future_frames.map((l) => `L = ${l}`), info.default.max_future_frames);
+  choices("method", info.decoding_methods, info.decoding_methods, info.default.decoding_method);
+  $("input").append(new Option("Microphone", "microphone:"), new Option("Audio of a tab", "tab:"));
+  for (const example of info.examples) $("input").append(new Option(`Recording: ${example.transcript.slice(0, 40)}`, `recording:${example.name}`));
+  if (info.examples.length) $("input").value = `recording:${info.examples[0].name}`;
+  $("speech-label").hidden = !info.speech;
+  $("key-label").hidden = !info.needs_key;
+  $("input").onchange = showTexts;
+  $("controls").onsubmit = (event) => {
+    event.preventDefault();
+    if (running) stop();
+    else start();
+  };
+  showTexts();
+  $("start").disabled = false;
+}
+
+load().catch((error) => show("error", `the server does not answer: ${error.message}`));
