@@ -49,10 +49,14 @@ class Received:
 def live_server(model: Path, folder: Path, *flags: str) -> Iterator[int]:
     """A server of a model; its port. Its log is `folder`/serve.log."""
     port = free_port()
-    command = [sys.executable, "-m", "echostream", "serve", str(model), "--host", "localhost"]
-    command += ["--port", str(port), *flags]
-    with running(command, port, folder / "serve.log"):
+    with running(serve_command(model, port, *flags), port, folder / "serve.log"):
         yield port
+
+
+def serve_command(model: Path, port: int, *flags: str) -> list[str]:
+    """The command of a server."""
+    command = [sys.executable, "-m", "echostream", "serve", str(model), "--host", "localhost"]
+    return [*command, "--port", str(port), *flags]
 
 
 def pcm(samples: NDArray[np.float32]) -> bytes:

@@ -15,7 +15,15 @@ import soundfile
 import soxr
 import websockets
 from documents import ROOT
-from live_server import CLIENT_RATE, append, connection, expected, live_server, pcm
+from live_server import (
+    CLIENT_RATE,
+    append,
+    connection,
+    expected,
+    live_server,
+    pcm,
+    serve_command,
+)
 from openai import AuthenticationError
 from servers import free_port, running
 from simulstream.client.wav_reader_client import stream_wav_files
@@ -88,8 +96,7 @@ def test_a_terminated_server_finishes_its_sessions_and_admits_no_more(
 ) -> None:
     data = pcm(babble(4, 5, CLIENT_RATE))
     port = free_port()
-    command = [sys.executable, "-m", "echostream", "serve", str(model), "--host", "localhost"]
-    command += ["--port", str(port), "--drain-seconds", "2"]
+    command = serve_command(model, port, "--drain-seconds", "2")
 
     async def drain() -> tuple[str, list[str]]:
         text, seen = "", []
