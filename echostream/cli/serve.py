@@ -7,6 +7,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+from echostream.cli.shared_flags import add_backend
 from echostream.extras import extra
 from echostream.session_config import add_session_flags, add_voice_flag, session_config
 
@@ -56,13 +57,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-speech", action="store_true", help="send text only")
     add_session_flags(parser, but=("task", "transcript", "speech", "emission_unit"))
     add_voice_flag(parser)
-    parser.add_argument(
-        "--backend",
-        choices=("torch", "onnx", "onnx-int8"),
-        default="torch",
-        help="back end of the network (default: %(default)s)",
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu (default: %(default)s)")
+    add_backend(parser)
 
 
 def run(args: argparse.Namespace) -> int:

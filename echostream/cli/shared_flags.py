@@ -1,4 +1,4 @@
-"""Flags that several commands have: how texts are normalised; and flags that are numbers."""
+"""Flags that several commands have: the back end, how texts are normalised, and numbers."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def normalization_of(args: argparse.Namespace) -> TextNormalization:
     from echostream.text.normalization import TextNormalization
 
     return TextNormalization(args.case, args.punctuation, args.apostrophes)
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Declares `--backend` and `--device`: what computes the network, and where."""
+    parser.add_argument(
+        "--backend",
+        choices=("torch", "onnx", "onnx-int8"),
+        default="torch",
+        help="back end of the network; onnx needs `echostream export` first (default: %(default)s)",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu (default: %(default)s)")
 
 
 def add_numbers(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echostream.cli.messages import print_error
+from echostream.cli.shared_flags import add_backend
 from echostream.session_config import add_session_flags, add_voice_flag, session_config
 
 if TYPE_CHECKING:
@@ -44,13 +45,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--segment-ms", type=int, default=320, help="length of a segment (default: %(default)s)"
     )
-    parser.add_argument(
-        "--backend",
-        choices=("torch", "onnx", "onnx-int8"),
-        default="torch",
-        help="back end of the network; onnx needs `echostream export` first (default: %(default)s)",
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or gpu (default: %(default)s)")
+    add_backend(parser)
 
 
 def run(args: argparse.Namespace) -> int:

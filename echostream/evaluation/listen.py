@@ -3,7 +3,7 @@
     echostream listen models/fr-en-demo examples/fr-en/*.flac --output out/demo-speech
 
 For each recording: NAME.wav in stereo, with the recording on the left and its translation on the
-right, as a listener would hear it. And one page, index.html, with both waveforms, the words and a
+right, as a player plays it. And one page, index.html, with both waveforms, the words and a
 player for each; it needs no other file.
 """
 

@@ -72,7 +72,7 @@ def page(examples: Sequence[Example], title: str) -> str:
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{html.escape(title)}</h1>\n"
         "<p>Left channel and blue: the recording. Right channel and orange: the translation, as a "
-        "listener would hear it. A word stands where it is written; its speech follows.</p>\n"
+        "player plays it. A word stands where it is written; its speech follows.</p>\n"
         + "".join(map(_section, examples))
         + f"<script>{_SCRIPT.replace('WIDTH', str(_WIDTH))}</script>\n</body>\n</html>\n"
     )

@@ -47,7 +47,7 @@ def load_code_hifigan(
     Raises:
         ConfigError: about the configuration, see `read_config`.
         VocoderError: if the checkpoint is damaged, holds more than tensors, or its weights have
-            other names or shapes than the configuration says, or are not finite.
+            other names or shapes than those of the configuration, or are not finite.
         ValueError: for a look-ahead out of range, or durations that the network does not predict.
         OSError: if a file cannot be read.
     """
@@ -150,7 +150,7 @@ def _fold(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str
     missing, unknown = sorted(known - found.keys()), sorted(found.keys() - known)
     if missing or unknown:
         raise VocoderError(
-            "it is of another network than the configuration says: "
+            "it is of another network than that of the configuration: "
             f"{len(missing)} weights are missing {missing[:3]}, "
             f"{len(unknown)} are unknown {unknown[:3]}."
         )

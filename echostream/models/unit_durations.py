@@ -41,7 +41,7 @@ class DurationPredictor(nn.Module):
 
 
 def repeat_units(units: Tensor, durations: Tensor) -> tuple[Tensor, Tensor]:
-    """Each unit as often as its duration says: `(B, E)` to frames `(B, F)` and their count `(B,)`.
+    """Each unit repeated by its duration: `(B, E)` to frames `(B, F)` and their count `(B,)`.
 
     A duration of 0 leaves a unit out. Row b is padded with zeros after its `count[b]` frames.
     """

@@ -13,15 +13,15 @@ KEY_PROTOCOL = "openai-insecure-api-key."  # of browsers, which can set no heade
 PROTOCOL = "realtime"
 
 
-def refusal(connection: HTTPConnection, settings: ServerSettings) -> str | None:
-    """Why a connection is refused, or None if it may be served."""
+def refusal(connection: HTTPConnection, settings: ServerSettings) -> tuple[int, str] | None:
+    """The HTTP status and the reason of a refusal, or None if the connection may be served."""
     origin = connection.headers.get("origin")
     if origin is not None and origin not in settings.allow_origins:
         host = connection.headers.get("host", "")
         if urlsplit(origin).netloc.lower() != host.lower():
-            return f"a page of {origin[:100]} may not connect: see --allow-origin."
+            return 403, f"a page of {origin[:100]} may not connect: see --allow-origin."
     if settings.api_key is not None and not _same(given_key(connection), settings.api_key):
-        return "the API key is missing or wrong."
+        return 401, "the API key is missing or wrong."
     return None
 
 

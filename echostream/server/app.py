@@ -138,13 +138,13 @@ def _guarded(
     """A websocket that only clients with the key and pages of allowed hosts may open."""
 
     async def guarded(websocket: WebSocket) -> None:
-        reason = refusal(websocket, service.settings)
-        if reason is None:
+        refused = refusal(websocket, service.settings)
+        if refused is None:
             await serve(websocket)
             return
+        status, reason = refused
         service.metrics.refused.labels("forbidden").inc()
         log("connection refused", reason=reason)
-        status = 401 if "key" in reason else 403
         await websocket.send_denial_response(PlainTextResponse(reason, status))
 
     return guarded

@@ -13,7 +13,7 @@ from echostream.frontend.audio import read_audio
 
 @dataclass(frozen=True)
 class Example:
-    """A recording, what is said in it, and its reference translation."""
+    """A recording, its transcript and its reference translation."""
 
     path: Path
     transcript: str
@@ -39,8 +39,7 @@ class Example:
 def find_examples(folder: Path, most: int = 12) -> tuple[Example, ...]:
     """The first recordings of a folder with `wav_list.txt`, `src.txt` and `target.txt`.
 
-    Paths in the list are relative to the folder two levels up, or to the folder itself. None if the
-    folder has no such list.
+    Of the paths in the list only the names count. No recordings if there is no list.
 
     Raises:
         ValueError: if the lists have different lengths, or a recording is missing.

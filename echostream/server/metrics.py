@@ -33,27 +33,20 @@ class Metrics:
         self.audio_seconds = Counter(
             "echostream_audio_seconds", "Seconds of audio received.", registry=self.registry
         )
-        self.step_seconds = Histogram(
-            "echostream_step_seconds",
-            "Seconds of one step of the network.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
+        self.step_seconds = self._seconds("step", "Seconds of one step of the network.")
         self.step_streams = Counter(
             "echostream_step_streams", "Streams in all steps so far.", registry=self.registry
         )
-        self.queue_seconds = Histogram(
-            "echostream_queue_seconds",
-            "Seconds from the arrival of the newest audio to the step that encodes it.",
-            buckets=_SECONDS,
-            registry=self.registry,
+        self.queue_seconds = self._seconds(
+            "queue", "Seconds from the arrival of the newest audio to the step that encodes it."
         )
-        self.lag_seconds = Histogram(
-            "echostream_lag_seconds",
-            "Seconds from the arrival of the newest audio that words need to the words.",
-            buckets=_SECONDS,
-            registry=self.registry,
+        self.lag_seconds = self._seconds(
+            "lag", "Seconds from the arrival of the newest audio that words need to the words."
         )
+
+    def _seconds(self, name: str, text: str) -> Histogram:
+        name = f"echostream_{name}_seconds"
+        return Histogram(name, text, buckets=_SECONDS, registry=self.registry)
 
     def text(self) -> bytes:
         """All of them, as `/metrics` shows them."""

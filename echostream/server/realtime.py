@@ -259,9 +259,9 @@ class RealtimeSession:
             )
 
     def _described(self, kind: str) -> str:
-        about = {"id": self._id, "type": "translation", "model": self._service.name}
-        about |= {"expires_at": int(self._expires), **self._options.described()}  # type: ignore[dict-item]
-        return event(kind, session=about)
+        about: dict[str, Any] = {"id": self._id, "type": "translation"}
+        about |= {"model": self._service.name, "expires_at": int(self._expires)}
+        return event(kind, session=about | self._options.described())
 
     async def _refuse(self, refused: RefusedError) -> None:
         log("session refused", reason=refused.code)

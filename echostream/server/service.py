@@ -8,6 +8,7 @@ import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from echostream.model_folder import Model
 from echostream.server.engine import Engine, Step
@@ -98,14 +99,14 @@ class Service:
 
     def variant(self, max_future_frames: int, method: str, speech: bool) -> SessionConfig:
         """The default options with another look-ahead, decoding method or output."""
-        chosen: dict[str, object] = {"max_future_frames": max_future_frames, "speech": speech}
+        chosen: dict[str, Any] = {"max_future_frames": max_future_frames, "speech": speech}
         if not speech:
             chosen["refine_steps"] = 0
         if method != self.config.decoding_method:
             # The default lagging and policy are those of the other method.
             policy = {"policy": "ctc", "lagging_k2": 0, "stride_n": 1}
             chosen |= {"decoding_method": method, "lagging_k1": int(method == "decoder"), **policy}
-        return replace(self.config, **chosen)  # type: ignore[arg-type]
+        return replace(self.config, **chosen)
 
     @property
     def full(self) -> bool:

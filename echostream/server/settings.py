@@ -9,7 +9,7 @@ from echostream.config import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """Where a server listens, whom it admits, and its bounds.
+    """The address of a server, the clients that it admits, and its bounds.
 
     Raises:
         ConfigError: naming the field if a value is out of its range.

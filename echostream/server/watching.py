@@ -15,7 +15,7 @@ from echostream.server.service import Service
 async def watch(service: Service, websocket: WebSocket) -> None:
     """Sends the deltas of a session from its beginning (at most the last 4096) to its end.
 
-    Whoever has the identifier of a session may watch it: it cannot be guessed.
+    The identifier of a session is all that a viewer needs: it cannot be guessed.
     """
     await websocket.accept(subprotocol=chosen_protocol(websocket))
     room = service.rooms.get(websocket.query_params.get("id", ""))

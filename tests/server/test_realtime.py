@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import urllib.error
 import urllib.request
@@ -12,8 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import websockets
-from live_server import CLIENT_RATE, append, connection, expected, live_server, pcm, translate
+from live_server import (
+    CLIENT_RATE,
+    append,
+    as_samples,
+    connection,
+    expected,
+    live_server,
+    pcm,
+    translate,
+)
 from tiny_model import babble, make_model_folder
+from tiny_speech import make_speaking_folder
+
+from echostream.frontend.resample import resample
+from echostream.model_folder import load_model
+from echostream.server.events import base64_pcm16
+from echostream.session.translator import StreamingTranslator
 
 DATA = pcm(babble(6.3, seed=1, sample_rate=CLIENT_RATE))
 
@@ -55,6 +71,19 @@ def test_a_session_chooses_look_ahead_and_decoding_method(port: int, model: Path
     assert (got.source, got.target) == expected(model, DATA, CLIENT_RATE, **options)
 
 
+def test_speech_is_that_of_a_session_of_its_own(tmp_path: Path) -> None:
+    model = make_speaking_folder(tmp_path / "fr-en-tiny")
+    session = StreamingTranslator(load_model(model), speech=True)
+    outputs = [*session.push(as_samples(DATA), CLIENT_RATE), *session.finish()]
+    speech = np.concatenate([output.samples for output in outputs])
+    with live_server(model, tmp_path) as port:
+        got = asyncio.run(translate(port, model, DATA))
+        silent = asyncio.run(translate(port, model, DATA, [{"echostream": {"speech": False}}]))
+    wanted = base64.b64decode(base64_pcm16(resample(speech, 16_000, CLIENT_RATE)))
+    assert got.speech == wanted != b""
+    assert silent.speech == b"" and silent.target == got.target
+
+
 def test_sessions_at_once_do_not_mix(port: int, model: Path) -> None:
     recordings = [pcm(babble(3 + seed, seed, CLIENT_RATE)) for seed in range(3)]
 
@@ -65,7 +94,7 @@ def test_sessions_at_once_do_not_mix(port: int, model: Path) -> None:
     assert asyncio.run(all_at_once()) == [expected(model, d, CLIENT_RATE)[1] for d in recordings]
 
 
-def test_a_full_server_says_so_and_admits_again(port: int, model: Path) -> None:
+def test_a_full_server_refuses_and_later_admits_again(port: int, model: Path) -> None:
     async def fill() -> tuple[str, int]:
         async with connection(port, model), connection(port, model), connection(port, model) as one:
             await one.recv()

@@ -80,13 +80,13 @@ class CommandJudge:
                         "each recording that is missing, and once more."
                     ) from None
             errors.seek(0)
-            said = errors.read().decode("utf-8", "replace").strip()[-_SHOWN:]
+            printed = errors.read().decode("utf-8", "replace").strip()[-_SHOWN:]
         if status != 0:
-            raise JudgeError(f"{self.name}: {_ending(status)}: {said or 'it printed no reason'}")
+            raise JudgeError(f"{self.name}: {_ending(status)}: {printed or 'it printed no reason'}")
         if num != len(paths):
             raise MiscountError(
                 f"{self.name}: must print one line for each of {len(paths)} recordings, "
-                f"but printed {num}. {said}".rstrip()
+                f"but printed {num}. {printed}".rstrip()
             )
 
 
