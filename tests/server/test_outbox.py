@@ -50,5 +50,5 @@ def test_a_message_that_is_not_taken_in_time_is_a_slow_client() -> None:
         outbox.put("a")
         await outbox.run()
 
-    with pytest.raises(SlowClientError, match="within 0.01 s"):
+    with pytest.raises(SlowClientError, match="was not taken"):
         asyncio.run(use())
