@@ -18,6 +18,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 
 HAS_ESPEAK = $(BIN)/python -c 'import ctypes; ctypes.CDLL("libespeak-ng.so.1")' 2>/dev/null
 HAS_CHROMIUM = command -v chromium >/dev/null
+HAS_PORTAUDIO = $(BIN)/python -c 'import ctypes; ctypes.CDLL("libportaudio.so.2")' 2>/dev/null
 ESPEAK_TESTS = $(notdir $(shell grep -lsi espeak -r tests --include=test_*.py))
 
 help: ## list the targets
@@ -40,10 +41,11 @@ $(STAMP): requirements.txt requirements-dev.txt requirements.lock setup.py
 	@touch $@
 
 # Only where it can be done without asking: apt-get, as root or with a sudo that does not prompt.
-.PHONY: espeak chromium
+.PHONY: espeak chromium portaudio
 espeak: PACKAGES := libespeak-ng1 espeak-ng-data espeak-ng
 chromium: PACKAGES := chromium
-espeak chromium:
+portaudio: PACKAGES := libportaudio2
+espeak chromium portaudio:
 	@if ! command -v apt-get >/dev/null; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then run=env; elif sudo -n true 2>/dev/null; then run="sudo -n env"; else exit 0; fi; \
 	echo "setup: $@, with apt-get"; \
@@ -58,7 +60,7 @@ demo: $(STAMP) ## the latency-quality curves of the shipped model, into out/demo
 
 demo-speech: export OMP_NUM_THREADS := 1
 demo-speech: $(STAMP) ## translations of the shipped model as speech, to be listened to, into out/demo-speech
-	@$(BIN)/echostream listen models/fr-en-demo examples/fr-en/*000000[0-9].flac \
+	@$(BIN)/echostream speak models/fr-en-demo examples/fr-en/*000000[0-9].flac \
 		--decoding-method decoder --lagging-k1 1 --output out/demo-speech
 
 demo-live: export OMP_NUM_THREADS := 1
@@ -81,6 +83,8 @@ test: lint ## ruff, mypy and all tests
 	@$(HAS_ESPEAK) || echo "test: libespeak-ng1 is missing: tests in $(or $(ESPEAK_TESTS),no file) will be skipped"
 	@$(HAS_CHROMIUM) || $(MAKE) -s chromium
 	@$(HAS_CHROMIUM) || echo "test: chromium is missing: tests of the page will be skipped"
+	@$(HAS_PORTAUDIO) || $(MAKE) -s portaudio
+	@$(HAS_PORTAUDIO) || echo "test: PortAudio is missing: the test of the microphone will be skipped"
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 quick: export OMP_NUM_THREADS := 1

@@ -36,6 +36,7 @@ EVAL = ["matplotlib>=3.8,<4"]
 YAAL = ["OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
 SERVE = ["starlette>=0.45,<2", "uvicorn>=0.40,<1", "websockets>=14,<18", "prometheus_client<1"]
+MIC = ["sounddevice>=0.5,<0.6", "websockets>=14,<18"]
 UNITS = ["scikit-learn>=1.3,<1.10"]
 # Runs Whisper. It alone, because faster-whisper brings FFmpeg, and tokenizers a client of a hub.
 JUDGE = ["ctranslate2>=4.4,<5"]
@@ -80,6 +81,7 @@ setup(
         "yaal": YAAL,
         "simulstream": SIMULSTREAM,
         "serve": SERVE,
+        "mic": MIC,
         "units": UNITS,
         "voices": VOICES,
         "corpus": CORPUS,
@@ -94,6 +96,7 @@ setup(
             *YAAL,
             *SIMULSTREAM,
             *SERVE,
+            *MIC,
             *UNITS,
             *VOICES,
             *CORPUS,

@@ -12,6 +12,7 @@ LIBRARIES = {
     "yaal": ("omnisteval",),
     "simulstream": ("simulstream",),
     "serve": ("starlette", "uvicorn", "websockets", "prometheus_client"),
+    "mic": ("sounddevice", "websockets"),
     "voices": ("onnxruntime",),
     "corpus": ("onnx", "onnxruntime"),
     "units": ("sklearn",),

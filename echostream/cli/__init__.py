@@ -13,7 +13,18 @@ import sys
 from collections.abc import Sequence
 
 from echostream._version import __version__
-from echostream.cli import corpus, data, doctor, export, score, serve, train, translate, units
+from echostream.cli import (
+    corpus,
+    data,
+    doctor,
+    export,
+    listen,
+    score,
+    serve,
+    train,
+    translate,
+    units,
+)
 from echostream.cli.messages import OutputError, checked_output, print_error, silence_broken_outputs
 from echostream.cli.programs import PROGRAMS, run_program
 from echostream.extras import ExtraError
@@ -22,6 +33,7 @@ from echostream.files import describe
 COMMANDS = {  # in the order of `--help`
     "translate": translate,
     "serve": serve,
+    "listen": listen,
     "score": score,
     "doctor": doctor,
     "train": train,

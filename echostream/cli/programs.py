@@ -15,7 +15,7 @@ PROGRAMS = {
     "curve": ("echostream.evaluation.curve", "latency-quality curves through SimulEval"),
     "long-form": ("echostream.evaluation.long_form", "BLEU when sentences follow each other"),
     "robustness": ("echostream.evaluation.robustness", "BLEU at other levels, and sounds"),
-    "listen": ("echostream.evaluation.listen", "recordings with the speech of their translation"),
+    "speak": ("echostream.evaluation.speak", "recordings with the speech of their translation"),
     "remote": ("echostream.evaluation.remote.client", "evaluate an agent on another machine"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from echostream.cli.shared_flags import add_backend
 from echostream.extras import extra
 from echostream.session_config import add_session_flags, add_voice_flag, session_config
 
+KEY = "ECHOSTREAM_API_KEY"
 HELP = "serve live translation over websockets, with a page"
 
 
@@ -25,7 +27,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--capacity", type=int, default=16, help="the most sessions at once (default: %(default)s)"
     )
     parser.add_argument(
-        "--api-key", metavar="KEY", help="key that every client must send (default: none)"
+        "--api-key",
+        metavar="KEY",
+        help=f"key that every client must send (default: ${KEY}, which no list of processes shows)",
     )
     parser.add_argument(
         "--allow-origin",
@@ -71,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     names = {field.name for field in dataclasses.fields(ServerSettings)}
     given = {name: value for name, value in vars(args).items() if name in names}
+    if args.api_key is None:
+        given["api_key"] = os.environ.get(KEY)
     settings = ServerSettings(**given, allow_origins=tuple(args.allow_origin))
     folder = Path(args.model)
     model = load_model(folder, args.device, args.backend, args.voice)

@@ -100,10 +100,14 @@ def pcm16(data: bytes) -> NDArray[np.float32]:
     return samples
 
 
+def as_pcm16(samples: NDArray[np.float32]) -> bytes:
+    """Samples (S,) as 16-bit little-endian PCM; values beyond [-1, 1) are clipped."""
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
+
+
 def base64_pcm16(samples: NDArray[np.float32]) -> str:
-    """Samples (S,) as base64 of PCM16; values beyond [-1, 1) are clipped."""
-    scaled = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2")
-    return base64.b64encode(scaled.tobytes()).decode("ascii")
+    """Samples (S,) as base64 of PCM16, see `as_pcm16`."""
+    return base64.b64encode(as_pcm16(samples)).decode("ascii")
 
 
 def field(value: object, path: str, kind: type, what: str) -> Any:

@@ -1,4 +1,4 @@
-"""`echostream translate --speech-output` and `echostream listen`: files, the page, bad input."""
+"""`echostream translate --speech-output` and `echostream speak`: files, the page, bad input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Names = Callable[[Path], str]
 # The command, the flag of its folder, and the file that it writes for a recording.
 COMMANDS: dict[str, tuple[str, Names]] = {
     "translate": ("--speech-output", lambda path: f"{path.name}.wav"),
-    "listen": ("--output", lambda path: f"{path.stem}.wav"),
+    "speak": ("--output", lambda path: f"{path.stem}.wav"),
 }
 both_commands = pytest.mark.parametrize("command", COMMANDS)
 
@@ -83,11 +83,11 @@ def test_translate_writes_the_speech_on_the_time_of_the_recording(
     assert f"speech in {out / 'b.flac.wav'}" in capsys.readouterr().out
 
 
-def test_listen_has_the_recording_on_the_left_and_its_translation_on_the_right(
+def test_speak_has_the_recording_on_the_left_and_its_translation_on_the_right(
     speaking: Path, audio: Path, tmp_path: Path
 ) -> None:
     out, path = tmp_path / "out", audio / "b.flac"
-    assert run("listen", speaking, out, path, segment_ms=9000) == 0
+    assert run("speak", speaking, out, path, segment_ms=9000) == 0
     found, rate = sf.read(out / "b.wav", dtype="float32")
     assert rate == SAMPLE_RATE
     for side, wanted in enumerate((read_audio(path)[0], speech_of(speaking, path))):
@@ -112,13 +112,13 @@ class Page(HTMLParser):
             self.headings.append(data)
 
 
-def test_the_page_of_listen_has_a_player_for_each_recording_and_needs_nothing_else(
+def test_the_page_of_speak_has_a_player_for_each_recording_and_needs_nothing_else(
     speaking: Path, audio: Path, tmp_path: Path
 ) -> None:
     shutil.copy(audio / "b.flac", audio / "<script>&.flac")
     recordings = sorted(audio.iterdir())
     out = tmp_path / "out"
-    assert run("listen", speaking, out, *recordings) == 0
+    assert run("speak", speaking, out, *recordings) == 0
     text = (out / "index.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.headings == [path.stem for path in recordings]
@@ -143,7 +143,7 @@ def test_the_words_of_the_page_stand_in_order_before_their_speech(
     speaking: Path, audio: Path, tmp_path: Path
 ) -> None:
     out, path = tmp_path / "out", audio / "b.flac"
-    assert run("listen", speaking, out, path) == 0
+    assert run("speak", speaking, out, path) == 0
     text = (out / "index.html").read_text(encoding="utf-8")
     (seconds,) = (float(found) for found in re.findall(r'data-seconds="([\d.]+)"', text))
     places = [
@@ -230,12 +230,12 @@ def test_recordings_of_one_name_are_refused_before_one_replaces_the_other(
     assert list(out.iterdir()) == []
 
 
-def test_listen_does_not_replace_the_recording_that_it_reads(
+def test_speak_does_not_replace_the_recording_that_it_reads(
     speaking: Path, audio: Path, capsys: Capture
 ) -> None:
     path = audio / "a.wav"
     before = path.read_bytes()
-    assert run("listen", speaking, audio, path) == 2
+    assert run("speak", speaking, audio, path) == 2
     assert f"{path} would replace the file {path} itself" in capsys.readouterr().err
     assert path.read_bytes() == before
 

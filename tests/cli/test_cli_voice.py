@@ -45,11 +45,11 @@ def test_translate_refuses_a_voice_without_a_place_for_the_speech(
     assert "`--voice` needs `--speech-output`" in capsys.readouterr().err
 
 
-def test_listen_writes_both_channels(
+def test_speak_writes_both_channels(
     model: Path, good: Path, tmp_path: Path, voice: str, capsys: Capture
 ) -> None:
     out = tmp_path / "out"
-    assert main(["listen", str(model), str(good), "--output", str(out), "--voice", voice]) == 0
+    assert main(["speak", str(model), str(good), "--output", str(out), "--voice", voice]) == 0
     assert min(loudest(out / "good.wav", 0), loudest(out / "good.wav", 1)) > 0.1
     assert "page:" in capsys.readouterr().out
 

@@ -21,7 +21,7 @@ from echostream.agents.options import add_args
 from echostream.cli import _parser, main
 from echostream.config import from_dict
 from echostream.data.table import read_tsv
-from echostream.evaluation import arguments, listen, long_form, robustness
+from echostream.evaluation import arguments, long_form, robustness, speak
 from echostream.evaluation.remote import client as remote
 from echostream.training.command import add_flags
 from echostream.training.config import TrainConfig
@@ -90,11 +90,12 @@ def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> 
         "long-form": long_form._parser().parse_args,
         "robustness": robustness._parser().parse_args,
         "remote": remote._parse,
-        "listen": listen._parser().parse_args,
+        "speak": speak._parser().parse_args,
     }
     found = [words[1:] for words in all_commands("echostream")]
     assert {name for name, *_ in found} == {
-        *("translate", "score", "doctor", "train", "corpus", "export", "units", "data", "serve"),
+        *("translate", "score", "doctor", "train", "corpus", "export", "units", "data"),
+        *("serve", "listen"),
         *programs,
     }
     for name, *words in found:

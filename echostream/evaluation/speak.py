@@ -1,6 +1,6 @@
-"""Recordings with the speech of their translation, to be listened to.
+"""Recordings with the speech of their translation, written and drawn.
 
-    echostream listen models/fr-en-demo examples/fr-en/*.flac --output out/demo-speech
+    echostream speak models/fr-en-demo examples/fr-en/*.flac --output out/demo-speech
 
 For each recording: NAME.wav in stereo, with the recording on the left and its translation on the
 right, as a player plays it. And one page, index.html, with both waveforms, the words and a
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from echostream.evaluation.arguments import print_error
-from echostream.evaluation.listen_page import Example, page
+from echostream.evaluation.speech_page import Example, page
 from echostream.files import check_outputs, make_folder, remove_unfinished, write_whole
 from echostream.frontend.audio import clean, read_audio, show_path
 from echostream.frontend.resample import resample
@@ -30,7 +30,7 @@ from echostream.voices.espeak import EspeakError
 PAGE = "index.html"
 
 
-def speak(session: StreamingTranslator, path: Path, segment_ms: int) -> tuple[Example, str]:
+def translate(session: StreamingTranslator, path: Path, segment_ms: int) -> tuple[Example, str]:
     """A recording and its translation as speech and as text, pushed in segments.
 
     Raises ValueError naming the file if it is no audio.
@@ -65,18 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     examples, failed = [], 0
     for path in args.audio:
         try:
-            example, text = speak(session, path, args.segment_ms)
+            example, text = translate(session, path, args.segment_ms)
             save_audio(files[str(path)], example.stereo)
         except (ValueError, OSError) as error:
-            print_error("listen", error)
+            print_error("speak", error)
             failed += 1
             continue
         except EspeakError as error:
-            print_error("listen", f"{show_path(str(path))}: {error}")
+            print_error("speak", f"{show_path(str(path))}: {error}")
             failed += 1
             continue
         except MemoryError:
-            print_error("listen", f"{show_path(str(path))}: it needs more memory than there is.")
+            print_error("speak", f"{show_path(str(path))}: it needs more memory than there is.")
             failed += 1
             continue
         backlog = session.longest_backlog_ms / 1000
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     description, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
-        prog="echostream listen",
+        prog="echostream speak",
         description=description,
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
