@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echostream.cli.messages import print_error
+from echostream.cli.score_longform import add_longform_flags, check_longform_flags, run_longform
 from echostream.scoring.judge.flags import add_judge_flags, read_judge_flags
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also the latency of the spoken words, from the judge's word times",
     )
+    add_longform_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
     from echostream.scoring.score import RunScores, find_log, judge_run, score_run
     from echostream.scoring.score_files import STEM, printable, to_tsv, write_scores
 
+    check_longform_flags(args)
+    if args.longform:
+        return run_longform(args)
     options = _scoring_options(args)
     judging = read_judge_flags(args, args.sacrebleu_tokenizer)
     scored: dict[str, RunScores] = {}

@@ -82,6 +82,14 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
         "that has a refiner (default: that of the agent)",
     )
     add("--backend", choices=BACKENDS, default="torch", help="back end of the network")
+    add(
+        "--longform",
+        type=positive,
+        nargs="+",
+        metavar="N",
+        help="streams of N recordings instead, against LongYAAL (extra yaal)",
+    )
+    add("--pause-ms", type=whole_from(0), default=400, help="silence between them")
     add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
     add(
         "--published",

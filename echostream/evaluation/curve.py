@@ -22,6 +22,10 @@ of --stride-n these belong to the first one, and each further value n has its ow
 curve_n{n}.png and curve_n{n}.svg; results.json has all points. The pictures need matplotlib, of the
 extra `eval`; without it everything else is written.
 
+With --longform N the recordings are joined to streams of N, which are translated without a break.
+OmniSTEval aligns the text to the recordings, and longform.tsv, longform.json and longform.png have
+BLEU against LongYAAL; the folder of each N has the scores of the streams as they are.
+
 Exit status: 0 if every point is done, 1 if one failed, 2 for bad arguments or inputs.
 """
 
@@ -29,12 +33,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from echostream.evaluation import arguments, provenance
+from echostream.evaluation import arguments, long_form_curve, provenance
 from echostream.evaluation.judging import judge_points
+from echostream.evaluation.long_form_curve import Row
 from echostream.evaluation.merge import finish_points
 from echostream.evaluation.point import Point
 from echostream.evaluation.results import Draw, Found, write_results
@@ -43,7 +49,7 @@ from echostream.evaluation.setup import make_judging, make_points, make_setup
 from echostream.evaluation.slurm.scripts import write_scripts
 from echostream.evaluation.tasks import Sweep, make_tasks
 from echostream.evaluation.test_set import InputError, with_plain_lists
-from echostream.extras import ExtraError
+from echostream.extras import ExtraError, extra
 from echostream.scoring.judge.speech import Judging, SpeechScores
 from echostream.scoring.log import ScoringError
 from echostream.scoring.simuleval_scores import WORDS
@@ -52,6 +58,28 @@ from echostream.scoring.simuleval_scores import WORDS
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sweep, or the configured part of it, and returns the exit status."""
     args = arguments.parse(argv, __doc__)
+    if not args.longform:
+        return _sweep(args, [])
+    rows: list[Row] = []
+    try:
+        with extra("yaal", "echostream curve --longform"):
+            import omnisteval  # noqa: F401
+        long_form_curve.check(args)
+        statuses = []
+        for joined in args.longform:
+            _print(f"streams of {joined}:")
+            statuses.append(_sweep(long_form_curve.with_streams(args, joined), rows, joined))
+        if rows:
+            title = f"{args.model_path.name}, unsegmented recordings"
+            long_form_curve.write_rows(rows, args.output, title, _load_long_form_draw())
+    except (InputError, OSError) as error:
+        arguments.print_error("curve", error)
+        return 2
+    return max(statuses)
+
+
+def _sweep(args: argparse.Namespace, long_form_rows: list[Row], joined: int = 0) -> int:
+    """One sweep; with `joined` its scores by segment are added to the rows, too."""
     try:
         setup = make_setup(args)
         points = make_points(args)
@@ -72,6 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         failures = _run(sweep, points, args, judging)
+        if joined:
+            failed = {failure.name.partition("/")[0] for failure in failures}
+            done = [point for point in points if point.name not in failed]
+            long_form_rows += long_form_curve.score_points(setup, done, joined)
     except KeyboardInterrupt:
         arguments.print_error(
             "curve",
@@ -127,6 +159,14 @@ def _load_draw() -> Draw | None:
         arguments.print_error("curve", f"no picture is drawn: {error}")
         return None
     return draw
+
+
+def _load_long_form_draw() -> Callable[..., list[Path]] | None:
+    try:
+        from echostream.evaluation.long_form_plot import draw_long_form
+    except ExtraError:  # the sweep has said so
+        return None
+    return draw_long_form
 
 
 def _provenance(args: argparse.Namespace) -> dict[str, Any]:

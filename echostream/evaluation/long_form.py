@@ -7,11 +7,16 @@ Consecutive recordings are joined with a pause between them and translated by on
 a time, without a reset. Quality is BLEU over all streams, with as many sentences in each reference.
 A model that was trained on single sentences only is good at 1 and bad at 16; the demo model was
 trained on concatenated utterances, too.
+
+With --output the streams and a log of each method are written, in the form of SimulEval's, which
+`echostream score --longform` and OmniSTEval read.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +33,15 @@ from echostream.evaluation.arguments import (
     print_error,
     whole_from,
 )
+from echostream.evaluation.joined import Stream, join, load, write_streams
 from echostream.evaluation.point import method_options
 from echostream.evaluation.test_set import InputError, check_single_references, read_test_set
-from echostream.frontend.audio import clean, read_audio
-from echostream.frontend.resample import resample
+from echostream.files import make_folder, write_whole
 from echostream.model_folder import BACKENDS, Model, load_model
+from echostream.scoring.log import INSTANCES_LOG
 from echostream.scoring.metrics.quality import DEFAULT_TOKENIZER, make_bleu, quality
 from echostream.scoring.texts import characters, composed
-from echostream.session.translator import StreamingTranslator, joined_text
+from echostream.session.translator import Output, StreamingTranslator, joined_text
 from echostream.session_config import SessionConfig
 from echostream.streaming import SAMPLE_RATE
 
@@ -63,20 +69,22 @@ def measure(
     max_future_frames: int,
     pause_ms: int,
     tokenizer: str = DEFAULT_TOKENIZER,
+    output: Path | None = None,
 ) -> LongForm:
     """Translates streams of `joined` recordings (S,) at 16 kHz; the last stream may have fewer.
 
-    `method` is as in `method_options`; `tokenizer` is sacrebleu's.
+    `method` is as in `method_options`; `tokenizer` is sacrebleu's. `output` is the folder for
+    the streams and the logs.
     """
+    streams = join(recordings, references, joined, pause_ms)
     session = open_session(model, method, max_future_frames)
-    pause = np.zeros(SAMPLE_RATE * pause_ms // 1000, np.float32)
-    hypotheses, joined_references = list[str](), list[str]()
-    for start in range(0, len(recordings), joined):
-        parts = [
-            part for samples in recordings[start : start + joined] for part in (samples, pause)
-        ]
-        hypotheses.append(translate(session, np.concatenate(parts[:-1])))
-        joined_references.append(" ".join(references[start : start + joined]))
+    translated = [push_all(session, stream.samples) for stream in streams]
+    if output is not None:
+        folder = output / f"joined-{joined}"
+        paths = write_streams(streams, folder)
+        _write_log(folder / method.replace(":", "-"), paths, streams, translated)
+    hypotheses = [joined_text(outputs) for outputs, _ in translated]
+    joined_references = [stream.reference for stream in streams]
     # The other tokenizers are for languages without spaces between words.
     units = str.split if tokenizer in BY_WORD else characters
     num_written = sum(len(units(text)) for text in hypotheses)
@@ -113,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args.max_future_frames,
                 args.pause_ms,
                 args.sacrebleu_tokenizer,
+                args.output,
             )
             for joined in args.joined
             for method in inputs.methods
@@ -176,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--joined", type=whole_from(1), nargs="+", default=[1, 4, 16], help="sentences in a stream")
     add("--max-future-frames", type=whole_from(0), default=0, help="look-ahead L")
     add("--pause-ms", type=whole_from(0), default=400, help="silence between two sentences")
+    add("--output", type=Path, help="folder for the streams and the logs (default: none)")
     return parser
 
 
@@ -185,16 +195,54 @@ def open_session(model: Model, method: str, max_future_frames: int) -> Streaming
     return StreamingTranslator(model, config)
 
 
-def load(path: Path) -> NDArray[np.float32]:
-    """A recording as mono at 16 kHz, (S,)."""
-    samples, sample_rate = read_audio(path)
-    return resample(clean(samples)[0], sample_rate, SAMPLE_RATE)
-
-
 def translate(session: StreamingTranslator, samples: NDArray[np.float32]) -> str:
     """The text of a stream (S,) at 16 kHz that is pushed 320 ms at a time."""
+    return joined_text(push_all(session, samples)[0])
+
+
+def push_all(
+    session: StreamingTranslator, samples: NDArray[np.float32]
+) -> tuple[list[Output], list[float]]:
+    """The outputs for a stream (S,) at 16 kHz that is pushed 320 ms at a time.
+
+    With each, the ms of computation from the beginning of the stream until it came.
+    """
     session.reset()
-    outputs = []
-    for start in range(0, len(samples), PUSH):
-        outputs += session.push(samples[start : start + PUSH], SAMPLE_RATE)
-    return joined_text(outputs + session.finish())
+    outputs: list[Output] = []
+    computed: list[float] = []
+    seconds = 0.0
+    for start in range(0, len(samples) + PUSH, PUSH):
+        begin = time.perf_counter()
+        part = samples[start : start + PUSH]
+        new = session.push(part, SAMPLE_RATE) if len(part) else session.finish()
+        seconds += time.perf_counter() - begin
+        outputs += new
+        computed += [1000 * seconds] * len(new)
+    return outputs, computed
+
+
+def _write_log(
+    folder: Path,
+    paths: Sequence[Path],
+    streams: Sequence[Stream],
+    translated: Sequence[tuple[list[Output], list[float]]],
+) -> None:
+    """Writes instances.log as SimulEval does, with a delay for each word or character."""
+    lines = []
+    for index, (path, stream) in enumerate(zip(paths, streams, strict=True)):
+        outputs, computed = translated[index]
+        delays = [one.delay_ms for one in outputs for _ in one.words]
+        after = [ms for one, ms in zip(outputs, computed, strict=True) for _ in one.words]
+        line = {
+            "index": index,
+            "prediction": joined_text(outputs),
+            "delays": delays,
+            "elapsed": [delay + ms for delay, ms in zip(delays, after, strict=True)],
+            "prediction_length": len(delays),
+            "reference": stream.reference,
+            "source": [str(path), f"samplerate: {SAMPLE_RATE}"],
+            "source_length": 1000 * len(stream.samples) / SAMPLE_RATE,
+        }
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    make_folder(folder)
+    write_whole(folder / INSTANCES_LOG, "".join(lines))

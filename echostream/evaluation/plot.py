@@ -44,7 +44,7 @@ _PLAYING = (
     ("EndOffset", "last sound, after the source ended"),
     ("BacklogLongest", "longest backlog"),
 )
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -65,7 +65,7 @@ def draw(
     `curve` is quality against latency, if the quality is known; speech also has `playing`. `suffix`
     follows each name. `published` scores are lines in `curve`.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figures = {}
         if not all(math.isnan(row.quality) for row in rows):
             figures["curve"] = make_figure(rows, title, published)
@@ -74,8 +74,8 @@ def draw(
             figures["playing"] = make_playing_figure(streamed, title)
         paths = {folder / f"{name}{suffix}.png": figure for name, figure in figures.items()}
         for path, figure in paths.items():
-            _save(figure, path)
-            _save(figure, path.with_suffix(".svg"))
+            save_figure(figure, path)
+            save_figure(figure, path.with_suffix(".svg"))
     return list(paths)
 
 
@@ -96,7 +96,7 @@ def make_figure(rows: Sequence[Row], title: str, published: Sequence[Published] 
         for line in published:
             _published_line(axes, line)
         axes.set_xlabel(words)
-        _style(axes)
+        add_grid(axes)
     low, high = panels[0].get_ylim()
     if high - low < 1:  # small differences of BLEU must look small
         panels[0].set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
@@ -112,11 +112,11 @@ def make_playing_figure(rows: Sequence[Row], title: str) -> Figure:
         for lookahead, (index, line) in product(_lookaheads(rows), enumerate(_lines(rows))):
             mine = sorted(_of_line(rows, lookahead, line), key=_segment)
             values = [getattr(row.scores, metric) for row in mine]
-            axes.plot([_segment(row) for row in mine], values, **_curve_style(lookahead, index))
+            axes.plot([_segment(row) for row in mine], values, **curve_style(lookahead, index))
         axes.set_title(words, fontsize=10)
         axes.set_xticks(sorted(set(map(_segment, rows))))
         axes.set_xlabel("segment (ms)")
-        _style(axes)
+        add_grid(axes)
     panels[0].set_ylabel("ms, mean over utterances")
     _legend(figure, _keys(rows))
     return figure
@@ -129,7 +129,8 @@ def _figure(title: str, num_panels: int, sharey: bool) -> tuple[Figure, Any]:
     return figure, figure.subplots(1, num_panels, sharey=sharey)
 
 
-def _style(axes: Any) -> None:
+def add_grid(axes: Any) -> None:
+    """Grid and margins of a panel."""
     axes.grid(True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(x=0.15, y=0.12)
@@ -202,7 +203,7 @@ def _curve(axes: Any, curve: Sequence[Row], metric: str, line_index: int, crowde
         yerr=(below, above),
         elinewidth=0.9,
         capsize=3,
-        **_curve_style(curve[0].point.max_future_frames, line_index),
+        **curve_style(curve[0].point.max_future_frames, line_index),
     )
     for piece in (*caps, *bars):
         piece.set_alpha(0.35 if crowded else 1.0)
@@ -254,7 +255,8 @@ def _nearby(curve: Sequence[Row], metric: str, rows: Sequence[Row]) -> list[list
     return groups
 
 
-def _curve_style(lookahead: int, line_index: int) -> dict[str, Any]:
+def curve_style(lookahead: int, line_index: int) -> dict[str, Any]:
+    """The style of a line: the colour is L, the line and the fill of markers the method."""
     colour = _COLOURS[lookahead % len(_COLOURS)]  # by L, so that figures can be compared
     return {
         "color": colour,
@@ -286,14 +288,14 @@ def _keys(rows: Sequence[Row]) -> list[Line2D]:
     for lookahead in _lookaheads(rows):
         latency = Point(lookahead, None, 1).algorithmic_latency_ms
         words = f"L = {lookahead} (encoder: {latency} ms)"
-        keys.append(Line2D([], [], label=words, **_curve_style(lookahead, 0)))
+        keys.append(Line2D([], [], label=words, **curve_style(lookahead, 0)))
         for row in offline:
             if len(lines) == 1 and row.point.max_future_frames == lookahead:
                 style = _offline_style(row, rows)
                 keys.append(Line2D([], [], label=f"L = {lookahead} offline", **style))
     if len(lines) > 1:
         for index, line in enumerate(lines):
-            style = {**_curve_style(0, index), "color": _GREY}
+            style = {**curve_style(0, index), "color": _GREY}
             keys.append(Line2D([], [], label=line, **style))
             for row in [row for row in offline if row.point.line == line][:1]:
                 style = {**_offline_style(row, rows), "color": _GREY}
@@ -334,7 +336,8 @@ def _drawable(row: Row, metric: str) -> bool:
     return row.point.segment_ms is not None and known
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format of the suffix, always with the same bytes."""
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150, metadata=metadata)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 from tiny_model import SAMPLE_RATE, TARGET_TEXT, babble, make_model_folder
 
+from echostream.cli import main as command
 from echostream.evaluation.long_form import main, measure
 from echostream.model_folder import load_model
 from echostream.session.translator import StreamingTranslator
@@ -95,3 +97,17 @@ def test_a_method_that_the_model_lacks_is_named(
     lists = ["--source", str(folder / "wav_list.txt"), "--target", str(folder / "target.txt")]
     assert main(["--model-path", str(plain), *lists, "--decoding-methods", "decoder"]) == 2
     assert "no text decoder" in capsys.readouterr().err
+
+
+def test_logs_are_scored_by_segments(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("omnisteval")
+    lists = ["--source", str(folder / "wav_list.txt"), "--target", str(folder / "target.txt")]
+    words = ["--model-path", str(folder), *lists, "--joined", "2", "--decoding-methods", "ctc"]
+    assert main([*words, "--output", str(tmp_path)]) == 0
+    streams = tmp_path / "joined-2"
+    files = ["--audio-yaml", str(streams / "audio.yaml")]
+    files += ["--reference", str(streams / "reference.txt")]
+    assert command(["score", "--longform", *files, str(streams / "ctc")]) == 0
+    scores = json.loads((streams / "ctc" / "echostream_longform.json").read_text())
+    assert scores["num_recordings"] == 3 and scores["num_segments"] == 5
+    assert scores["long_yaal_ca"] > scores["long_yaal"] and scores["compute_rtf"] > 0
