@@ -52,6 +52,11 @@ CORPUS = [*ONNX, "onnx>=1.17,<2", JOE, KOKORO]
 DOCS = ["sphinx>=8.1,<9.1", "myst-parser>=4,<6", "furo>=2024.8.6"]
 EXPORT = [*ONNX, "torch>=2.6,<2.14", "onnx>=1.17,<2", "onnxscript>=0.5,<0.8"]
 
+PACKAGE_DATA = [
+    *("py.typed", "data/synthetic/grammars/*.yaml"),
+    *("server/page/*", "evaluation/timeline/page.*"),
+]
+
 setup(
     name="echostream",
     version=read_version(),
@@ -62,7 +67,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["echostream", "echostream.*"]),
-    package_data={"echostream": ["py.typed", "data/synthetic/grammars/*.yaml", "server/page/*"]},
+    package_data={"echostream": PACKAGE_DATA},
     install_requires=[
         "torch>=2.0.1,<2.14",
         "numpy>=1.23.5,<3",

@@ -16,6 +16,10 @@ PROGRAMS = {
     "long-form": ("echostream.evaluation.long_form", "BLEU when sentences follow each other"),
     "robustness": ("echostream.evaluation.robustness", "BLEU at other levels, and sounds"),
     "speak": ("echostream.evaluation.speak", "recordings with the speech of their translation"),
+    "timeline": (
+        "echostream.evaluation.timeline.command",
+        "a page that shows why each word came when it did",
+    ),
     "remote": ("echostream.evaluation.remote.client", "evaluate an agent on another machine"),
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from echostream.evaluation.waveform import peaks
 from echostream.session.playback import WrittenWords
 from echostream.streaming.clock import SAMPLE_RATE
 
@@ -139,9 +139,8 @@ def _words(spoken: Sequence[WrittenWords], seconds: float) -> list[tuple[float, 
 
 def _outline(samples: NDArray[np.float32], middle: float) -> str:
     """The loudest sample of each column, mirrored."""
-    edges = np.linspace(0, len(samples), _WIDTH // 2 + 1).astype(int)
-    peaks = [float(np.abs(samples[a:b]).max(initial=0)) for a, b in itertools.pairwise(edges)]
+    heights = peaks(samples, _WIDTH // 2)
     half = _HEIGHT / 2 - 2
-    upper = [f"{2 * i},{middle - half * peak - 0.5:.1f}" for i, peak in enumerate(peaks)]
-    lower = [f"{2 * i},{middle + half * peak + 0.5:.1f}" for i, peak in enumerate(peaks)]
+    upper = [f"{2 * i},{middle - half * peak - 0.5:.1f}" for i, peak in enumerate(heights)]
+    lower = [f"{2 * i},{middle + half * peak + 0.5:.1f}" for i, peak in enumerate(heights)]
     return "M" + "L".join([*upper, *reversed(lower)]) + "Z"

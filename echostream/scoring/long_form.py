@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import yaml
 
 from echostream.extras import extra
 from echostream.scoring.log import INSTANCES_LOG, ScoringError
+from echostream.scoring.simulstream_log import detokenizer_config, read_simulstream_log
 
 SIMULEVAL, SIMULSTREAM = "jsonl", "simulstream"  # OmniSTEval's names of the formats
 
@@ -80,7 +80,8 @@ def score_long_form(log: Path, segments: Segments) -> tuple[LongFormScores, list
         from omnisteval.scoring import evaluate_instances
     kind = log_format(log)
     by_character = segments.unit == "char"
-    with _faults(log, segments), _simulstream_config(kind, segments) as config:
+    given = segments.simulstream_config
+    with _faults(log, segments), detokenizer_config(given, segments.unit) as config:
         inputs = load_resegmentation_inputs(
             str(segments.audio_yaml),
             None,
@@ -89,7 +90,7 @@ def score_long_form(log: Path, segments: Segments) -> tuple[LongFormScores, list
             hypothesis_format=kind,
             char_level=by_character,
             fix_emission_ca_flag=kind == SIMULEVAL,
-            simulstream_config_file=config,
+            simulstream_config_file=str(config),
         )
         with _in_this_process():
             instances, content = resegment(*inputs, char_level=by_character, lang=segments.language)
@@ -139,40 +140,17 @@ def _lines(log: Path) -> Iterator[Any]:
         raise ScoringError(f"{log} cannot be read: {error}") from error
 
 
-def _effort_of(log: Path, kind: str, config: str | None, unit: str) -> tuple[float, float | None]:
+def _effort_of(log: Path, kind: str, config: Path, unit: str) -> tuple[float, float | None]:
     """Normalized erasure and the real-time factor."""
     if kind == SIMULSTREAM:
-        from simulstream.config import yaml_config
-        from simulstream.metrics.readers import LogReader
-        from simulstream.metrics.stats import NormalizedErasure, RealTimeFactor
-
-        reader = LogReader(yaml_config(config), str(log), latency_unit=unit)
-        written = any(output.final_text for output in reader.final_outputs_and_latencies().values())
-        erasure = NormalizedErasure().compute(reader) if written else 0.0
-        return erasure, RealTimeFactor().compute(reader)
+        read = read_simulstream_log(log, config, unit)
+        return read.normalized_erasure, read.real_time_factor
     # SimulEval has no way to take a word back.
     timed = [line for line in _lines(log) if line.get("elapsed")]
     audio = sum(line.get("source_length", 0.0) for line in timed)
     if not audio:
         return 0.0, None
     return 0.0, sum(line["elapsed"][-1] - line["delays"][-1] for line in timed) / audio
-
-
-@contextmanager
-def _simulstream_config(kind: str, segments: Segments) -> Iterator[str | None]:
-    """The file that says how tokens become text; a temporary one if none is given."""
-    if kind != SIMULSTREAM:
-        yield None
-        return
-    with extra("simulstream", "a log of simulstream"):
-        import simulstream  # noqa: F401
-    if segments.simulstream_config is not None:
-        yield str(segments.simulstream_config)
-        return
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump({"detokenizer_type": "simuleval", "latency_unit": segments.unit}, file)
-        file.flush()
-        yield file.name
 
 
 class _SerialPool:

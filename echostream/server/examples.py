@@ -47,7 +47,7 @@ def find_examples(folder: Path, most: int = 12) -> tuple[Example, ...]:
     if not (folder / "wav_list.txt").is_file():
         return ()
     columns = [
-        (folder / name).read_text(encoding="utf-8").splitlines()
+        (folder / name).read_text(encoding="utf-8").rstrip("\n").split("\n")
         for name in ("wav_list.txt", "src.txt", "target.txt")
     ]
     if len({len(column) for column in columns}) != 1:

@@ -53,7 +53,7 @@ ORDER = {part: rank for rank, part in enumerate(part for floor in FLOORS for par
 FORBIDDEN = {"torchaudio", "fairseq"}
 HOMES_OF = {
     "simuleval": {"echostream.agents", "echostream.doctor", "eval"},  # eval/peers: other systems
-    "simulstream": {"echostream.simulstream"},
+    "simulstream": {"echostream.simulstream", "echostream.scoring"},
 }
 
 TOPS = ("echostream", "agents", "eval", "examples", "benchmarks")

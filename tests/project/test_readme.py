@@ -23,6 +23,7 @@ from echostream.config import from_dict
 from echostream.data.table import read_tsv
 from echostream.evaluation import arguments, long_form, robustness, speak
 from echostream.evaluation.remote import client as remote
+from echostream.evaluation.timeline import command as timeline
 from echostream.training.command import add_flags
 from echostream.training.config import TrainConfig
 from eval.peers.whisper_agent import WhisperAgent
@@ -91,6 +92,7 @@ def test_echostream_commands_are_understood(monkeypatch: pytest.MonkeyPatch) -> 
         "robustness": robustness._parser().parse_args,
         "remote": remote._parse,
         "speak": speak._parser().parse_args,
+        "timeline": timeline._parser().parse_args,
     }
     found = [words[1:] for words in all_commands("echostream")]
     assert {name for name, *_ in found} == {
