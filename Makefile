@@ -18,6 +18,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 
 HAS_ESPEAK = $(BIN)/python -c 'import ctypes; ctypes.CDLL("libespeak-ng.so.1")' 2>/dev/null
 HAS_CHROMIUM = command -v chromium >/dev/null
+HAS_NGINX = test -x /usr/sbin/nginx -o -x /usr/bin/nginx
 HAS_PORTAUDIO = $(BIN)/python -c 'import ctypes; ctypes.CDLL("libportaudio.so.2")' 2>/dev/null
 ESPEAK_TESTS = $(notdir $(shell grep -lsi espeak -r tests --include=test_*.py))
 
@@ -41,11 +42,12 @@ $(STAMP): requirements.txt requirements-dev.txt requirements.lock setup.py
 	@touch $@
 
 # Only where it can be done without asking: apt-get, as root or with a sudo that does not prompt.
-.PHONY: espeak chromium portaudio
+.PHONY: espeak chromium portaudio nginx
 espeak: PACKAGES := libespeak-ng1 espeak-ng-data espeak-ng
 chromium: PACKAGES := chromium
 portaudio: PACKAGES := libportaudio2
-espeak chromium portaudio:
+nginx: PACKAGES := nginx-light openssl
+espeak chromium portaudio nginx:
 	@if ! command -v apt-get >/dev/null; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then run=env; elif sudo -n true 2>/dev/null; then run="sudo -n env"; else exit 0; fi; \
 	echo "setup: $@, with apt-get"; \
@@ -84,6 +86,8 @@ test: lint ## ruff, mypy and all tests
 	@$(HAS_CHROMIUM) || $(MAKE) -s chromium
 	@$(HAS_CHROMIUM) || echo "test: chromium is missing: tests of the page will be skipped"
 	@$(HAS_PORTAUDIO) || $(MAKE) -s portaudio
+	@$(HAS_NGINX) || $(MAKE) -s nginx
+	@$(HAS_NGINX) || echo "test: nginx is missing: the test of the proxy will be skipped"
 	@$(HAS_PORTAUDIO) || echo "test: PortAudio is missing: the test of the microphone will be skipped"
 	@$(BIN)/pytest -n 2 --dist loadfile
 

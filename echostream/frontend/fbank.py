@@ -7,6 +7,9 @@ samples have exactly `S // 160` frames and no frame of a segment waits for the n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import kaldi_native_fbank as knf
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +36,11 @@ class OnlineFbank:
     """
 
     def __init__(self) -> None:
+        self._begin(np.zeros(WINDOW_LENGTH - HOP_LENGTH, np.float32))
+        self._num_frames = 0
+
+    def _begin(self, samples: NDArray[np.float32]) -> None:
+        """Begins an extractor with the samples (S,) before the next ones, scaled."""
         options = knf.FbankOptions()
         options.frame_opts.samp_freq = SAMPLE_RATE
         options.frame_opts.frame_length_ms = 1000 * WINDOW_LENGTH / SAMPLE_RATE
@@ -42,8 +50,21 @@ class OnlineFbank:
         options.frame_opts.dither = 0.0
         options.mel_opts.num_bins = NUM_MEL_BINS
         self._extractor = knf.OnlineFbank(options)
-        self._extractor.accept_waveform(SAMPLE_RATE, [0.0] * (WINDOW_LENGTH - HOP_LENGTH))
-        self._num_frames = 0
+        self._extractor.accept_waveform(SAMPLE_RATE, samples.data)
+        self._recent = samples  # less than a window
+        self._num_extracted = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """All that the stream has, as values; `from_state` makes it again."""
+        return {"num_frames": self._num_frames, "recent": self._recent}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> OnlineFbank:
+        """The stream of `get_state`. It goes on to the bit: a frame needs its own window alone."""
+        made = cls()
+        made._num_frames = state["num_frames"]
+        made._begin(state["recent"])
+        return made
 
     @property
     def num_frames(self) -> int:
@@ -69,11 +90,13 @@ class OnlineFbank:
         self._extractor.accept_waveform(SAMPLE_RATE, scaled.data)
         ready = self._extractor.num_frames_ready
         # get_frame returns a view into the extractor, so it is copied before pop frees it.
-        frames = np.empty((ready - self._num_frames, NUM_MEL_BINS), np.float32)
-        for row, index in enumerate(range(self._num_frames, ready)):
+        frames = np.empty((ready - self._num_extracted, NUM_MEL_BINS), np.float32)
+        for row, index in enumerate(range(self._num_extracted, ready)):
             frames[row] = self._extractor.get_frame(index)
         self._extractor.pop(len(frames))
-        self._num_frames = ready
+        self._num_extracted = ready
+        self._num_frames += len(frames)
+        self._recent = np.concatenate([self._recent, scaled])[HOP_LENGTH * len(frames) :].copy()
         return frames
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -57,6 +57,30 @@ class StreamFeatures:
         self._num_left: int | None = None  # groups until the end, once the source has ended
         self._warned = False
         self._check = SampleCheck()
+
+    def get_state(self) -> dict[str, Any]:
+        """All that the stream has, as values; `set_state` of another goes on to the bit."""
+        resampler = None if self._resampler is None else self._resampler.get_state()
+        return {
+            "fbank": self._fbank.get_state(),
+            "resampler": resampler,
+            "check": self._check.get_state(),
+            "sample_rate": self._sample_rate,
+            "num_samples": self._num_samples,
+            "frames": self._frames,
+            "num_left": self._num_left,
+            "warned": self._warned,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Takes the state of another stream with the same arguments."""
+        self._fbank = OnlineFbank.from_state(state["fbank"])
+        if state["resampler"] is not None:
+            self._resampler = StreamingResampler.from_state(state["resampler"])
+        self._check = SampleCheck.from_state(state["check"])
+        self._sample_rate, self._num_samples = state["sample_rate"], state["num_samples"]
+        self._frames, self._num_left = state["frames"], state["num_left"]
+        self._warned = state["warned"]
 
     @property
     def delay_ms(self) -> float:

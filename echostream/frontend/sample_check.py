@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,27 @@ class SampleCheck:
         self._cancels = False
         self._waiting: list[NDArray[np.float32]] = []  # samples of the current interval
         self._num_waiting = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """All that the stream has, as values; `from_state` makes it again."""
+        waiting = np.concatenate(self._waiting) if self._waiting else None
+        return {
+            "sample_rate": self._sample_rate,
+            "num_samples": self._num_samples,
+            "is_loud": self._is_loud,
+            "cancels": self._cancels,
+            "waiting": waiting,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> SampleCheck:
+        """The stream of `get_state`."""
+        made = cls()
+        made._sample_rate, made._num_samples = state["sample_rate"], state["num_samples"]
+        made._is_loud, made._cancels = state["is_loud"], state["cancels"]
+        if state["waiting"] is not None:
+            made._waiting, made._num_waiting = [state["waiting"]], len(state["waiting"])
+        return made
 
     def push(self, samples: NDArray[np.floating[Any]], sample_rate: int) -> None:
         """Checks the next samples, which are finite and not mixed down."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from echostream.device import memory_nbytes
 from echostream.model_folder import Model
 from echostream.ranges import plain
 from echostream.session.settings import SessionSettings, StreamState
+from echostream.session.snapshot import SnapshotError, fingerprint, pack, unpack
 from echostream.session.stream import (
     Output,
     Stream,
@@ -153,6 +154,46 @@ class StreamBatch:
         """
         self._stream(stream)
         del self._streams[stream], self._rows[stream]
+
+    def take(self, stream: int) -> bytes:
+        """Removes a stream and returns all of it, words that no `step` has returned included.
+
+        `put` of another batch with the same model and options, in any process, goes on with it: the
+        words, their delays and the speech are those of a stream that was never moved.
+
+        Raises:
+            KeyError: if there is no such stream.
+        """
+        values, row = self._stream(stream).get_state(), self._rows[stream]
+        with torch.inference_mode():
+            data = pack(values, take_rows(self._state, [row]), self.config, self._fingerprint)
+        self.leave(stream)
+        return data
+
+    def put(self, data: bytes) -> int:
+        """Adds a stream that `take` has returned; returns its number.
+
+        Raises:
+            RuntimeError: if there are `capacity` streams already.
+            SnapshotError: a ValueError, if it is none, or of another model or other options. No
+                stream is changed then.
+        """
+        template = self._settings.init_state(1)
+        values, row = unpack(data, template, self.config, self._fingerprint)
+        stream = Stream(self._settings)
+        try:
+            stream.set_state(values)
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise SnapshotError(f"these bytes are no stream: {error!r}") from error
+        name = self.join()
+        with torch.inference_mode():
+            put_rows(self._state, [self._rows[name]], row)
+        self._streams[name] = stream
+        return name
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.model)
 
     def num_waiting(self, stream: int) -> int:
         """The number of complete groups (160 ms) of a stream that are not encoded yet.

@@ -8,9 +8,9 @@ ended, or at once. What is spoken and not yet played is the backlog.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,20 @@ class SpeechQueue:
     samples: tuple[NDArray[np.float32], ...] = ()  # not taken yet
     units: tuple[int, ...] = ()  # spoken since the last take
     max_backlog: int = MAX_BACKLOG
+
+    def get_state(self) -> dict[str, Any]:
+        """The fields as plain values and arrays."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> SpeechQueue:
+        """The queue of `get_state`, whose tuples may be lists."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in state.items()
+        }
+        words = (SpokenWord(tuple(tokens), following) for tokens, following in values["waiting"])
+        return cls(**{**values, "waiting": tuple(words)})
 
     @property
     def backlog(self) -> int:

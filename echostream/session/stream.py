@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -99,6 +99,29 @@ class Stream:
         self._new_target: list[str] = []
         self.speech = SpeechQueue()
         self.closed = False  # whether the remaining tokens have been decoded
+
+    def get_state(self) -> dict[str, Any]:
+        """All that the stream has beside its row, as values; see `set_state`."""
+        return {
+            "features": self.features.get_state(),
+            "source": self._source.get_state(),
+            "target": self._target.get_state(),
+            "pending": self._pending,
+            "new_source": self._new_source,
+            "new_target": self._new_target,
+            "speech": self.speech.get_state(),
+            "closed": self.closed,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Takes the state of another stream with the same settings."""
+        self.features.set_state(state["features"])
+        self._source.set_state(state["source"])
+        self._target.set_state(state["target"])
+        self._pending = list(state["pending"])
+        self._new_source, self._new_target = list(state["new_source"]), list(state["new_target"])
+        self.speech = SpeechQueue.from_state(state["speech"])
+        self.closed = state["closed"]
 
     @property
     def at_end(self) -> bool:

@@ -11,8 +11,8 @@ emitted text is only appended to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from echostream.config import EMISSION_UNITS
 from echostream.text.tokenizer import Tokenizer
@@ -34,6 +34,12 @@ class Assembler(Protocol):
 
     def finish(self) -> list[str]:
         """The word held back, if any; the next push begins another text."""
+
+    def get_state(self) -> list[Any]:
+        """All that the stream has, as values."""
+
+    def set_state(self, state: Sequence[Any]) -> None:
+        """Takes the state of another stream."""
 
 
 def make_assembler(tokenizer: Tokenizer, unit: str) -> Assembler:
@@ -73,6 +79,14 @@ class WordAssembler:
         last, self._unfinished = self._unfinished.strip(), ""
         return [last] if last else []
 
+    def get_state(self) -> list[Any]:
+        """See `Assembler.get_state`."""
+        return [self._unfinished]
+
+    def set_state(self, state: Sequence[Any]) -> None:
+        """See `Assembler.set_state`."""
+        (self._unfinished,) = state
+
 
 class CharAssembler:
     """Emits characters, the spaces between them included.
@@ -100,3 +114,11 @@ class CharAssembler:
         """An empty list: no character is held back. The next push begins another text."""
         self._begun, self._space = False, ""
         return []
+
+    def get_state(self) -> list[Any]:
+        """See `Assembler.get_state`."""
+        return [self._begun, self._space]
+
+    def set_state(self, state: Sequence[Any]) -> None:
+        """See `Assembler.set_state`."""
+        self._begun, self._space = state

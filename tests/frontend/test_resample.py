@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from echostream.frontend.resample import StreamingResampler, resample
+from echostream.streaming import SAMPLE_RATE
 
 RATES = [8000, 11_025, 22_050, 44_100, 48_000]
 
@@ -156,3 +158,49 @@ def test_refused_samples_leave_the_stream_as_it_was(
         stream.push(samples)
     result = np.concatenate([first, stream.push(noise(3000)), stream.finish()])
     assert np.array_equal(result, resample(np.concatenate([noise(5000), noise(3000)]), rate))
+
+
+@pytest.mark.parametrize("rate", [*RATES, 16_000])
+def test_a_stream_goes_on_from_its_state_to_the_bit(rate: int) -> None:
+    generator = np.random.default_rng(rate)
+    samples = generator.standard_normal(int(7.3 * rate)).astype(np.float32)
+    whole = StreamingResampler(rate)
+    pieces, copied, start = [], [], 0
+    copy = StreamingResampler(rate)
+    while start < len(samples):
+        stop = start + int(generator.choice([1, rate // 50, rate // 7, 2 * rate]))
+        pieces.append(whole.push(samples[start:stop]))
+        copy = StreamingResampler.from_state(copy.get_state())
+        copied.append(copy.push(samples[start:stop]))
+        assert len(copied[-1]) == len(pieces[-1])  # not a sample later
+        start = stop
+    pieces.append(whole.finish())
+    copied.append(StreamingResampler.from_state(copy.get_state()).finish())
+    np.testing.assert_array_equal(np.concatenate(copied), np.concatenate(pieces))
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_blocks_are_those_of_one_filter(rate: int) -> None:
+    samples = np.random.default_rng(rate).uniform(-1, 1, 7 * rate).astype(np.float32)
+    one = soxr.resample(samples, rate, SAMPLE_RATE, "HQ")
+    np.testing.assert_allclose(resample(samples, rate), one, atol=3e-6)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("seconds", [0, 1, 1.9999, 2, 2.0001, 2.1, 3, 4, 4.05, 6, 600])
+def test_lengths_round_every_block(rate: int, seconds: float) -> None:
+    samples = np.zeros(int(seconds * rate), np.float32)
+    assert len(resample(samples, rate)) == round(len(samples) * SAMPLE_RATE / rate)
+
+
+def test_a_state_has_a_constant_size() -> None:
+    stream, sizes = StreamingResampler(48_000), []
+    for _ in range(300):
+        stream.push(np.zeros(4800, np.float32))
+        sizes.append(len(stream.get_state()["recent"]))
+    assert max(sizes[100:]) == max(sizes[:100]) <= 3.1 * 48_000
+
+
+def test_rates_that_are_not_whole_have_no_state() -> None:
+    with pytest.raises(ValueError, match="not whole numbers"):
+        StreamingResampler(16_000 * 1.0701).get_state()
