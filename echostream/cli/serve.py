@@ -44,6 +44,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         ("--drain-seconds", 30, "that running sessions have after SIGTERM"),
     ):
         parser.add_argument(flag, type=float, default=default, help=f"{text} (default: {default})")
+    parser.add_argument(
+        "--handover",
+        metavar="FOLDER",
+        help="where sessions wait for the next server when this one stops; both are given it",
+    )
     for flag in ("--source-language", "--target-language"):
         parser.add_argument(
             flag,
@@ -68,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves until a signal."""
     with extra("serve", "echostream serve"):
         from echostream.server.examples import find_examples
+        from echostream.server.handover import FolderStore
         from echostream.server.run import run_server
         from echostream.server.service import Service
         from echostream.server.settings import ServerSettings
@@ -85,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     examples = find_examples(Path(args.examples)) if args.examples else ()
     name = folder.resolve().name
     languages = _languages(args, name)
-    service = Service(model, name, config, settings, languages, args.about or "")
+    store = FolderStore(Path(args.handover)) if args.handover else None
+    service = Service(model, name, config, settings, languages, args.about or "", store)
     return run_server(service, examples)
 
 

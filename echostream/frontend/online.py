@@ -88,6 +88,11 @@ class StreamFeatures:
         return 1000 * self._num_samples / self._sample_rate if self._sample_rate else 0.0
 
     @property
+    def num_samples(self) -> int:
+        """Source samples received since the stream began."""
+        return self._num_samples
+
+    @property
     def finished(self) -> bool:
         """Whether the source has ended."""
         return self._num_left is not None

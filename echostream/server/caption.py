@@ -10,8 +10,8 @@ from echostream.text.detokenizer import join_text
 class Caption:
     """Turns successive words of one text into deltas; the space belongs to the delta."""
 
-    def __init__(self) -> None:
-        self._begun = False
+    def __init__(self, begun: bool = False) -> None:
+        self.begun = begun  # whether there are words already
 
     def delta(self, words: Sequence[str], unit: str) -> str:
         """What to append for these words; empty for none. `unit` is word or char."""
@@ -20,6 +20,6 @@ class Caption:
         if unit == "char":
             text = "".join(words)
         else:
-            text = (" " if self._begun else "") + join_text(words, unit)
-        self._begun = True
+            text = (" " if self.begun else "") + join_text(words, unit)
+        self.begun = True
         return text

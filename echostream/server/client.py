@@ -6,9 +6,10 @@ import asyncio
 import base64
 import contextlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -17,7 +18,10 @@ from echostream.server.events import EXTENSION
 
 PATH = "/v1/realtime/translations"
 PIECE_MS = 100
+KEPT_PIECES = 600  # a minute, to send again to the next server
+RETRIES, RETRY_SECONDS = 120, 0.5  # for a server that restarts
 _ENDINGS = ("session_idle", "session_expired", "server_draining")  # remaining words follow
+_AGAIN = ("server_draining", "server_full")  # answers of a server to a session that has moved
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
@@ -42,7 +46,7 @@ def websocket_url(url: str) -> str:
 
 
 class RealtimeClient:
-    """One session with a server.
+    """One session with a server, or with several if it moves from one to the next.
 
     Args:
         url: of the server, see `websocket_url`.
@@ -62,9 +66,14 @@ class RealtimeClient:
     ) -> None:
         self._url = websocket_url(url)
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._options = dict(options)
+        self._options = {**options, "resume": True}
         self._show, self._warn = show, warn
         self._ended = asyncio.Event()  # the source, or what the server takes of it
+        self._source: Iterator[bytes] = iter(())
+        self._clock = Clock(False, options["sample_rate"])
+        self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT_PIECES)  # by first sample
+        self._position = 0  # samples sent
+        self._next: asyncio.Future[bytes] | None = None
 
     def stop(self) -> None:
         """Ends the source; the remaining words still come."""
@@ -79,16 +88,37 @@ class RealtimeClient:
             ServerError: see the class.
             AudioSourceError: raised by `pieces`, after the words of what was sent.
         """
+        self._source = pieces
+        self._clock = Clock(real_time, self._options["sample_rate"])
+        resume: str | None = None
+        for _ in range(RETRIES):
+            resume = await self._session(resume)
+            if resume is None:
+                return
+        raise ServerError(f"{self._url} has no place for the session that has moved there.")
+
+    async def _session(self, resume: str | None) -> str | None:
+        """One connection; the identifier of the session if it has moved, else None."""
+        url = self._url if resume is None else _with_query(self._url, resume=resume)
         try:
-            async with connect(self._url, additional_headers=self._headers) as link:
-                sending = asyncio.create_task(self._send(link, pieces, real_time))
+            link = await self._connect(url, resume is not None)
+            async with link:
+                first = json.loads(await link.recv())
+                if first["type"] == "error":
+                    if resume is not None and first["error"]["code"] in _AGAIN:
+                        await asyncio.sleep(RETRY_SECONDS)
+                        return resume
+                    raise ServerError(f"{self._url}: {first['error']['message']}")
+                start = first["session"].get("received_samples", 0)
+                sending = asyncio.create_task(self._send(link, start, resume is None))
                 try:
-                    await self._receive(link)
+                    moved = await self._receive(link)
                 finally:
                     sending.cancel()
                     results = await asyncio.gather(sending, return_exceptions=True)
             if isinstance(results[0], AudioSourceError):
                 raise results[0]
+            return moved
         except InvalidStatus as error:
             status = error.response.status_code
             key = " Is `--api-key` right?" if status in (401, 403) else ""
@@ -101,12 +131,23 @@ class RealtimeClient:
                 raise
             raise ServerError(f"{self._url} does not answer: {error}.") from error
 
-    async def _receive(self, link: ClientConnection) -> None:
-        """Shows the deltas; returns with `session.closed`."""
+    async def _connect(self, url: str, again: bool) -> ClientConnection:
+        """A connection; `again` waits for a server that restarts."""
+        for _ in range(RETRIES if again else 0):
+            try:
+                return await connect(url, additional_headers=self._headers)
+            except (OSError, InvalidHandshake):
+                await asyncio.sleep(RETRY_SECONDS)
+        return await connect(url, additional_headers=self._headers)
+
+    async def _receive(self, link: ClientConnection) -> str | None:
+        """Shows the deltas; returns when the session is closed or moves, see `_session`."""
         while True:
             event = json.loads(await link.recv())
             if event["type"] == "session.closed":
-                return
+                return None
+            if event["type"] == "session.moved":
+                return str(event["id"])
             if event["type"] == "error":
                 self._fail(event["error"])
             elif event["type"].endswith("_transcript.delta"):
@@ -118,28 +159,62 @@ class RealtimeClient:
         self._warn(str(error.get("message")))
         self.stop()
 
-    async def _send(self, link: ClientConnection, pieces: Iterator[bytes], real_time: bool) -> None:
-        asked = {"audio": {"input": {"transcription": {"model": "default"}}}}
-        await _message(link, "session.update", session={**asked, EXTENSION: self._options})
-        loop = asyncio.get_running_loop()
-        begin, seconds = loop.time(), 0.0
+    async def _send(self, link: ClientConnection, start: int, is_new: bool) -> None:
+        """Sends the audio from sample `start` on."""
+        if is_new:
+            asked = {"audio": {"input": {"transcription": {"model": "default"}}}}
+            await _message(link, "session.update", session={**asked, EXTENSION: self._options})
         try:
+            for first, piece in list(self._kept):
+                if first >= start:
+                    await _append(link, piece)
             while not self._ended.is_set():
-                piece = await asyncio.to_thread(next, pieces, b"")
-                if not piece:
+                if not (piece := await self._next_piece()):
+                    self.stop()
                     break
-                seconds += len(piece) / 2 / self._options["sample_rate"]
-                if real_time and (wait := begin + seconds - loop.time()) > 0:
-                    await self._wait(wait)
-                audio = base64.b64encode(piece).decode("ascii")
-                await _message(link, "session.input_audio_buffer.append", audio=audio)
+                self._kept.append((self._position, piece))
+                self._position += len(piece) // 2
+                await self._clock.wait(self._position, self._ended)
+                await _append(link, piece)
         finally:
             await _message(link, "session.close")  # also after an error of the source
 
-    async def _wait(self, seconds: float) -> None:
-        """Waits, at most until the source ends."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), seconds)
+    async def _next_piece(self) -> bytes:
+        """The next piece of the source; nothing of it is lost if this is cancelled."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(asyncio.to_thread(next, self._source, b""))
+        piece = await asyncio.shield(self._next)
+        self._next = None
+        return piece
+
+
+class Clock:
+    """Real time of a source, from its first sample on; without `real_time` nothing waits."""
+
+    def __init__(self, real_time: bool, sample_rate: int) -> None:
+        self._real_time, self._sample_rate = real_time, sample_rate
+        self._begin: float | None = None
+
+    async def wait(self, samples: int, ended: asyncio.Event) -> None:
+        """Returns when so many samples have been recorded, or the source has ended."""
+        now = asyncio.get_running_loop().time()
+        if self._begin is None:
+            self._begin = now
+        left = self._begin + samples / self._sample_rate - now
+        if self._real_time and left > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ended.wait(), left)
+
+
+def _with_query(url: str, **fields: str) -> str:
+    parts = urlsplit(url)
+    query = urlencode([*parse_qsl(parts.query), *fields.items()])
+    return urlunsplit(parts._replace(query=query))
+
+
+async def _append(link: ClientConnection, piece: bytes) -> None:
+    audio = base64.b64encode(piece).decode("ascii")
+    await _message(link, "session.input_audio_buffer.append", audio=audio)
 
 
 async def _message(link: ClientConnection, kind: str, **fields: Any) -> None:

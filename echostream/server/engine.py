@@ -112,6 +112,14 @@ class Engine:
             ValueError: if the options do not fit the model.
             RuntimeError: if there are `capacity` streams already.
         """
+        return await self._join(config, deliver, StreamBatch.join)
+
+    async def _join(
+        self,
+        config: SessionConfig,
+        deliver: Callable[[Step], None],
+        add: Callable[[StreamBatch], int],
+    ) -> Seat:
         loop = asyncio.get_running_loop()
 
         def on_loop(step: Step) -> None:
@@ -121,11 +129,39 @@ class Engine:
             if len(self._seats) >= self.capacity:
                 raise RuntimeError(f"the server is full: it has {self.capacity} streams.")
             batch = self._batch(config)
-            seat = Seat(config, on_loop, batch, batch.join())
+            seat = Seat(config, on_loop, batch, add(batch), time.monotonic())
             self._seats[id(batch), seat.stream] = seat
             return seat
 
         return await self._call(join)
+
+    async def take(self, seat: Seat) -> tuple[bytes, int]:
+        """Removes a stream and returns it, with the number of samples that it has received.
+
+        Its steps so far have been delivered when this returns.
+
+        Raises:
+            RuntimeError: if the stream is finished or gone.
+        """
+
+        def take() -> tuple[bytes, int]:
+            batch = self._present(seat)
+            received = batch.num_samples(seat.stream)
+            data = batch.take(seat.stream)
+            self._remove(seat)
+            return data, received
+
+        return await self._call(take)
+
+    async def put(
+        self, config: SessionConfig, data: bytes, deliver: Callable[[Step], None]
+    ) -> Seat:
+        """As `join`, with a stream that `take` has returned, here or in another process.
+
+        Raises:
+            ValueError: also if the stream is of another model or other options.
+        """
+        return await self._join(config, deliver, lambda batch: batch.put(data))
 
     async def push(self, seat: Seat, samples: NDArray[np.float32], sample_rate: int) -> None:
         """Takes samples (S,); returns when the stream has few enough groups waiting.

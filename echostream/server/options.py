@@ -20,6 +20,7 @@ class Options:
     language: str | None  # of the translation
     transcription: str | None = None  # the model named for the source text; None: do not send it
     sample_rate: int = CLIENT_RATE  # of the client's audio
+    resume: bool = False  # whether the client comes back to a session that has moved
 
     def described(self) -> dict[str, Any]:
         """The `audio` of a session, and what the protocol does not have."""
@@ -34,6 +35,7 @@ class Options:
                 "max_future_frames": self.config.max_future_frames,
                 "decoding_method": self.config.decoding_method,
                 "speech": self.config.speech,
+                "resume": self.resume,
             },
         }
 
@@ -109,8 +111,14 @@ def _extended(options: Options, extension: Mapping[str, Any], service: Service) 
                     f"{path}.sample_rate",
                 )
             options = replace(options, sample_rate=value)
+        elif name == "resume":
+            if type(value) is not bool:
+                raise ProtocolError(
+                    "invalid_value", f"`{path}.resume` must be true or false.", f"{path}.resume"
+                )
+            options = replace(options, resume=value)
         elif name not in offered:
-            names = ", ".join([*offered, "sample_rate"])
+            names = ", ".join([*offered, "sample_rate", "resume"])
             raise ProtocolError(
                 "unknown_parameter",
                 f"`{path}` has the fields {names}, but not {name!r:.40}.",

@@ -30,6 +30,7 @@ from echostream.server.events import (
     read_samples,
 )
 from echostream.server.log import log
+from echostream.server.moved import Moved, restored
 from echostream.server.options import Options, default_options, updated
 from echostream.server.outbox import CLOSE_SLOW, Outbox, SlowClientError
 from echostream.server.service import RefusedError, Room, Service
@@ -38,6 +39,7 @@ from echostream.streaming import SAMPLE_RATE
 
 CLOSE_TRY_LATER = 1013
 CLOSE_FAILED = 1011
+CLOSE_RESTART = 1012
 
 
 class RealtimeSession:
@@ -60,6 +62,8 @@ class RealtimeSession:
         self._room = Room(self._id, self._drain)
         self._seat: Seat | None = None
         self._closing = False  # whether the client has sent everything
+        self._moved = False  # whether the session goes on elsewhere
+        self._received = 0  # samples that the server before this one has received
         self._ended = asyncio.Event()  # set with the last step
         self._source, self._target = Caption(), Caption()
         self._to_client = StreamingResampler(SAMPLE_RATE, CLIENT_RATE)
@@ -75,10 +79,14 @@ class RealtimeSession:
                     "model_not_found",
                     f"`model` must be {self._service.name}, but is {asked[:80]!r} instead.",
                 )
-            self._room = self._service.admit(self._id, self._drain)
+            if (name := self._websocket.query_params.get("resume")) is not None:
+                await self._resume(name)
+            else:
+                self._room = self._service.admit(self._id, self._drain)
         except RefusedError as refused:
             await self._refuse(refused)
             return
+        self._room.move = self._move
         log("session opened", session=self._id)
         try:
             await self._serve()
@@ -91,6 +99,61 @@ class RealtimeSession:
             self._service.end(self._room, self._reason)
             log("session ended", session=self._id, reason=self._reason)
 
+    async def _resume(self, name: str) -> None:
+        """Takes up a session that has moved here.
+
+        Raises RefusedError if it is not there, or does not fit this server.
+        """
+        service = self._service
+        unknown = RefusedError("session_not_found", "there is no session to resume with this `id`.")
+        if service.store is None or name in service.rooms:
+            raise unknown
+        self._room = service.admit(name, self._drain)
+        try:
+            if (data := await service.store.take(name)) is None:
+                raise unknown
+            moved = restored(data, service)
+            if moved.stream:
+                self._seat = await service.engine.put(
+                    moved.options.config, moved.stream, self._show
+                )
+        except (ValueError, OSError, RuntimeError) as error:
+            service.end(self._room, "refused")
+            if isinstance(error, RefusedError):
+                raise
+            raise RefusedError(
+                "session_not_found", f"the session cannot be resumed: {error}"
+            ) from error
+        self._id, self._options, self._expires = name, moved.options, moved.expires
+        self._source, self._target = moved.captions
+        self._to_client, self._received = moved.to_client, moved.received
+
+    async def _move(self) -> None:
+        """Leaves the session for another server, if its client comes back."""
+        service = self._service
+        if service.store is None or not self._options.resume or self._closing or self._moved:
+            return
+        self._moved = True
+        data, received = b"", self._received
+        try:
+            if self._seat is not None:
+                data, received = await service.engine.take(self._seat)
+            captions = (self._source, self._target)
+            moved = Moved(self._options, data, received, self._expires, captions, self._to_client)
+            await service.store.put(self._id, moved.pack())
+        except RuntimeError:  # the stream has ended meanwhile
+            self._moved = False
+            return
+        except OSError as error:
+            log("session cannot move", session=self._id, reason=str(error))
+            self._moved = False
+            if data:
+                self._seat = await service.engine.put(self._options.config, data, self._show)
+            return
+        self._outbox.put(event("session.moved", id=self._id, received_samples=received))
+        self._reason = "moved"
+        self._ended.set()
+
     async def _serve(self) -> None:
         self._outbox.put(self._described("session.created"))
         sending = asyncio.create_task(self._outbox.run())
@@ -100,7 +163,7 @@ class RealtimeSession:
             if reading.done():
                 reading.result()
                 await sending
-                await self._hang_up(1000)
+                await self._hang_up(CLOSE_RESTART if self._moved else 1000)
             else:
                 sending.result()
         finally:
@@ -120,7 +183,8 @@ class RealtimeSession:
                 of = message.get("event_id")
                 of = of if isinstance(of, str) else None
                 self._outbox.put(error_event(error.code, str(error), error.param, of))
-        self._outbox.put(event("session.closed"))
+        if not self._moved:
+            self._outbox.put(event("session.closed"))
         self._outbox.close()
 
     async def _receive(self) -> dict[str, Any] | None:
@@ -191,8 +255,10 @@ class RealtimeSession:
             raise ProtocolError("session_closing", "the session takes no audio after its end.")
         samples = read_samples(message)
         rate = self._options.sample_rate
-        if self._seat is None:
+        if self._seat is None and not self._moved:
             self._seat = await self._service.engine.join(self._options.config, self._show)
+        if self._moved or self._seat is None:  # the client sends it again, elsewhere
+            return
         self._service.metrics.audio_seconds.inc(len(samples) / rate)
         try:
             await self._service.engine.push(self._seat, samples, rate)
@@ -261,6 +327,7 @@ class RealtimeSession:
     def _described(self, kind: str) -> str:
         about: dict[str, Any] = {"id": self._id, "type": "translation"}
         about |= {"model": self._service.name, "expires_at": int(self._expires)}
+        about |= {"received_samples": self._received} if self._received else {}
         return event(kind, session=about | self._options.described())
 
     async def _refuse(self, refused: RefusedError) -> None:

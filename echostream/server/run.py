@@ -53,6 +53,7 @@ class DrainingServer(uvicorn.Server):
     async def _wait_for_sessions(self, name: str) -> None:
         seconds = self._service.settings.drain_seconds
         log("draining", signal=name, sessions=len(self._service.rooms), seconds=seconds)
+        await self._service.move_all()
         try:
             await asyncio.wait_for(self._service.empty(), seconds)
         except asyncio.TimeoutError:

@@ -12,6 +12,7 @@ from typing import Any
 
 from echostream.model_folder import Model
 from echostream.server.engine import Engine, Step
+from echostream.server.handover import Store
 from echostream.server.metrics import Metrics
 from echostream.server.outbox import Outbox
 from echostream.server.settings import ServerSettings
@@ -36,6 +37,7 @@ class Room:
 
     name: str
     finish: Callable[[], Awaitable[None]]  # ends the source of the session
+    move: Callable[[], Awaitable[None]] | None = None  # to another server, if it can
     history: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_HISTORY))
     viewers: set[Outbox] = field(default_factory=set)
 
@@ -61,6 +63,7 @@ class Service:
         settings: of the server.
         languages: codes of the source and the target language, None where not known.
         about: what the model can translate, in a sentence for the page.
+        store: where sessions wait that move to another server; None: they end with this one.
     """
 
     def __init__(
@@ -71,12 +74,14 @@ class Service:
         settings: ServerSettings,
         languages: tuple[str | None, str | None] = (None, None),
         about: str = "",
+        store: Store | None = None,
     ) -> None:
         checked = SessionSettings(model, config)
         self.name = name
         self.settings = settings
         self.languages = languages
         self.about = about
+        self.store = store
         self.metrics = Metrics()
         self.can_speak = config.speech
         self.look_aheads = tuple(model.network.max_future_frames)
@@ -142,6 +147,11 @@ class Service:
         while self.rooms:
             self._changed.clear()
             await self._changed.wait()
+
+    async def move_all(self) -> None:
+        """Moves the sessions whose clients come back; the others go on."""
+        moving = [room.move() for room in self.rooms.values() if room.move is not None]
+        await asyncio.gather(*moving, return_exceptions=True)
 
     async def close_all(self, seconds: float = 5) -> None:
         """Ends the source of every session and waits for their last words, at most `seconds`."""

@@ -203,6 +203,14 @@ class StreamBatch:
         """
         return self._stream(stream).features.num_groups
 
+    def num_samples(self, stream: int) -> int:
+        """Source samples received since the stream began, at its own rate.
+
+        Raises:
+            KeyError: if there is no such stream.
+        """
+        return self._stream(stream).features.num_samples
+
     def delay_ms(self, stream: int) -> float:
         """Source audio received since the stream began, in ms.
 

@@ -205,3 +205,37 @@ def test_a_session_without_messages_is_finished_and_closed(model: Path, tmp_path
     with live_server(model, tmp_path, "--idle-seconds", "1") as port:
         target = expected(model, DATA, CLIENT_RATE)[1]
         assert asyncio.run(idle(port)) == [target, "session_idle", "session.closed"]
+
+
+def test_a_half_open_connection_gives_its_place_back(model: Path, tmp_path: Path) -> None:
+    """A client whose machine vanishes sends no end: the server's pings find out."""
+    request = "\r\n".join(
+        (
+            "GET /v1/realtime/translations HTTP/1.1",
+            "Host: localhost",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+            *("", ""),
+        )
+    )
+
+    async def until_there_is_a_place(port: int) -> str:
+        for _ in range(60):
+            async with websockets.connect(address(port)) as other:
+                kind = str(json.loads(await other.recv())["type"])
+                if kind == "session.created":
+                    return kind
+            await asyncio.sleep(1)
+        return "full"
+
+    with (
+        live_server(model, tmp_path, "--capacity", "1") as port,
+        socket.create_connection(("localhost", port)) as link,
+    ):
+        link.sendall(request.encode())
+        assert b"101" in link.recv(64)  # and nothing is read or answered from here on
+        assert asyncio.run(until_there_is_a_place(port)) == "session.created"
+    log = (tmp_path / "serve.log").read_text()
+    assert '"vanished"' in log

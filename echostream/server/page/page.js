@@ -7,10 +7,14 @@ const source = new Captions($("source"));
 const target = new Captions($("target"));
 const watched = new URLSearchParams(location.search).get("watch");
 const MOST_UNSENT = 1 << 19; // bytes; above, the connection is too slow for the audio
+const MOST_KEPT = 600; // messages, of 100 ms or more
 const RETRIES_MS = [500, 1000, 2000, 4000, 8000];
 
 let info, socket, input, speaker, pings, wakeLock;
 let running = false; // from Start to Stop
+let moved = null; // the session that goes on at the next server
+let kept = []; // messages of the last minute, each with its first sample, to send to that server
+let position = 0; // samples so far
 let ready = false; // whether the session takes audio
 let tries = 0;
 
@@ -31,10 +35,15 @@ function send(message) {
 }
 
 function take(samples) {
-  if (!ready) return; // shown as a gap
+  if (!ready && !moved) return; // shown as a gap
+  const message = { type: "session.input_audio_buffer.append", audio: base64Pcm16(samples) };
+  kept.push([position, message]);
+  if (kept.length > MOST_KEPT) kept.shift();
+  position += samples.length;
+  if (!ready) return;
   if (socket.bufferedAmount > MOST_UNSENT) show("wait", "the connection is too slow: behind");
   else show("live", "live");
-  send({ type: "session.input_audio_buffer.append", audio: base64Pcm16(samples) });
+  send(message);
 }
 
 function chosen(name) {
@@ -42,15 +51,21 @@ function chosen(name) {
 }
 
 function connect() {
-  socket = open(`/v1/realtime/translations?model=${encodeURIComponent(info.model)}`);
+  const resume = moved ? `&resume=${encodeURIComponent(moved)}` : "";
+  socket = open(`/v1/realtime/translations?model=${encodeURIComponent(info.model)}${resume}`);
   socket.onmessage = (message) => receive(JSON.parse(message.data));
   socket.onclose = (event) => lose(event);
 }
 
 function receive(event) {
   if (event.type === "session.created") {
-    if (!input) return send({ type: "session.close" }); // stopped meanwhile
     tries = 0;
+    $("watch").href = `?watch=${event.session.id}`;
+    $("watch").hidden = false;
+    if (moved) return goOn(event.session.received_samples ?? 0);
+    if (!input) return send({ type: "session.close" }); // stopped meanwhile
+    kept = [];
+    position = 0;
     send({
       type: "session.update",
       session: {
@@ -60,11 +75,10 @@ function receive(event) {
           max_future_frames: Number(chosen("look-ahead")),
           decoding_method: chosen("method"),
           speech: Boolean(speaker),
+          resume: true,
         },
       },
     });
-    $("watch").href = `?watch=${event.session.id}`;
-    $("watch").hidden = false;
   } else if (event.type === "session.updated") {
     if (!ready) {
       ready = true;
@@ -78,11 +92,24 @@ function receive(event) {
     speaker?.play(event.delta, event.sample_rate);
   } else if (event.type === "error") {
     show("error", event.error.message);
+  } else if (event.type === "session.moved") {
+    moved = event.id;
+    ready = false;
+    show("wait", "the server restarts …");
   } else if (event.type === "session.closed") {
     finish("finished");
   } else {
     caption(event);
   }
+}
+
+// The session has moved to this server: send what the one before has not received.
+function goOn(received) {
+  for (const [first, message] of kept) if (first >= received) send(message);
+  moved = null;
+  ready = Boolean(input);
+  if (!input) return send({ type: "session.close" }); // stopped meanwhile
+  show("live", "live");
 }
 
 function caption(event) {
@@ -101,7 +128,7 @@ function lose(event) {
   if (!running) return;
   if (event.code === 1011 || event.code === 1008) return finish(event.reason || "the server ended the session");
   if (tries >= RETRIES_MS.length) return finish("the server cannot be reached");
-  for (const captions of [source, target]) if (tries === 0) captions.gap("connection lost: words are missing here");
+  if (!moved) for (const captions of [source, target]) if (tries === 0) captions.gap("connection lost: words are missing here");
   show("wait", event.code === 1013 ? `${event.reason} Trying again …` : "reconnecting …");
   setTimeout(() => running && connect(), RETRIES_MS[tries++]);
 }
@@ -133,7 +160,7 @@ function stop() {
   if (socket?.readyState === WebSocket.OPEN) {
     show("wait", "the last words …");
     send({ type: "session.close" });
-  } else finish("stopped");
+  } else if (!moved) finish("stopped");
 }
 
 function release() {
@@ -143,6 +170,7 @@ function release() {
 
 function finish(text, kind = "idle") {
   running = ready = false;
+  moved = null;
   clearInterval(pings);
   release();
   wakeLock?.release();
