@@ -164,9 +164,11 @@ def measure(
     os.sched_setaffinity(0, {cores[0]})  # the process that is started keeps it
     server = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE)
     os.sched_setaffinity(0, {cores[-1]})
+    assert server.stderr is not None
     try:
-        assert server.stderr is not None
         address = _address(server.stderr)
+        reading = threading.Thread(target=server.stderr.read)  # else the pipe would fill
+        reading.start()
         before, began = _cpu_seconds(server.pid), time.monotonic()
         generator = np.random.default_rng(1)
         waits = generator.uniform(0, 1, len(talks))
@@ -181,9 +183,12 @@ def measure(
 
         found = asyncio.run(run_all())
         share = (_cpu_seconds(server.pid) - before) / (time.monotonic() - began)
-    finally:
         server.terminate()
+        reading.join()
+    finally:
+        server.kill()
         server.wait()
+        server.stderr.close()
     lags = np.array([lag for mine, _ in found for lag in mine])
     p50, p99, worst = np.percentile(lags, [50, 99, 100]) if len(lags) else (np.nan,) * 3
     bound = SEGMENT_MS + 160 * (1 + look_ahead)
@@ -192,10 +197,9 @@ def measure(
 
 
 def _address(log: IO[bytes]) -> str:
-    """HOST:PORT of a server that has begun to serve, from its log, whose rest is thrown away."""
+    """HOST:PORT of a server that has begun to serve, from its log."""
     for line in log:
         if b'"url"' in line:
-            threading.Thread(target=log.read, daemon=True).start()  # else the pipe would fill
             return str(json.loads(line)["url"]).partition("//")[2].rstrip("/")
     raise RuntimeError("the server has ended before it served.")
 

@@ -33,8 +33,13 @@ from echostream.training.vocoder.config import VocoderTrainConfig
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 # the dataclass of each folder's files; in train/ the key `kind` names it
 KINDS: dict[str, Any] = {"simulstream": ProcessorConfig, "voices": VoiceList}
-# read by simulstream alone: test_simulstream_commands.py starts its servers with it
-FOREIGN = {FOLDER / "simulstream" / "server.yaml"}
+# read by other programs alone, which test_simulstream_commands.py, test_docker.py and
+# test_proxy.py start with them
+FOREIGN = {
+    FOLDER / "simulstream" / "server.yaml",
+    FOLDER / "simulstream" / "http.yaml",
+    FOLDER / "serve" / "nginx.conf",
+}
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file() and path not in FOREIGN)
 
 

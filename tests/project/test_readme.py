@@ -31,6 +31,7 @@ from eval.peers.whisper_agent import WhisperAgent
 # Programs whose lines are checked below, or which are not ours.
 PROGRAMS = {
     "echostream",
+    "docker",  # test_docker.py
     "simuleval",
     "make",
     "python",
