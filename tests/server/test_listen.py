@@ -107,10 +107,12 @@ def test_ctrl_c_ends_the_source_and_the_words_of_what_was_sent_still_come(
     rest, _ = process.communicate(timeout=60)
     lines = [first.rstrip("\n"), *rest.splitlines()]
     samples, _ = sf.read(path, dtype="float32")
-    possible = [
-        expected(model, as_pcm16(samples[: 1600 * pieces]), 16_000) for pieces in range(3, 80)
-    ]
-    assert process.returncode == 0 and words(lines) in possible
+    found = words(lines)
+    assert process.returncode == 0
+    assert any(  # some number of pieces, of 0.1 s
+        found == expected(model, as_pcm16(samples[: 1600 * pieces]), 16_000)
+        for pieces in range(3, 600)
+    )
 
 
 @pytest.mark.skipif(PORTAUDIO is None, reason="PortAudio is not installed")
