@@ -83,13 +83,16 @@ def _listen_to_microphone(args: argparse.Namespace) -> None:
 
 
 def _send_recording(args: argparse.Namespace) -> None:
-    from echostream.frontend.audio import read_audio
+    from echostream.frontend.audio import clean, read_audio
     from echostream.frontend.sample_check import prefix_log
 
     with prefix_log(args.wav):
         samples, rate = read_audio(args.wav)
-    if samples.ndim > 1:
-        samples = samples.mean(axis=1)
+        samples, num_bad = clean(samples)
+    if num_bad:
+        print_error(
+            args, f"{args.wav}: set to zero: {num_bad} samples that are NaN, infinite or too large."
+        )
     if args.seconds is not None:
         samples = samples[: round(args.seconds * rate)]
     asyncio.run(_run(args, _pieces(samples, rate), rate, not args.fast))

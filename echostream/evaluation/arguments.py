@@ -28,6 +28,7 @@ DEMO = {
 TEXT, SPEECH = "s2tt", "s2st"
 OUTPUTS = {TEXT: Path("out/demo"), SPEECH: Path("out/demo-s2st")}
 METHOD_FLAGS = ("--decoding-methods", "--policies", "--writers")
+PAUSE_MS = 400  # between the recordings of a stream
 # Arguments of a single call, which are no part of the sweep.
 _OF_THE_CALL = ("rerun", "only_task", "merge_only", "slurm_script", "slurm_options", "agent_args")
 
@@ -89,7 +90,7 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
         metavar="N",
         help="streams of N recordings instead, against LongYAAL (extra yaal)",
     )
-    add("--pause-ms", type=whole_from(0), default=400, help="silence between them")
+    add("--pause-ms", type=whole_from(0), help=f"silence between them (default: {PAUSE_MS})")
     add("--offline", action="store_true", help="also the whole utterance as one segment, per L")
     add(
         "--published",
@@ -121,6 +122,8 @@ def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Names
     args = parser.parse_args(words[:split])
     args.output = args.output or OUTPUTS[args.task]
     args.agent_args = words[split + 1 :]
+    if args.pause_ms is not None and not args.longform:
+        parser.error("argument --pause-ms: goes with --longform alone")
     if args.slurm_options and args.slurm_script is None:
         parser.error("argument --slurm-options: goes with --slurm-script alone")
     return args

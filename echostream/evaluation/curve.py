@@ -164,7 +164,7 @@ def _load_draw() -> Draw | None:
 def _load_long_form_draw() -> Callable[..., list[Path]] | None:
     try:
         from echostream.evaluation.long_form_plot import draw_long_form
-    except ExtraError:  # the sweep has said so
+    except ExtraError:  # reported by the sweeps already
         return None
     return draw_long_form
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from echostream.evaluation.arguments import (
     DEMO,
     METHOD_FLAGS,
+    PAUSE_MS,
     Help,
     check_demo,
     method_and_lagging,
@@ -184,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--joined", type=whole_from(1), nargs="+", default=[1, 4, 16], help="sentences in a stream")
     add("--max-future-frames", type=whole_from(0), default=0, help="look-ahead L")
-    add("--pause-ms", type=whole_from(0), default=400, help="silence between two sentences")
+    add("--pause-ms", type=whole_from(0), default=PAUSE_MS, help="silence between two sentences")
     add("--output", type=Path, help="folder for the streams and the logs (default: none)")
     return parser
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echostream.evaluation.arguments import SPEECH
+from echostream.evaluation.arguments import PAUSE_MS, SPEECH
 from echostream.evaluation.joined import (
     AUDIO_YAML,
     REFERENCE,
@@ -58,7 +58,8 @@ def with_streams(args: argparse.Namespace, joined: int) -> argparse.Namespace:
     check_single_references(test_set)
     folder = args.output / f"joined-{joined}"
     recordings = [load(path) for path in test_set.recordings]
-    write_streams(join(recordings, test_set.references, joined, args.pause_ms), folder)
+    pause_ms = PAUSE_MS if args.pause_ms is None else args.pause_ms
+    write_streams(join(recordings, test_set.references, joined, pause_ms), folder)
     new = argparse.Namespace(**vars(args))
     new.source, new.target, new.output = folder / SOURCE, folder / TARGET, folder
     return new

@@ -109,6 +109,7 @@ class RealtimeSession:
         if service.store is None or name in service.rooms:
             raise unknown
         self._room = service.admit(name, self._drain)
+        data = None
         try:
             if (data := await service.store.take(name)) is None:
                 raise unknown
@@ -121,6 +122,8 @@ class RealtimeSession:
             service.end(self._room, "refused")
             if isinstance(error, RefusedError):
                 raise
+            if data is not None:  # another server may have its model and options
+                await service.store.put(name, data)
             raise RefusedError(
                 "session_not_found", f"the session cannot be resumed: {error}"
             ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from echostream.server.settings import ServerSettings
 from echostream.session.settings import SessionSettings
 from echostream.session_config import DECODING_METHODS, SessionConfig
 from echostream.streaming.clock import algorithmic_latency_ms
+
+logger = logging.getLogger(__name__)
 
 MAX_HISTORY = 4096  # events of a session that a viewer who comes later still gets
 
@@ -151,7 +154,9 @@ class Service:
     async def move_all(self) -> None:
         """Moves the sessions whose clients come back; the others go on."""
         moving = [room.move() for room in self.rooms.values() if room.move is not None]
-        await asyncio.gather(*moving, return_exceptions=True)
+        for found in await asyncio.gather(*moving, return_exceptions=True):
+            if isinstance(found, Exception):  # its session goes on here
+                logger.error("a session could not move", exc_info=found)
 
     async def close_all(self, seconds: float = 5) -> None:
         """Ends the source of every session and waits for their last words, at most `seconds`."""

@@ -80,3 +80,9 @@ def test_what_does_not_go_with_streams_is_named(
 ) -> None:
     assert main(["curve", "--longform", "2", *flags]) == 2
     assert flags[0] in capsys.readouterr().err
+
+
+def test_a_pause_without_streams_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["curve", "--pause-ms", "100"])
+    assert "goes with --longform alone" in capsys.readouterr().err

@@ -187,7 +187,7 @@ def test_a_log_of_simulstream_is_shown(tmp_path: Path) -> None:
     assert one["runs"][0]["elapsed"] == [1250, 2250, 3250] and len(one["peaks"]) == 600
 
 
-def test_options_of_another_run_are_said_to_be_so(
+def test_options_of_another_run_are_reported(
     run: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.html"

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import websockets
 from live_server import CLIENT_RATE, append, as_samples, expected, pcm, serve_command
-from servers import environment, free_port, running, wait_until_listening
+from restarted import Servers
+from servers import environment, free_port, running
 from tiny_model import SAMPLE_RATE, babble, make_model_folder
 from tiny_speech import make_speaking_folder
 
@@ -33,41 +34,6 @@ NAME = "sess_" + "a" * 22
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model_folder(tmp_path_factory.mktemp("model") / "fr-en-tiny", decoder_layers=1)
-
-
-class Servers:
-    """Servers one after the other at one address."""
-
-    def __init__(self, model: Path, folder: Path, *flags: str) -> None:
-        self.port, self._log = free_port(), folder / "serve.log"
-        flags = ("--handover", str(folder / "handover"), "--drain-seconds", "5", *flags)
-        self._command = serve_command(model, self.port, *flags)
-        self._running: list[subprocess.Popen[bytes]] = []
-
-    def start(self) -> None:
-        with open(self._log, "ab") as log:
-            self._running.append(
-                subprocess.Popen(self._command, env=environment(), stdout=log, stderr=log)
-            )
-        wait_until_listening(self.port, self._running[-1], self._log)
-
-    def restart(self) -> None:
-        """As an operator does it: the next one starts when the one before has stopped."""
-        self._running[-1].send_signal(signal.SIGTERM)
-        assert self._running[-1].wait(timeout=30) == 0
-        self.start()
-
-    def stop(self) -> None:
-        for process in self._running:
-            process.kill()
-            process.wait()
-
-    def __enter__(self) -> Servers:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 class Words:
@@ -197,11 +163,13 @@ def test_a_session_that_is_not_there_is_refused(model: Path, tmp_path: Path, nam
             return json.loads(await link.recv())
 
     with Servers(model, tmp_path, "--capacity", "1") as servers:
-        (tmp_path / "handover" / f"{NAME}.session").write_bytes(b"no session")
+        file = tmp_path / "handover" / f"{NAME}.session"
+        file.write_bytes(b"no session")
         for _ in range(2):  # the place is given back
             event = asyncio.run(use(servers.port))
             assert event["type"] == "error"
             assert event["error"]["code"] == "session_not_found"
+        assert file.read_bytes() == b"no session"  # it may be another server's
 
 
 def test_a_folder_gives_each_session_once(tmp_path: Path) -> None:

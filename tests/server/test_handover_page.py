@@ -9,7 +9,7 @@ import soundfile
 from browser import browser, needs_chromium
 from documents import ROOT
 from live_server import expected
-from test_handover import Servers
+from restarted import Servers
 
 MODEL = ROOT / "models" / "fr-en-demo"
 EXAMPLES = ROOT / "examples" / "fr-en"

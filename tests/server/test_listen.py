@@ -16,7 +16,7 @@ import pytest
 import soundfile as sf
 from live_server import connection, expected, live_server, serve_command
 from servers import environment, free_port, running
-from tiny_model import babble, make_model_folder
+from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
 from echostream.server.client import websocket_url
 from echostream.server.events import as_pcm16
@@ -153,6 +153,17 @@ def test_wrong_flags_are_named(
 ) -> None:
     done = listen(port, "--wav", recording(tmp_path, 16_000), *flags)
     assert done.returncode == 2 and message in done.stderr
+
+
+def test_samples_that_are_not_usable_become_zeros(port: int, model: Path, tmp_path: Path) -> None:
+    samples = babble(3.0, seed=5)
+    samples[1000:1010] = 0
+    bad = samples.copy()
+    bad[1000:1010] = np.nan
+    sf.write(tmp_path / "bad.wav", bad, SAMPLE_RATE, subtype="FLOAT")
+    done = listen(port, "--wav", tmp_path / "bad.wav", "--fast")
+    assert done.returncode == 0 and "set to zero: 10 samples" in done.stderr
+    assert words(done.stdout.splitlines()) == expected(model, as_pcm16(samples), SAMPLE_RATE)
 
 
 def test_a_recording_that_cannot_be_read_is_named(port: int, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from echostream.evaluation.timeline.trace import Trace
 from echostream.scoring.metrics.quality import quality
 from echostream.scoring.texts import composed, references_of
 
-Run = tuple[str, Sequence[Shown], Sequence[Trace | None], str]  # name, and what it says of itself
+Run = tuple[str, Sequence[Shown], Sequence[Trace | None], str]  # name, ..., its options
 
 
 def page(runs: Sequence[Run], waveforms: Mapping[str, Sequence[float]]) -> str:
