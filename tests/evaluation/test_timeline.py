@@ -262,9 +262,10 @@ def test_the_page_in_a_browser(run: Path, model: Path, tmp_path: Path) -> None:
                     await tab.run(click)
                     wanted = sorted(data["utterances"], key=key, reverse=reverse)
                     assert await tab.run(names) == [one["name"] for one in wanted]
-            for row in range(len(data["utterances"])):
+            for row, wanted in enumerate(await tab.run(names)):
                 await tab.run(f"document.querySelectorAll('#list tbody tr')[{row}].click()")
                 name = await tab.run("document.querySelector('#detail h2').textContent")
+                assert name == wanted
                 (one,) = [one for one in data["utterances"] if one["name"] == name]
                 dots = await tab.run("document.querySelectorAll('#detail .dot').length")
                 assert dots == sum(len(mine["words"]) for mine in one["runs"] if mine)

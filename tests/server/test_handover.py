@@ -26,7 +26,10 @@ from echostream.model_folder import load_model
 from echostream.server.client import RealtimeClient
 from echostream.server.events import as_pcm16
 from echostream.server.handover import FolderStore
+from echostream.server.service import Room, Service
+from echostream.server.settings import ServerSettings
 from echostream.session.translator import StreamingTranslator
+from echostream.session_config import SessionConfig
 
 NAME = "sess_" + "a" * 22
 
@@ -126,16 +129,24 @@ def test_speech_goes_on_to_the_bit(tmp_path: Path) -> None:
     assert speech == as_pcm16(resample(samples, SAMPLE_RATE, CLIENT_RATE)) and speech
 
 
-def test_clients_that_do_not_come_back_get_their_last_words(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_session_that_cannot_move_gets_its_last_words(
+    model: Path, tmp_path: Path, comes_back: bool
+) -> None:
+    """Its client does not come back; or it does, and the folder has gone."""
     data = pcm(babble(4.0, seed=2, sample_rate=CLIENT_RATE))
 
     async def use(port: int, pid: int) -> tuple[str, list[str]]:
         address = f"ws://localhost:{port}/v1/realtime/translations"
         async with websockets.connect(address) as link:
             await link.recv()
+            about = {"echostream": {"resume": comes_back}}
+            await link.send(json.dumps({"type": "session.update", "session": about}))
             message = {"type": "session.input_audio_buffer.append", "audio": append(data)}
             await link.send(json.dumps(message))
             await asyncio.sleep(0.5)
+            if comes_back:
+                (tmp_path / "handover").rmdir()
             os.kill(pid, signal.SIGTERM)
             text, kinds = "", []
             async for received in link:
@@ -153,6 +164,7 @@ def test_clients_that_do_not_come_back_get_their_last_words(model: Path, tmp_pat
         server.wait(timeout=30)
     assert text == expected(model, data, CLIENT_RATE)[1]
     assert "session.moved" not in kinds and kinds[-1] == "session.closed"
+    assert ("session cannot move" in (tmp_path / "log").read_text()) == comes_back
 
 
 @pytest.mark.parametrize("name", [NAME, "sess_../../etc/passwd", "", "sess_" + "b" * 500])
@@ -203,3 +215,25 @@ def test_a_folder_that_cannot_be_made_is_named(model: Path, tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 2 and str(tmp_path / "file") in done.stderr
+
+
+def test_an_error_of_one_session_is_logged_and_the_others_move(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moved = []
+
+    async def finish() -> None: ...
+
+    async def fail() -> None:
+        raise ValueError("no state")
+
+    async def move() -> None:
+        moved.append(True)
+
+    async def use() -> None:
+        service = Service(load_model(model), "tiny", SessionConfig(), ServerSettings())
+        service.rooms = {"a": Room("a", finish, move=fail), "b": Room("b", finish, move=move)}
+        await service.move_all()
+
+    asyncio.run(use())
+    assert moved == [True] and "no state" in caplog.text
