@@ -1,8 +1,9 @@
-"""Checkpoints of a run, for exact resume, and the mean of the last or the best ones."""
+"""Checkpoints of a run, for exact resume, and means of the last or the best ones."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -48,14 +49,29 @@ class Checkpoints:
         )
 
     def kept(self) -> list[Path]:
-        """Those of the mean: the newest `keep`, or the best.
+        """The newest `keep`, or the best.
 
         One more is there if a run was killed before it removed the oldest.
         """
+        return self._best(self.keep)
+
+    def candidates(self) -> list[list[Path]]:
+        """The groups of checkpoints, each oldest first, whose mean may become the model.
+
+        Without a selection it is the one of `kept`. With one it is the best, the best two, and so
+        on up to all that are kept: while the weights still move, the mean of many is worse than
+        the best alone.
+        """
+        kept = self.kept()
+        if self.selection is None:
+            return [kept]
+        return [self._best(count) for count in range(1, len(kept))] + [kept]
+
+    def _best(self, count: int) -> list[Path]:
         paths = self.paths()
         if self.selection is None:
-            return paths[-self.keep :]
-        best = self.selection.best(map(step_of, paths), self.keep)
+            return paths[-count:]
+        best = self.selection.best(map(step_of, paths), count)
         return [path for path in paths if step_of(path) in best]
 
     def remove_old(self) -> None:
@@ -131,14 +147,13 @@ class Checkpoints:
         optimizer.load_state_dict(state)
         return content.step, [DatasetPosition(*position) for position in content.positions]
 
-    def mean_weights(self) -> dict[str, Tensor]:
-        """The mean of the weights of the checkpoints that are kept.
+    def mean_weights(self, paths: Sequence[Path]) -> dict[str, Tensor]:
+        """The mean of the weights of these checkpoints.
 
         Raises:
             FileNotFoundError: if there is none.
             CheckpointError: naming the file, if one cannot be used or is of another network.
         """
-        paths = self.kept()
         if not paths:
             raise FileNotFoundError(f"There is no checkpoint in {self.folder}.")
         total: dict[str, Tensor] = {}

@@ -99,7 +99,7 @@ class PartRun(Generic[Batch]):
                 step = stop
                 checkpoints.save(step, part, optimizer, [])
                 self._validate(step, log)
-            part.load_state_dict(checkpoints.mean_weights())
+            part.load_state_dict(checkpoints.mean_weights(checkpoints.kept()))
             scores = self._validate(step, log)
         remove_unfinished(self.folder / "model")
         readme = self.task.readme(scores)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError
+from torch import Tensor
 
 from echostream.files import remove_unfinished
 from echostream.model_folder import SOURCE_SPM, TARGET_SPM, save_model
@@ -37,6 +38,13 @@ logger = logging.getLogger(__name__)
 class _Guards(NamedTuple):
     skipped: SkippedBatches
     blank: BlankAlarm
+
+
+class _Mean(NamedTuple):
+    value: float
+    weights: dict[str, Tensor]
+    steps: list[int]
+    scores: dict[int, Scores]
 
 
 @dataclass(frozen=True)
@@ -121,16 +129,7 @@ class Run:
     def _write_model(self, step: int, log: RunLog) -> Path:
         """Writes the mean of the checkpoints, the last one of `step`, as a model folder."""
         model, prepared, folder = self.trainer.model, self.prepared, self.folder.path
-        weights = self.checkpoints.mean_weights()
-        try:
-            check_like(weights, model.state_dict())
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"the checkpoints in {self.checkpoints.folder}: {error}"
-            ) from error
-        model.load_state_dict(weights)
-        averaged = [step_of(path) for path in self.checkpoints.kept()]
-        scores = self._validate("mean", step, log)
+        averaged, scores = self._load_best_mean(step, log)
         self.folder.restore()
         remove_unfinished(folder / "model")
         try:
@@ -151,6 +150,30 @@ class Run:
             reason = reason_of(error, folder)
             raise OSError(f"{folder / 'model'} cannot be written: {reason}.") from error
         return folder / "model"
+
+    def _load_best_mean(self, step: int, log: RunLog) -> tuple[list[int], dict[int, Scores]]:
+        """Gives the network the mean of its checkpoints, of as many as are best on the dev set.
+
+        Returns the steps of the checkpoints and the scores; of equals, the mean of most.
+        """
+        model, selection = self.trainer.model, self.checkpoints.selection
+        best: _Mean | None = None
+        for paths in self.checkpoints.candidates():
+            weights = self.checkpoints.mean_weights(paths)
+            try:
+                check_like(weights, model.state_dict())
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"the checkpoints in {self.checkpoints.folder}: {error}"
+                ) from error
+            model.load_state_dict(weights)
+            scores = self._validate("mean", step, log, num_averaged=len(paths))
+            value = selection.value(scores) if selection else 0.0
+            if best is None or value >= best.value:
+                best = _Mean(value, weights, [step_of(path) for path in paths], scores)
+        assert best is not None
+        model.load_state_dict(best.weights)
+        return best.steps, best.scores
 
     def _train_until(
         self, stop: int, first: int, steps: Steps, guards: _Guards, log: RunLog
@@ -204,8 +227,11 @@ class Run:
         )
         logger.info("text pre-training: CTC loss %.3f per token", loss)
 
-    def _validate(self, kind: str, step: int, log: RunLog) -> dict[int, Scores]:
-        """Scores for each look-ahead; `kind` is "dev" for the weights as they are, or "mean"."""
+    def _validate(self, kind: str, step: int, log: RunLog, **extra: float) -> dict[int, Scores]:
+        """Scores for each look-ahead; `kind` is "dev" for the weights as they are, or "mean".
+
+        extra: goes into the records of the log.
+        """
         model, prepared = self.trainer.model, self.prepared
         model.eval()
         scores = {}
@@ -220,7 +246,7 @@ class Run:
                 source_unit=prepared.model_config.source_emission_unit,
                 target_unit=prepared.model_config.target_emission_unit,
             )
-            log.write(f"{kind}_L{look_ahead}", step, **scores[look_ahead].known())
+            log.write(f"{kind}_L{look_ahead}", step, **scores[look_ahead].known(), **extra)
         text = "; ".join(f"L={look_ahead} {score}" for look_ahead, score in scores.items())
         log.print(f"step {step} {kind}: {text}")
         return scores

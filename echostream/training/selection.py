@@ -41,6 +41,10 @@ class Selection:
         ranked = sorted(known, key=lambda step: (self._value(scores[str(step)]), step))
         return sorted(ranked[-count:])
 
+    def value(self, scores: Mapping[int, Scores]) -> float:
+        """The metric of scores at each look-ahead, the larger the better."""
+        return self._value({str(look_ahead): s.known() for look_ahead, s in scores.items()})
+
     def _value(self, scores: Mapping[str, Mapping[str, float]]) -> float:
         """The metric, the larger the better: at one look-ahead, or the mean over all."""
         metric, look_ahead = self.config.metric, self.config.look_ahead

@@ -77,7 +77,7 @@ def test_the_mean_is_that_of_the_weights_that_were_kept(tmp_path: Path) -> None:
         run.train(1)
         checkpoints.save(step, run.model, run.optimizer, POSITIONS)
         history.append(run.weights())
-    mean = checkpoints.mean_weights()
+    mean = checkpoints.mean_weights(checkpoints.kept())
     for name, value in mean.items():
         expected = (history[2][name] + history[3][name] + history[4][name]) / 3
         assert value.dtype == torch.float32
@@ -89,7 +89,7 @@ def test_a_new_folder_has_nothing_to_restore_and_no_mean(tmp_path: Path) -> None
     run, checkpoints = Run(), Checkpoints(tmp_path / "deep" / "new", keep=2)
     assert checkpoints.restore(run.model, run.optimizer) is None
     with pytest.raises(FileNotFoundError, match=f"There is no checkpoint in {tmp_path}/deep/new"):
-        checkpoints.mean_weights()
+        checkpoints.mean_weights(checkpoints.kept())
 
 
 class _Bomb:
@@ -140,9 +140,9 @@ def test_a_checkpoint_more_than_is_kept_has_no_part_in_the_mean(tmp_path: Path) 
         Checkpoints(tmp_path, keep=9).save(step, run.model, run.optimizer, POSITIONS)
     expected = Checkpoints(tmp_path, keep=9)
     checkpoints.paths()[0].rename(tmp_path / "oldest")
-    wanted = expected.mean_weights()
+    wanted = expected.mean_weights(expected.kept())
     (tmp_path / "oldest").rename(tmp_path / "step-0000001.pt")
-    assert_equal(checkpoints.mean_weights(), wanted)
+    assert_equal(checkpoints.mean_weights(checkpoints.kept()), wanted)
 
 
 def test_other_files_in_the_folder_are_neither_restored_nor_removed(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_mean_with_a_checkpoint_that_cannot_be_used_is_refused(kind: str, tmp_
     spoil, reason = UNUSABLE[kind]
     torch.save(spoil(torch.load(path, weights_only=True)), path)
     with pytest.raises(CheckpointError, match=f"{path} cannot be part of the mean: .*{reason}"):
-        checkpoints.mean_weights()
+        checkpoints.mean_weights(checkpoints.kept())
 
 
 def test_a_mean_over_two_networks_is_refused(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_mean_over_two_networks_is_refused(tmp_path: Path) -> None:
     run.model = nn.Linear(4, 2)
     checkpoints.save(2, run.model, run.optimizer, POSITIONS)
     with pytest.raises(CheckpointError, match=r"step-0000002\.pt .*`weight` must have shape"):
-        checkpoints.mean_weights()
+        checkpoints.mean_weights(checkpoints.kept())
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:

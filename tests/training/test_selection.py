@@ -1,10 +1,11 @@
-"""The model is the mean of the checkpoints that did best on the dev set, and they stay."""
+"""The model is the best mean of the checkpoints that did best on the dev set, and they stay."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_the_best_and_the_newest_stay_and_the_mean_is_of_the_best(tmp_path: Path
             selection.record(step, {0: score(wer)})
             checkpoints.remove_old()
     assert [path.name[-4:-3] for path in checkpoints.paths()] == ["2", "4", "6"]
-    assert checkpoints.mean_weights()["weight"].item() == 3
+    means = [checkpoints.mean_weights(paths)["weight"].item() for paths in checkpoints.candidates()]
+    assert means == [2, 3]  # of the best, and of the best two
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"3": {"0": 1}}'])
@@ -95,22 +97,52 @@ def selecting(folder: Path) -> TrainConfig:
     )
 
 
-def test_a_run_writes_the_mean_of_its_best_checkpoints(selected: TrainConfig) -> None:
+def test_a_run_writes_that_mean_of_its_best_checkpoints_which_is_best_on_the_dev_set(
+    selected: TrainConfig,
+) -> None:
     folder = Path(selected.output)
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     scores = [(r["decoder_bleu"], r["step"]) for r in records if r["kind"] == "dev_L1"]
     assert len(scores) == 7
-    best = sorted(step for _, step in sorted(scores)[-2:])
-    assert best == [4, 5]  # not the last two
+    ranked = [step for _, step in sorted(scores)]
+    assert sorted(ranked[-2:]) == [4, 5]  # not the last two
+    means = [r for r in records if r["kind"] == "mean_L1"]
+    assert [r["num_averaged"] for r in means] == [1, 2]
+    assert means[0]["decoder_bleu"] == scores[ranked[-1] - 1][0]
+    count = max((r["decoder_bleu"], r["num_averaged"]) for r in means)[1]
+    assert_is_mean(folder, sorted(ranked[-count:]))
+
+
+def test_a_mean_that_is_worse_than_the_best_checkpoint_is_not_taken(
+    selected: TrainConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(selected.output, folder)
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    scores = [(r["decoder_bleu"], r["step"]) for r in records if r["kind"] == "dev_L1"]
+    second, best = (step for _, step in sorted(scores)[-2:])
+    path = folder / "checkpoints" / f"step-{second:07d}.pt"
+    content = torch.load(path, weights_only=True)
+    content["model"] = {name: -value for name, value in content["model"].items()}
+    torch.save(content, path)
+    train(dataclasses.replace(selected, output=str(folder)), export_now=True)
+    assert_is_mean(folder, [best])
+
+
+def assert_is_mean(folder: Path, steps: list[int]) -> None:
+    """The model of a run is the mean of the checkpoints of these steps, and its card names them."""
     weights = [
         torch.load(folder / "checkpoints" / f"step-{step:07d}.pt", weights_only=True)["model"]
-        for step in best
+        for step in steps
     ]
     for name, value in load_file(folder / "model" / "model.safetensors").items():
-        torch.testing.assert_close(value, (weights[0][name] + weights[1][name]) / 2)
+        mean = sum(each[name].double() for each in weights) / len(weights)
+        torch.testing.assert_close(value, mean.float())
     card = (folder / "model" / "README.md").read_text()
-    assert f"after the steps {best[0]} and {best[1]}, the best 2 checkpoints" in card
-    assert "on the dev set by decoder_bleu" in card
+    if len(steps) == 1:
+        assert f"as they were after step {steps[0]}, the best on the dev set" in card
+    else:
+        assert f"after the steps {' and '.join(map(str, steps))}, the best {len(steps)}" in card
 
 
 def test_a_run_killed_before_a_checkpoint_was_scored_selects_the_same(
