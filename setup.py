@@ -36,6 +36,7 @@ EVAL = ["matplotlib>=3.8,<4"]
 YAAL = ["OmniSTEval>=0.1.10,<0.2"]
 SIMULSTREAM = ["simulstream>=1.0,<1.1"]
 SERVE = ["starlette>=0.45,<2", "uvicorn>=0.40,<1", "websockets>=14,<18", "prometheus_client<1"]
+RAY = ["ray[serve]>=2.60,<3", "starlette>=0.45,<2", "prometheus_client<1", "websockets>=14,<18"]
 MIC = ["sounddevice>=0.5,<0.6", "websockets>=14,<18"]
 UNITS = ["scikit-learn>=1.3,<1.10"]
 # Runs Whisper. It alone, because faster-whisper brings FFmpeg, and tokenizers a client of a hub.
@@ -87,6 +88,7 @@ setup(
         "simulstream": SIMULSTREAM,
         "serve": SERVE,
         "mic": MIC,
+        "ray": RAY,
         "units": UNITS,
         "voices": VOICES,
         "corpus": CORPUS,
@@ -102,6 +104,7 @@ setup(
             *SIMULSTREAM,
             *SERVE,
             *MIC,
+            *RAY,
             *UNITS,
             *VOICES,
             *CORPUS,

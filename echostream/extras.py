@@ -12,6 +12,7 @@ LIBRARIES = {
     "yaal": ("omnisteval",),
     "simulstream": ("simulstream",),
     "serve": ("starlette", "uvicorn", "websockets", "prometheus_client"),
+    "ray": ("ray", "starlette", "prometheus_client", "websockets"),
     "mic": ("sounddevice", "websockets"),
     "voices": ("onnxruntime",),
     "corpus": ("onnx", "onnxruntime"),

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from echostream.cli.messages import print_error
-from echostream.cli.serve import KEY
 from echostream.extras import extra
+from echostream.server.settings import KEY
 from echostream.session_config import DECODING_METHODS
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import re
 from pathlib import Path
+from typing import Any
 
 from echostream.cli.shared_flags import add_backend
 from echostream.extras import extra
+from echostream.server.settings import KEY, SETTLED, ServerSettings
 from echostream.session_config import add_session_flags, add_voice_flag, session_config
 
-KEY = "ECHOSTREAM_API_KEY"
 HELP = "serve live translation over websockets, with a page"
 
 
@@ -64,7 +64,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--about", metavar="TEXT", help="a sentence on the page: what the model can translate"
     )
     parser.add_argument("--no-speech", action="store_true", help="send text only")
-    add_session_flags(parser, but=("task", "transcript", "speech", "emission_unit"))
+    add_session_flags(parser, but=SETTLED)
     add_voice_flag(parser)
     add_backend(parser)
 
@@ -72,32 +72,28 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal."""
     with extra("serve", "echostream serve"):
-        from echostream.server.examples import find_examples
         from echostream.server.handover import FolderStore
         from echostream.server.run import run_server
-        from echostream.server.service import Service
-        from echostream.server.settings import ServerSettings
-    from echostream.model_folder import load_model
+        from echostream.server.served import ServedModel
 
-    names = {field.name for field in dataclasses.fields(ServerSettings)}
-    given = {name: value for name, value in vars(args).items() if name in names}
-    if args.api_key is None:
-        given["api_key"] = os.environ.get(KEY)
-    settings = ServerSettings(**given, allow_origins=tuple(args.allow_origin))
-    folder = Path(args.model)
-    model = load_model(folder, args.device, args.backend, args.voice)
-    speaks = model.voice is not None or (model.speech is not None and bool(model.speech.vocoder))
-    config = session_config(args, speech=speaks and not args.no_speech)
-    examples = find_examples(Path(args.examples)) if args.examples else ()
-    name = folder.resolve().name
-    languages = _languages(args, name)
+    settings = {
+        **_fields(args, ServerSettings),
+        "api_key": os.environ.get(KEY) if args.api_key is None else args.api_key,
+        "allow_origins": tuple(args.allow_origin),
+    }
+    served = ServedModel(
+        **{
+            **_fields(args, ServedModel),
+            "speech": not args.no_speech,
+            "session": session_config(args),
+            "server": ServerSettings(**settings),
+        }
+    )
     store = FolderStore(Path(args.handover)) if args.handover else None
-    service = Service(model, name, config, settings, languages, args.about or "", store)
-    return run_server(service, examples)
+    return run_server(*served.open(store))
 
 
-def _languages(args: argparse.Namespace, name: str) -> tuple[str | None, str | None]:
-    """Source and target language: from the flags, or from the first two parts of the name."""
-    found = re.match(r"([a-z]{2,3})-([a-z]{2,3})(?:-|$)", name)
-    source, target = found.groups() if found else (None, None)
-    return args.source_language or source, args.target_language or target
+def _fields(args: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """The values of `args` that are fields of a dataclass; None is the default of the field."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: v for name, v in vars(args).items() if name in names and v is not None}

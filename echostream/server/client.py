@@ -64,6 +64,7 @@ class RealtimeClient:
         show: Callable[[Mapping[str, Any]], None],
         warn: Callable[[str], None],
     ) -> None:
+        self.moves = 0  # to another server
         self._url = websocket_url(url)
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._options = {**options, "resume": True}
@@ -147,6 +148,7 @@ class RealtimeClient:
             if event["type"] == "session.closed":
                 return None
             if event["type"] == "session.moved":
+                self.moves += 1
                 return str(event["id"])
             if event["type"] == "error":
                 self._fail(event["error"])

@@ -53,11 +53,7 @@ class DrainingServer(uvicorn.Server):
     async def _wait_for_sessions(self, name: str) -> None:
         seconds = self._service.settings.drain_seconds
         log("draining", signal=name, sessions=len(self._service.rooms), seconds=seconds)
-        await self._service.move_all()
-        try:
-            await asyncio.wait_for(self._service.empty(), seconds)
-        except asyncio.TimeoutError:
-            await self._service.close_all()
+        await self._service.drain(seconds)
         log("stopped")
         self.should_exit = True
 

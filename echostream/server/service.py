@@ -158,6 +158,14 @@ class Service:
             if isinstance(found, Exception):  # its session goes on here
                 logger.error("a session could not move", exc_info=found)
 
+    async def drain(self, seconds: float) -> None:
+        """Moves the sessions that can move; the others may finish within `seconds`."""
+        await self.move_all()
+        try:
+            await asyncio.wait_for(self.empty(), seconds)
+        except asyncio.TimeoutError:
+            await self.close_all()
+
     async def close_all(self, seconds: float = 5) -> None:
         """Ends the source of every session and waits for their last words, at most `seconds`."""
         ending = [room.finish() for room in self.rooms.values()]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from echostream.config import ConfigError
 
+KEY = "ECHOSTREAM_API_KEY"  # variable of the environment: the key where no option gives one
+SETTLED = ("task", "transcript", "speech", "emission_unit")  # options of a session, by the server
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:

@@ -33,12 +33,13 @@ from echostream.training.vocoder.config import VocoderTrainConfig
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 # the dataclass of each folder's files; in train/ the key `kind` names it
 KINDS: dict[str, Any] = {"simulstream": ProcessorConfig, "voices": VoiceList}
-# read by other programs alone, which test_simulstream_commands.py, test_docker.py and
-# test_proxy.py start with them
+# read by other programs alone: test_simulstream_commands.py, test_docker.py, test_proxy.py and
+# test_ray.py give them to these
 FOREIGN = {
     FOLDER / "simulstream" / "server.yaml",
     FOLDER / "simulstream" / "http.yaml",
     FOLDER / "serve" / "nginx.conf",
+    FOLDER / "serve" / "ray.yaml",
 }
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file() and path not in FOREIGN)
 

@@ -145,6 +145,15 @@ def test_the_processor_of_simulstream_names_the_extra(library: str) -> None:
     assert done.returncode == 1 and how_to_install("simulstream") in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("library", ["ray", "starlette"])
+def test_the_application_of_ray_names_the_extra(library: str) -> None:
+    script = f"import sys; sys.modules[{library!r}] = None; import echostream.server.ray"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and how_to_install("ray") in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("library", LIBRARIES["serve"])
 def test_the_server_names_the_extra(library: str, model: Path) -> None:
     done = run_without(library, "serve", model)

@@ -32,6 +32,8 @@ from eval.peers.whisper_agent import WhisperAgent
 PROGRAMS = {
     "echostream",
     "docker",  # test_docker.py
+    "ray",
+    "serve",  # test_ray.py
     "simuleval",
     "make",
     "python",
