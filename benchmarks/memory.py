@@ -64,13 +64,13 @@ def _path(bench: Bench, subject: str, backend: str) -> Path:
     return bench.model_folder
 
 
-def memory_mb(field: str) -> float:
-    """A field of /proc/self/status, in MB."""
+def memory_mb(field: str, process: str = "self") -> float:
+    """A field of /proc/PROCESS/status, in MB."""
     try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
         (line,) = (line for line in lines if line.startswith(f"{field}:"))
     except (OSError, ValueError) as error:
-        raise Unavailable(f"this system has no {field} in /proc/self/status") from error
+        raise Unavailable(f"this system has no {field} in /proc/{process}/status") from error
     return int(line.split()[1]) * 1024 / 1e6
 
 

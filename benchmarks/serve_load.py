@@ -23,10 +23,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import websockets
@@ -118,6 +119,13 @@ def audio(model: str, count: int, seconds: float) -> list[NDArray[np.float32]]:
     return found
 
 
+class Server(NamedTuple):
+    """A server that runs."""
+
+    url: str  # of its websocket
+    pid: int
+
+
 async def run_session(url: str, talk: Talk, wait: float) -> tuple[list[float], bool]:
     """The lags of the words of a session, and whether they are the right ones."""
     await asyncio.sleep(wait)
@@ -157,43 +165,47 @@ def measure(
     folder: Path, backend: str, talks: Sequence[Talk], look_ahead: int, cores: Sequence[int]
 ) -> Load:
     """Serves the talks at once; the server has the first core, the clients the second."""
+    flags = ("--backend", backend, "--max-future-frames", str(look_ahead))
+    with serving(folder, len(talks), cores, *flags) as server:
+        before, began = _cpu_seconds(server.pid), time.monotonic()
+        waits = np.random.default_rng(1).uniform(0, 1, len(talks))
+
+        async def run_all() -> list[tuple[list[float], bool]]:
+            sessions = (
+                run_session(server.url, talk, wait) for talk, wait in zip(talks, waits, strict=True)
+            )
+            return list(await asyncio.gather(*sessions))
+
+        found = asyncio.run(run_all())
+        share = (_cpu_seconds(server.pid) - before) / (time.monotonic() - began)
+    lags = np.array([lag for mine, _ in found for lag in mine])
+    p50, p99, worst = np.percentile(lags, [50, 99, 100]) if len(lags) else (np.nan,) * 3
+    bound = SEGMENT_MS + 160 * (1 + look_ahead)
+    wrong = sum(not right for _, right in found)
+    return Load(folder.name, backend, len(talks), len(lags), wrong, p50, p99, worst, bound, share)
+
+
+@contextmanager
+def serving(folder: Path, capacity: int, cores: Sequence[int], *flags: str) -> Iterator[Server]:
+    """A server on the first core, while this process has the last one."""
     command = [sys.executable, "-m", "echostream", "serve", str(folder), "--port", "0"]
-    command += ["--capacity", str(len(talks)), "--backend", backend, "--no-speech"]
-    command += ["--max-future-frames", str(look_ahead)]
+    command += ["--capacity", str(capacity), "--no-speech", *flags]
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
     os.sched_setaffinity(0, {cores[0]})  # the process that is started keeps it
     server = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE)
     os.sched_setaffinity(0, {cores[-1]})
     assert server.stderr is not None
     try:
-        address = _address(server.stderr)
+        url = f"ws://{_address(server.stderr)}{PATH}"
         reading = threading.Thread(target=server.stderr.read)  # else the pipe would fill
         reading.start()
-        before, began = _cpu_seconds(server.pid), time.monotonic()
-        generator = np.random.default_rng(1)
-        waits = generator.uniform(0, 1, len(talks))
-
-        async def run_all() -> list[tuple[list[float], bool]]:
-            url = f"ws://{address}{PATH}"
-            return list(
-                await asyncio.gather(
-                    *(run_session(url, talk, wait) for talk, wait in zip(talks, waits, strict=True))
-                )
-            )
-
-        found = asyncio.run(run_all())
-        share = (_cpu_seconds(server.pid) - before) / (time.monotonic() - began)
+        yield Server(url, server.pid)
         server.terminate()
         reading.join()
     finally:
         server.kill()
         server.wait()
         server.stderr.close()
-    lags = np.array([lag for mine, _ in found for lag in mine])
-    p50, p99, worst = np.percentile(lags, [50, 99, 100]) if len(lags) else (np.nan,) * 3
-    bound = SEGMENT_MS + 160 * (1 + look_ahead)
-    wrong = sum(not right for _, right in found)
-    return Load(folder.name, backend, len(talks), len(lags), wrong, p50, p99, worst, bound, share)
 
 
 def _address(log: IO[bytes]) -> str:
