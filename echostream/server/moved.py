@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from echostream.frontend.resample import StreamingResampler
-from echostream.server.caption import Caption
+from echostream.server.deltas import Deltas
 from echostream.server.options import Options
 from echostream.server.service import Service
 from echostream.session_config import SessionConfig
@@ -25,19 +21,15 @@ class Moved(NamedTuple):
     stream: bytes  # by `StreamBatch.take`; empty before the first audio
     received: int  # samples of the client
     expires: float  # as `time.time`
-    captions: tuple[Caption, Caption]
-    to_client: StreamingResampler  # of its speech
+    deltas: Deltas
 
     def pack(self) -> bytes:
         """The length of a JSON object, this object, and the stream."""
-        speech = self.to_client.get_state()
-        recent = base64.b64encode(speech.pop("recent").tobytes()).decode("ascii")
         about = {
             "options": dataclasses.asdict(self.options),
             "received": self.received,
             "expires": self.expires,
-            "captions": [caption.begun for caption in self.captions],
-            "to_client": {**speech, "recent": recent},
+            **self.deltas.get_state(),
         }
         head = json.dumps(about).encode()
         return len(head).to_bytes(_LENGTH_BYTES, "little") + head + self.stream
@@ -54,16 +46,12 @@ def restored(data: bytes, service: Service) -> Moved:
         options = Options(
             **{**about["options"], "config": SessionConfig(**about["options"]["config"])}
         )
-        recent = base64.b64decode(about["to_client"]["recent"])
-        speech = {**about["to_client"], "recent": np.frombuffer(recent, np.float32)}
-        source, target = map(Caption, about["captions"])
         moved = Moved(
             options,
             data[end:],
             about["received"],
             about["expires"],
-            (source, target),
-            StreamingResampler.from_state(speech),
+            Deltas.from_state(about),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"it is no session: {error!r}") from error

@@ -12,17 +12,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from echostream.frontend.resample import StreamingResampler
 from echostream.server.access import chosen_protocol
-from echostream.server.caption import Caption
+from echostream.server.deltas import Deltas
 from echostream.server.engine import Seat, Step
 from echostream.server.events import (
-    CLIENT_RATE,
     ProtocolError,
-    base64_pcm16,
     error_event,
     event,
     new_id,
@@ -34,8 +30,6 @@ from echostream.server.moved import Moved, restored
 from echostream.server.options import Options, default_options, updated
 from echostream.server.outbox import CLOSE_SLOW, Outbox, SlowClientError
 from echostream.server.service import RefusedError, Room, Service
-from echostream.session.stream import Output
-from echostream.streaming import SAMPLE_RATE
 
 CLOSE_TRY_LATER = 1013
 CLOSE_FAILED = 1011
@@ -65,8 +59,7 @@ class RealtimeSession:
         self._moved = False  # whether the session goes on elsewhere
         self._received = 0  # samples that the server before this one has received
         self._ended = asyncio.Event()  # set with the last step
-        self._source, self._target = Caption(), Caption()
-        self._to_client = StreamingResampler(SAMPLE_RATE, CLIENT_RATE)
+        self._deltas = Deltas()
         self._reason = "vanished"
 
     async def run(self) -> None:
@@ -128,8 +121,7 @@ class RealtimeSession:
                 "session_not_found", f"the session cannot be resumed: {error}"
             ) from error
         self._id, self._options, self._expires = name, moved.options, moved.expires
-        self._source, self._target = moved.captions
-        self._to_client, self._received = moved.to_client, moved.received
+        self._received, self._deltas = moved.received, moved.deltas
 
     async def _move(self) -> None:
         """Leaves the session for another server, if its client comes back."""
@@ -141,8 +133,7 @@ class RealtimeSession:
         try:
             if self._seat is not None:
                 data, received = await service.engine.take(self._seat)
-            captions = (self._source, self._target)
-            moved = Moved(self._options, data, received, self._expires, captions, self._to_client)
+            moved = Moved(self._options, data, received, self._expires, self._deltas)
             await service.store.put(self._id, moved.pack())
         except RuntimeError:  # the stream has ended meanwhile
             self._moved = False
@@ -290,7 +281,16 @@ class RealtimeSession:
         """Sends what a step gave; called on the event loop."""
         latency = self._service.latency(self._options.config, step)
         for output in step.outputs:
-            self._show_output(output, latency)
+            source = self._deltas.source(output, latency)
+            if source is not None:
+                self._room.show(source)
+                if self._options.transcription is not None:
+                    self._outbox.put(source)
+            target = self._deltas.target(output, latency)
+            if target is not None:
+                self._room.show(target)
+                self._outbox.put(target)
+            self._put(self._deltas.speech(output))
         if step.error is not None:
             self._reason = "failed"
             self._outbox.put(
@@ -299,33 +299,12 @@ class RealtimeSession:
                 )
             )
         if step.last:
-            self._send_speech(self._to_client.finish(), None)
+            self._put(self._deltas.last_speech())
             self._ended.set()
 
-    def _show_output(self, output: Output, latency: Mapping[str, float]) -> None:
-        fields = {"elapsed_ms": round(output.delay_ms), "latency": latency}
-        source = self._source.delta(output.source_words, output.source_unit)
-        if source:
-            shown = event("session.input_transcript.delta", delta=source, **fields)
-            self._room.show(shown)
-            if self._options.transcription is not None:
-                self._outbox.put(shown)
-        target = self._target.delta(output.words, output.unit)
-        if target:
-            shown = event("session.output_transcript.delta", delta=target, **fields)
-            self._room.show(shown)
-            self._outbox.put(shown)
-        if len(output.samples):
-            self._send_speech(self._to_client.push(output.samples), round(output.delay_ms))
-
-    def _send_speech(self, samples: np.ndarray[Any, Any], elapsed_ms: int | None) -> None:
-        """Sends speech (S,) at 24 kHz, if there is any."""
-        if len(samples):
-            about = {"sample_rate": CLIENT_RATE, "channels": 1, "format": "pcm16"}
-            delta = base64_pcm16(samples)
-            self._outbox.put(
-                event("session.output_audio.delta", delta=delta, elapsed_ms=elapsed_ms, **about)
-            )
+    def _put(self, message: str | None) -> None:
+        if message is not None:
+            self._outbox.put(message)
 
     def _described(self, kind: str) -> str:
         about: dict[str, Any] = {"id": self._id, "type": "translation"}
