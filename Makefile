@@ -69,7 +69,7 @@ demo-live: export OMP_NUM_THREADS := 1
 demo-live: $(STAMP) ## the shipped model behind a page at http://127.0.0.1:8000, until Ctrl-C
 	@$(BIN)/echostream serve models/fr-en-demo --decoding-method decoder --lagging-k1 1 \
 		--examples examples/fr-en --about "Travel, appointments, weather, prices and times, in the 399 \
-	French words of a small grammar and the voices of a synthesiser; it has learned from no recording of a person."
+	French words of a small grammar and the voices of a synthesiser; trained on no recordings of people."
 
 bench: export OMP_NUM_THREADS := 1
 bench: $(STAMP) ## speed, memory and start-up against their targets, into out/bench (some minutes)

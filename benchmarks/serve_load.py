@@ -146,18 +146,21 @@ async def run_session(url: str, talk: Talk, wait: float) -> tuple[list[float], b
         sending = asyncio.create_task(send())
         words: list[str] = []
         lags: list[float] = []
-        async for text in link:
-            event, now = json.loads(text), time.monotonic()
-            if event["type"] == "error":
-                raise RuntimeError(event["error"]["message"])
-            if event["type"] == "session.output_transcript.delta":
-                for word in event["delta"].split():
-                    if len(words) < len(talk.needed_ms):
-                        lags.append(1000 * (now - begin) - talk.needed_ms[len(words)])
-                    words.append(word)
-            elif event["type"] == "session.closed":
-                break
-        await sending
+        try:
+            async for text in link:
+                event, now = json.loads(text), time.monotonic()
+                if event["type"] == "error":
+                    raise RuntimeError(event["error"]["message"])
+                if event["type"] == "session.output_transcript.delta":
+                    for word in event["delta"].split():
+                        if len(words) < len(talk.needed_ms):
+                            lags.append(1000 * (now - begin) - talk.needed_ms[len(words)])
+                        words.append(word)
+                elif event["type"] == "session.closed":
+                    break
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
     return lags, tuple(words) == talk.words
 
 

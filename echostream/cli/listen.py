@@ -33,7 +33,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--wav", metavar="FILE", help="recording, in any format of libsndfile")
     source.add_argument("--mic", action="store_true", help="microphone, until Ctrl-C")
     parser.add_argument(
-        "--mic-device", metavar="NAME", help="its number or a part of its name (default: system's)"
+        "--mic-device",
+        metavar="NAME",
+        help="number, or part of the name, of the input device (default: the system's)",
     )
     parser.add_argument(
         "--seconds", type=float, help="end after this much audio (default: Ctrl-C, or all)"
@@ -41,9 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fast", action="store_true", help="send a recording as fast as the server takes it"
     )
-    parser.add_argument(
-        "--api-key", metavar="KEY", help=f"that the server asks for (default: ${KEY})"
-    )
+    parser.add_argument("--api-key", metavar="KEY", help=f"key of the server (default: ${KEY})")
     parser.add_argument(
         "--max-future-frames", type=int, metavar="L", help="look-ahead (default: the server's)"
     )

@@ -29,7 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api-key",
         metavar="KEY",
-        help=f"key that every client must send (default: ${KEY}, which no list of processes shows)",
+        help=f"key that clients must send; the default, ${KEY}, does not show in `ps`",
     )
     parser.add_argument(
         "--allow-origin",
@@ -39,9 +39,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="page of another host that may connect, like https://example.org; may be repeated",
     )
     for flag, default, text in (
-        ("--idle-seconds", 60, "without a message, after which a session ends"),
-        ("--max-minutes", 240, "of a session"),
-        ("--drain-seconds", 30, "that running sessions have after SIGTERM"),
+        ("--idle-seconds", 60, "seconds without a message after which a session is closed"),
+        ("--max-minutes", 240, "the longest session, in minutes"),
+        ("--drain-seconds", 30, "seconds that sessions may go on after SIGTERM"),
     ):
         parser.add_argument(flag, type=float, default=default, help=f"{text} (default: {default})")
     parser.add_argument(

@@ -136,7 +136,7 @@ def test_compose_names_what_the_dockerfile_has() -> None:
 def test_commands_of_the_page_name_a_stage_and_its_port() -> None:
     for path in (ROOT / "docs" / "serve.md", DOCKERFILE):
         lines = re.findall(r"docker (build|run) (.*)", path.read_text())
-        assert [name for name, _ in lines] == ["build", "run"]
+        assert [name for name, _ in lines][:2] == ["build", "run"]
         (target,) = re.findall(r"--target (\S+)", lines[0][1])
         (port,) = re.findall(r"--publish \S+:(\d+)", lines[1][1])
         assert stage(target)["EXPOSE"] == port

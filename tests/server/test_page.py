@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from browser import Page, browser, needs_chromium
 from documents import ROOT
-from live_server import expected, live_server
+from live_server import CLIENT_RATE, append, connection, expected, live_server, pcm
+from tiny_model import babble, make_model_folder
 
 MODEL = ROOT / "models" / "fr-en-demo"
 EXAMPLES = ROOT / "examples" / "fr-en"
@@ -93,6 +94,41 @@ def test_a_recording_is_captioned_with_the_options_chosen(port: int) -> None:
     found, wanted, algorithm = asyncio.run(use())
     assert found == wanted and len(found[1].split()) > 3
     assert algorithm == "320 ms"
+
+
+@needs_chromium
+def test_a_viewer_gives_the_key_of_the_server(tmp_path: Path) -> None:
+    model = make_model_folder(tmp_path / "fr-en-tiny")
+    data = pcm(babble(3.0, seed=3, sample_rate=CLIENT_RATE))
+
+    async def use(port: int) -> tuple[str, str]:
+        async with connection(port, model, "a-secret") as link:
+            name = (await link.recv()).session.id
+            await link.session.input_audio_buffer.append(audio=append(data))
+            async with browser(f"http://localhost:{port}/?watch={name}") as page:
+                await page.until("document.getElementById('start')?.textContent === 'Watch'")
+                assert await page.run("document.getElementById('input').offsetParent === null")
+                for key, status in (
+                    ("a b", "cannot send"),
+                    ("wrong", "refuses"),
+                    ("a-secret", "watching"),
+                ):
+                    if key == "a-secret":  # the field is hidden after an attempt
+                        await page.call("Page.reload")
+                        await page.until(
+                            "document.getElementById('start')?.textContent === 'Watch'"
+                        )
+                    await page.run(f"document.getElementById('key').value = {key!r}; 1")
+                    await page.run("document.getElementById('start').click()")
+                    await page.until(
+                        f"document.getElementById('status').textContent.includes({status!r})"
+                    )
+                await link.session.close()
+                await page.until("document.getElementById('status').textContent.includes('ended')")
+                return await shown(page)
+
+    with live_server(model, tmp_path, "--api-key", "a-secret") as port:
+        assert asyncio.run(use(port)) == expected(model, data, CLIENT_RATE)
 
 
 def test_the_page_loads_nothing_from_elsewhere(port: int) -> None:

@@ -8,7 +8,8 @@ const target = new Captions($("target"));
 const watched = new URLSearchParams(location.search).get("watch");
 const MOST_UNSENT = 1 << 19; // bytes; above, the connection is too slow for the audio
 const MOST_KEPT = 600; // messages, of 100 ms or more
-const RETRIES_MS = [500, 1000, 2000, 4000, 8000];
+const METHODS = { ctc: "CTC", decoder: "text decoder" };
+const RETRIES_MS = [500, 1000, 2000, 4000, ...Array(7).fill(8000)]; // a minute
 
 let info, socket, input, speaker, pings, wakeLock;
 let running = false; // from Start to Stop
@@ -25,6 +26,7 @@ function show(kind, text) {
 
 function open(path) {
   const key = $("key").value;
+  if (!/^[\w!#$%&'*+.^`|~-]*$/.test(key)) throw new Error("a browser cannot send a key with spaces or such signs");
   const protocols = key ? ["realtime", `openai-insecure-api-key.${key}`] : ["realtime"];
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   return new WebSocket(`${scheme}://${location.host}${path}`, protocols);
@@ -181,16 +183,38 @@ function finish(text, kind = "idle") {
 }
 
 function watch() {
-  $("controls").hidden = true;
+  if (info.needs_key && !$("key").value) return askKey();
   socket = open(`/v1/realtime/watch?id=${encodeURIComponent(watched)}`);
-  socket.onopen = () => show("live", "watching");
+  $("controls").hidden = true;
   socket.onmessage = (message) => {
     const event = JSON.parse(message.data);
     if (event.type === "error") show("error", event.error.message);
     else if (event.type === "session.closed") show("idle", "the session has ended");
     else caption(event);
   };
-  socket.onclose = () => $("status").dataset.kind === "live" && show("idle", "the connection has ended");
+  let opened = false;
+  socket.onopen = () => {
+    opened = true;
+    show("live", "watching");
+  };
+  socket.onclose = () => {
+    if (!opened) show("error", "the server refuses the connection");
+    else if ($("status").dataset.kind === "live") show("idle", "the connection has ended");
+  };
+}
+
+function askKey() {
+  for (const element of $("controls").children) element.hidden = !["key-label", "start"].includes(element.id);
+  $("start").textContent = "Watch";
+  $("start").disabled = false;
+  $("controls").onsubmit = (event) => {
+    event.preventDefault();
+    try {
+      watch();
+    } catch (error) {
+      show("error", error.message);
+    }
+  };
 }
 
 function choices(id, values, labels, picked) {
@@ -220,8 +244,8 @@ async function load() {
   $("about").hidden = !info.about;
   $("algorithm").textContent = milliseconds(info.group_ms * (1 + info.default.max_future_frames));
   if (watched) return watch();
-  choices("look-ahead", info.max_future_frames, info.max_future_frames.map((l) => `L = ${l}`), info.default.max_future_frames);
-  choices("method", info.decoding_methods, info.decoding_methods, info.default.decoding_method);
+  choices("look-ahead", info.max_future_frames, info.max_future_frames.map((l) => (l ? `+${l * info.group_ms} ms` : "none")), info.default.max_future_frames);
+  choices("method", info.decoding_methods, info.decoding_methods.map((one) => METHODS[one] ?? one), info.default.decoding_method);
   $("input").append(new Option("Microphone", "microphone:"), new Option("Audio of a tab", "tab:"));
   for (const example of info.examples) $("input").append(new Option(`Recording: ${example.transcript.slice(0, 40)}`, `recording:${example.name}`));
   if (info.examples.length) $("input").value = `recording:${info.examples[0].name}`;
