@@ -126,6 +126,7 @@ class Cluster:
         from ray import serve
 
         ray.init(
+            address="local",  # never a cluster that runs already
             num_cpus=2 * REPLICAS,
             include_dashboard=False,
             log_to_driver=False,
@@ -150,13 +151,15 @@ class Cluster:
 
     def kill_replica(self) -> None:
         """Ends the process of a replica without a word to anybody."""
-        os.kill(min(_replicas()), signal.SIGKILL)
+        os.kill(min(_replicas(os.getpid())), signal.SIGKILL)
 
     def stop(self) -> None:
         """Ends the application and Ray."""
         import ray
         from ray import serve
 
+        if not ray.is_initialized():
+            return
         serve.shutdown()
         ray.shutdown()  # type: ignore[no-untyped-call]
 
@@ -197,17 +200,25 @@ async def run(made: Cluster, talks: Sequence[Talk], short: Sequence[Talk]) -> Re
     return Restart(sessions, seconds, lost, went_on, served)
 
 
-def _replicas() -> list[int]:
-    """Process numbers of the replicas, which Ray names by their titles."""
-    found = []
+def _replicas(ancestor: int) -> list[int]:
+    """Process numbers of the replicas below a process; Ray names them by their titles."""
+    parents, found = {}, []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes()
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:  # it has ended
             continue
+        parents[int(folder.name)] = int(stat[1])
         if title.startswith(b"ray::ServeReplica:echostream"):
             found.append(int(folder.name))
-    return found
+    return [number for number in found if ancestor in _ancestors(number, parents)]
+
+
+def _ancestors(number: int, parents: Mapping[int, int]) -> Iterator[int]:
+    while number in parents:
+        number = parents[number]
+        yield number
 
 
 def table(result: Restart) -> str:

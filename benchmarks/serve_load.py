@@ -158,6 +158,9 @@ async def run_session(url: str, talk: Talk, wait: float) -> tuple[list[float], b
                         words.append(word)
                 elif event["type"] == "session.closed":
                     break
+        except asyncio.CancelledError:
+            link.transport.abort()  # as a machine that is switched off
+            raise
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)

@@ -5,8 +5,8 @@
 
 A server with a capacity of twice the sessions runs on one core, its clients on another. Every place
 has one session of two minutes after the other, with audio at real time; each fourth session
-vanishes in the middle. All words must be those of a session of its own, and the lag is that of
-`serve_load`.
+vanishes in the middle, without a word to the server. All words must be those of a session of its
+own, and the lag is that of `serve_load`.
 """
 
 from __future__ import annotations
@@ -97,14 +97,13 @@ async def soak(url: str, pid: int, talks: Sequence[Talk], seconds: float) -> Soa
             found.ended += 1
             found.wrong += not right
 
-    async def watch() -> None:
-        while True:
+    async def watch() -> None:  # as long as every place has a session
+        while time.monotonic() - began < seconds:
             await asyncio.sleep(min(SAMPLE_SECONDS, seconds / 10))
             found.usages.append(usage(pid, began))
 
     watching = asyncio.create_task(watch())
-    await asyncio.gather(*(serve(number, talk) for number, talk in enumerate(talks)))
-    watching.cancel()
+    await asyncio.gather(*(serve(number, talk) for number, talk in enumerate(talks)), watching)
     return found
 
 

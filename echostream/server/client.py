@@ -15,13 +15,16 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from echostream.server.events import EXTENSION
+from echostream.server.handover import KEEP_SECONDS
 
 PATH = "/v1/realtime/translations"
 PIECE_MS = 100
 KEPT_PIECES = 600  # a minute, to send again to the next server
-RETRIES, RETRY_SECONDS = 120, 0.5  # for a server that restarts
+PING_PIECES = 10  # pieces between two pings; their answers tell what has been received
+MAX_IN_FLIGHT = 50  # pieces
+RETRY_SECONDS = 0.5
 _ENDINGS = ("session_idle", "session_expired", "server_draining")  # remaining words follow
-_AGAIN = ("server_draining", "server_full")  # answers of a server to a session that has moved
+_AGAIN = ("server_draining", "server_full", "try_again")  # to a session that has moved
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
@@ -75,6 +78,9 @@ class RealtimeClient:
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT_PIECES)  # by first sample
         self._position = 0  # samples sent
         self._next: asyncio.Future[bytes] | None = None
+        self._announced = False  # whether the server has ended the source
+        self._flight = Flight()
+        self._give_up = 0.0  # when the server that a session has moved to is waited for no more
 
     def stop(self) -> None:
         """Ends the source; the remaining words still come."""
@@ -91,12 +97,9 @@ class RealtimeClient:
         """
         self._source = pieces
         self._clock = Clock(real_time, self._options["sample_rate"])
-        resume: str | None = None
-        for _ in range(RETRIES):
+        resume = await self._session(None)
+        while resume is not None:
             resume = await self._session(resume)
-            if resume is None:
-                return
-        raise ServerError(f"{self._url} has no place for the session that has moved there.")
 
     async def _session(self, resume: str | None) -> str | None:
         """One connection; the identifier of the session if it has moved, else None."""
@@ -106,7 +109,8 @@ class RealtimeClient:
             async with link:
                 first = json.loads(await link.recv())
                 if first["type"] == "error":
-                    if resume is not None and first["error"]["code"] in _AGAIN:
+                    is_known = first["error"]["code"] in _AGAIN
+                    if resume is not None and is_known and _now() < self._give_up:
                         await asyncio.sleep(RETRY_SECONDS)
                         return resume
                     raise ServerError(f"{self._url}: {first['error']['message']}")
@@ -117,8 +121,9 @@ class RealtimeClient:
                 finally:
                     sending.cancel()
                     results = await asyncio.gather(sending, return_exceptions=True)
-            if isinstance(results[0], AudioSourceError):
-                raise results[0]
+            failed = results[0]
+            if isinstance(failed, Exception) and not isinstance(failed, ConnectionClosed):
+                raise failed
             return moved
         except InvalidStatus as error:
             status = error.response.status_code
@@ -134,7 +139,7 @@ class RealtimeClient:
 
     async def _connect(self, url: str, again: bool) -> ClientConnection:
         """A connection; `again` waits for a server that restarts."""
-        for _ in range(RETRIES if again else 0):
+        while again and _now() < self._give_up:
             try:
                 return await connect(url, additional_headers=self._headers)
             except (OSError, InvalidHandshake):
@@ -149,16 +154,22 @@ class RealtimeClient:
                 return None
             if event["type"] == "session.moved":
                 self.moves += 1
+                self._give_up = _now() + KEEP_SECONDS
                 return str(event["id"])
             if event["type"] == "error":
                 self._fail(event["error"])
+            elif event["type"] == "echostream.pong":
+                self._flight.arrive(event["id"])
             elif event["type"].endswith("_transcript.delta"):
                 self._show(event)
 
     def _fail(self, error: Mapping[str, Any]) -> None:
+        if self._announced and error.get("code") == "session_closing":
+            return  # what was sent before the announcement came
         if error.get("code") not in _ENDINGS:
             raise ServerError(f"{self._url}: {error.get('message') or error.get('code')}")
         self._warn(str(error.get("message")))
+        self._announced = True
         self.stop()
 
     async def _send(self, link: ClientConnection, start: int, is_new: bool) -> None:
@@ -166,10 +177,15 @@ class RealtimeClient:
         if is_new:
             asked = {"audio": {"input": {"transcription": {"model": "default"}}}}
             await _message(link, "session.update", session={**asked, EXTENSION: self._options})
+        self._flight = Flight()
+        if start < (self._kept[0][0] if self._kept else 0):
+            raise ServerError(
+                f"{self._url} asks for audio of more than a minute ago, which is not kept."
+            )
         try:
             for first, piece in list(self._kept):
                 if first >= start:
-                    await _append(link, piece)
+                    await self._append(link, piece)
             while not self._ended.is_set():
                 if not (piece := await self._next_piece()):
                     self.stop()
@@ -177,9 +193,21 @@ class RealtimeClient:
                 self._kept.append((self._position, piece))
                 self._position += len(piece) // 2
                 await self._clock.wait(self._position, self._ended)
-                await _append(link, piece)
-        finally:
-            await _message(link, "session.close")  # also after an error of the source
+                if not self._announced:
+                    await self._append(link, piece)
+        except Exception:  # of the source: the words of what was sent still come
+            await _message(link, "session.close")
+            raise
+        if not self._announced:
+            await _message(link, "session.close")
+
+    async def _append(self, link: ClientConnection, piece: bytes) -> None:
+        """Sends a piece when few enough are on their way."""
+        await self._flight.wait()
+        audio = base64.b64encode(piece).decode("ascii")
+        await _message(link, "session.input_audio_buffer.append", audio=audio)
+        if self._flight.depart():
+            await _message(link, "echostream.ping", id=self._flight.sent)
 
     async def _next_piece(self) -> bytes:
         """The next piece of the source; nothing of it is lost if this is cancelled."""
@@ -188,6 +216,34 @@ class RealtimeClient:
         piece = await asyncio.shield(self._next)
         self._next = None
         return piece
+
+
+class Flight:
+    """The pieces of one connection that the server has not carried out yet.
+
+    The server answers a ping after all messages before it.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._arrived = 0
+        self._progress = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Returns when another piece may be sent."""
+        while self.sent - self._arrived >= MAX_IN_FLIGHT:
+            self._progress.clear()
+            await self._progress.wait()
+
+    def depart(self) -> bool:
+        """Counts a piece; whether a ping should follow it."""
+        self.sent += 1
+        return self.sent % PING_PIECES == 0
+
+    def arrive(self, sent: int) -> None:
+        """The answer to a ping after so many pieces."""
+        self._arrived = sent
+        self._progress.set()
 
 
 class Clock:
@@ -208,15 +264,14 @@ class Clock:
                 await asyncio.wait_for(ended.wait(), left)
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _with_query(url: str, **fields: str) -> str:
     parts = urlsplit(url)
     query = urlencode([*parse_qsl(parts.query), *fields.items()])
     return urlunsplit(parts._replace(query=query))
-
-
-async def _append(link: ClientConnection, piece: bytes) -> None:
-    audio = base64.b64encode(piece).decode("ascii")
-    await _message(link, "session.input_audio_buffer.append", audio=audio)
 
 
 async def _message(link: ClientConnection, kind: str, **fields: Any) -> None:

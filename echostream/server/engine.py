@@ -163,8 +163,10 @@ class Engine:
         """
         return await self._join(config, deliver, lambda batch: batch.put(data))
 
-    async def push(self, seat: Seat, samples: NDArray[np.float32], sample_rate: int) -> None:
-        """Takes samples (S,); returns when the stream has few enough groups waiting.
+    async def push(
+        self, seat: Seat, samples: NDArray[np.float32], sample_rate: int
+    ) -> asyncio.Future[None]:
+        """Takes samples (S,); the future is done when few enough groups of the stream wait.
 
         Raises:
             ValueError: for another sample rate than before, or one out of range.
@@ -181,7 +183,7 @@ class Engine:
             self._release(seat)
 
         await self._call(push)
-        await asyncio.wrap_future(done)
+        return asyncio.wrap_future(done)
 
     async def finish(self, seat: Seat) -> None:
         """Ends the source of a stream; its last `Step` follows.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 CLIENT_RATE = 24_000  # Hz, of PCM16 in both directions
 EXTENSION = "echostream"  # the key of what the protocol does not have
+MAX_ECHOED = 128  # characters of a client's text that the server sends back
 
 
 class ProtocolError(ValueError):
@@ -55,7 +56,8 @@ def error_event(
 def read_message(text: str | bytes) -> dict[str, Any]:
     """A client's message: a JSON object with a `type`.
 
-    Raises `ProtocolError` for anything else.
+    Raises `ProtocolError` for anything else, and for half of a surrogate pair in its texts, which
+    cannot be sent back.
     """
     if isinstance(text, bytes):
         raise ProtocolError(
@@ -63,11 +65,27 @@ def read_message(text: str | bytes) -> dict[str, Any]:
         )
     try:
         message = json.loads(text)
+        if "\\ud" in text.lower():  # an escape, of which both halves must be there
+            json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ProtocolError("invalid_json", f"the message is not JSON: {error}.") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ProtocolError("invalid_message", "a message must be an object with a `type`.", "type")
     return message
+
+
+def echoed(value: object, path: str) -> str | int | float | None:
+    """A value that the server sends back: a short text, a number or null.
+
+    Raises `ProtocolError` naming `path` for anything else.
+    """
+    if isinstance(value, (str, int, float, type(None))) and len(str(value)) <= MAX_ECHOED:
+        return value
+    raise ProtocolError(
+        "invalid_value",
+        f"`{path}` must be a number or a text of at most {MAX_ECHOED} characters.",
+        path,
+    )
 
 
 def read_samples(message: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -47,9 +47,9 @@ class FolderStore:
         return await asyncio.to_thread(self._take, name)
 
     def _put(self, name: str, data: bytes) -> None:
-        for path in self._folder.glob("sess_*.session"):
+        for path in self._folder.iterdir():  # those of servers that were killed included
             with contextlib.suppress(OSError):  # another server may be at it
-                if time.time() - path.stat().st_mtime > KEEP_SECONDS:
+                if path.name.startswith(("sess_", ".tmp-")) and _age(path) > KEEP_SECONDS:
                     path.unlink()
         write_whole(self._folder / f"{name}.session", data)
 
@@ -59,6 +59,11 @@ class FolderStore:
             (self._folder / f"{name}.session").rename(mine)  # only one server succeeds
         except FileNotFoundError:
             return None
-        data = mine.read_bytes()
+        data = mine.read_bytes() if _age(mine) <= KEEP_SECONDS else None
         mine.unlink()
         return data
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written."""
+    return time.time() - path.stat().st_mtime

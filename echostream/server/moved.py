@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from echostream.server.deltas import Deltas
 from echostream.server.options import Options
-from echostream.server.service import Service
 from echostream.session_config import SessionConfig
 
 _LENGTH_BYTES = 8
@@ -35,26 +34,15 @@ class Moved(NamedTuple):
         return len(head).to_bytes(_LENGTH_BYTES, "little") + head + self.stream
 
 
-def restored(data: bytes, service: Service) -> Moved:
-    """The session of `pack`.
-
-    Raises ValueError for other bytes, and for options that the server does not offer.
-    """
+def restored(data: bytes) -> Moved:
+    """The session of `pack`. Raises ValueError for other bytes."""
     end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
     try:
         about: dict[str, Any] = json.loads(data[_LENGTH_BYTES:end])
         options = Options(
             **{**about["options"], "config": SessionConfig(**about["options"]["config"])}
         )
-        moved = Moved(
-            options,
-            data[end:],
-            about["received"],
-            about["expires"],
-            Deltas.from_state(about),
-        )
+        received, expires = about["received"], about["expires"]
+        return Moved(options, data[end:], received, expires, Deltas.from_state(about))
     except (KeyError, TypeError) as error:
         raise ValueError(f"it is no session: {error!r}") from error
-    if options.config not in service.variants():
-        raise ValueError(f"the server does not offer its options, {options.config}.")
-    return moved

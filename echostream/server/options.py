@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from echostream.frontend.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from echostream.server.events import CLIENT_RATE, EXTENSION, ProtocolError, field
+from echostream.server.events import CLIENT_RATE, EXTENSION, ProtocolError, echoed, field
 from echostream.server.service import Service
 from echostream.session_config import SessionConfig
 
@@ -89,7 +89,8 @@ def _transcription(transcription: object) -> str | None:
     asked = field(transcription, path, dict, "an object or null")
     if asked is None:
         return None
-    return field(asked.get("model"), f"{path}.model", str, "a text") or "default"
+    field(asked.get("model"), f"{path}.model", str, "a text")
+    return str(echoed(asked.get("model"), f"{path}.model") or "default")
 
 
 def _extended(options: Options, extension: Mapping[str, Any], service: Service) -> Options:

@@ -18,23 +18,32 @@ class Outbox:
     Args:
         send: sends one message.
         limit: the most messages that may wait.
+        max_bytes: the most that all of them together may have.
         send_seconds: how long the client may take for one.
     """
 
     def __init__(
-        self, send: Callable[[str], Awaitable[None]], limit: int, send_seconds: float
+        self,
+        send: Callable[[str], Awaitable[None]],
+        limit: int,
+        send_seconds: float,
+        max_bytes: int = 1 << 24,
     ) -> None:
         self._send = send
         self._limit = limit
+        self._max_bytes = max_bytes
+        self._bytes = 0  # of those that wait
         self._send_seconds = send_seconds
         self._messages: asyncio.Queue[str | None] = asyncio.Queue()
         self._full = False
 
     def put(self, message: str) -> None:
         """Adds a message; beyond the limit the messages are lost and `run` raises."""
-        if self._messages.qsize() >= self._limit:
+        size = len(message.encode())
+        if self._messages.qsize() >= self._limit or self._bytes + size > self._max_bytes:
             self._full = True
         else:
+            self._bytes += size
             self._messages.put_nowait(message)
 
     def close(self) -> None:
@@ -49,7 +58,10 @@ class Outbox:
         """
         while (message := await self._messages.get()) is not None:
             if self._full:
-                raise SlowClientError(f"more than {self._limit} messages were waiting.")
+                raise SlowClientError(
+                    f"more than {self._limit} messages or {self._max_bytes} bytes were waiting."
+                )
+            self._bytes -= len(message.encode())
             try:
                 await asyncio.wait_for(self._send(message), self._send_seconds)
             except asyncio.TimeoutError as error:

@@ -18,7 +18,9 @@ from echostream.server.access import chosen_protocol
 from echostream.server.deltas import Deltas
 from echostream.server.engine import Seat, Step
 from echostream.server.events import (
+    MAX_ECHOED,
     ProtocolError,
+    echoed,
     error_event,
     event,
     new_id,
@@ -57,6 +59,7 @@ class RealtimeSession:
         self._seat: Seat | None = None
         self._closing = False  # whether the client has sent everything
         self._moved = False  # whether the session goes on elsewhere
+        self._deciding = asyncio.Lock()  # held while it is not settled where it goes on
         self._received = 0  # samples that the server before this one has received
         self._ended = asyncio.Event()  # set with the last step
         self._deltas = Deltas()
@@ -79,7 +82,6 @@ class RealtimeSession:
         except RefusedError as refused:
             await self._refuse(refused)
             return
-        self._room.move = self._move
         log("session opened", session=self._id)
         try:
             await self._serve()
@@ -104,52 +106,62 @@ class RealtimeSession:
         self._room = service.admit(name, self._drain)
         data = None
         try:
-            if (data := await service.store.take(name)) is None:
-                raise unknown
-            moved = restored(data, service)
-            if moved.stream:
-                self._seat = await service.engine.put(
-                    moved.options.config, moved.stream, self._show
-                )
-        except (ValueError, OSError, RuntimeError) as error:
+            async with self._deciding:
+                if (data := await service.store.take(name)) is None:
+                    raise unknown
+                moved = restored(data)
+                if moved.stream:
+                    self._seat = await service.engine.put(
+                        moved.options.config, moved.stream, self._show
+                    )
+        except BaseException as error:
             service.end(self._room, "refused")
-            if isinstance(error, RefusedError):
-                raise
-            if data is not None:  # another server may have its model and options
-                await service.store.put(name, data)
-            raise RefusedError(
-                "session_not_found", f"the session cannot be resumed: {error}"
-            ) from error
+            if data is not None:  # another server may have its model
+                await asyncio.shield(service.store.put(name, data))
+            if isinstance(error, OSError):
+                raise RefusedError("try_again", f"the session cannot be read: {error}") from error
+            if isinstance(error, (ValueError, RuntimeError)) and error is not unknown:
+                raise RefusedError(
+                    "session_not_found", f"the session cannot be resumed: {error}"
+                ) from error
+            raise
         self._id, self._options, self._expires = name, moved.options, moved.expires
         self._received, self._deltas = moved.received, moved.deltas
 
     async def _move(self) -> None:
-        """Leaves the session for another server, if its client comes back."""
+        """Leaves the session for another server, if its client comes back.
+
+        What the client sends meanwhile waits for the outcome, see `_deciding`.
+        """
         service = self._service
-        if service.store is None or not self._options.resume or self._closing or self._moved:
-            return
-        self._moved = True
-        data, received = b"", self._received
-        try:
+        async with self._deciding:
+            if service.store is None or not self._options.resume or self._closing or self._moved:
+                return
+            data, received = b"", self._received
             if self._seat is not None:
-                data, received = await service.engine.take(self._seat)
-            moved = Moved(self._options, data, received, self._expires, self._deltas)
-            await service.store.put(self._id, moved.pack())
-        except RuntimeError:  # the stream has ended meanwhile
-            self._moved = False
-            return
-        except OSError as error:
-            log("session cannot move", session=self._id, reason=str(error))
-            self._moved = False
-            if data:
-                self._seat = await service.engine.put(self._options.config, data, self._show)
-            return
-        self._outbox.put(event("session.moved", id=self._id, received_samples=received))
-        self._reason = "moved"
-        self._ended.set()
+                try:
+                    data, received = await service.engine.take(self._seat)
+                except RuntimeError:  # the stream has ended meanwhile
+                    return
+            try:
+                moved = Moved(self._options, data, received, self._expires, self._deltas)
+                await service.store.put(self._id, moved.pack())
+            except BaseException as error:
+                if self._seat is not None:
+                    self._seat = await service.engine.put(self._options.config, data, self._show)
+                if not isinstance(error, OSError):
+                    raise
+                log("session cannot move", session=self._id, reason=str(error))
+                return
+            self._moved, self._reason = True, "moved"
+            self._outbox.put(event("session.moved", id=self._id, received_samples=received))
+            self._ended.set()
 
     async def _serve(self) -> None:
         self._outbox.put(self._described("session.created"))
+        self._room.move = self._move
+        if self._service.draining:  # since it was taken up
+            await self._move()
         sending = asyncio.create_task(self._outbox.run())
         reading = asyncio.create_task(self._read())
         try:
@@ -175,7 +187,7 @@ class RealtimeSession:
                 await self._carry_out(message)
             except ProtocolError as error:
                 of = message.get("event_id")
-                of = of if isinstance(of, str) else None
+                of = of[:MAX_ECHOED] if isinstance(of, str) else None
                 self._outbox.put(error_event(error.code, str(error), error.param, of))
         if not self._moved:
             self._outbox.put(event("session.closed"))
@@ -199,6 +211,8 @@ class RealtimeSession:
                     task.cancel()
             if ended in done:
                 return None
+            if receiving not in done and self._closing:
+                continue
             if receiving not in done:
                 await self._time_out(seconds < settings.idle_seconds)
                 continue
@@ -221,17 +235,17 @@ class RealtimeSession:
     async def _carry_out(self, message: Mapping[str, Any]) -> None:
         kind = message["type"]
         if kind == "session.update":
-            self._update(message.get("session"))
+            await self._update(message.get("session"))
         elif kind == "session.input_audio_buffer.append":
             await self._append(message)
         elif kind == "session.close":
             await self.close("closed")
         elif kind == "echostream.ping":
-            self._outbox.put(event("echostream.pong", id=message.get("id")))
+            self._outbox.put(event("echostream.pong", id=echoed(message.get("id"), "id")))
         else:
             raise ProtocolError("unknown_type", f"there is no message {kind!r:.80}.", "type")
 
-    def _update(self, session: object) -> None:
+    async def _update(self, session: object) -> None:
         options = updated(self._options, session, self._service)
         old = self._options
         if self._seat is not None and (options.config, options.sample_rate) != (
@@ -243,35 +257,43 @@ class RealtimeSession:
             )
         self._options = options
         self._outbox.put(self._described("session.updated"))
+        if self._service.draining:  # the client may come back now
+            await self._move()
 
     async def _append(self, message: Mapping[str, Any]) -> None:
         if self._closing:
             raise ProtocolError("session_closing", "the session takes no audio after its end.")
         samples = read_samples(message)
         rate = self._options.sample_rate
-        if self._seat is None and not self._moved:
-            self._seat = await self._service.engine.join(self._options.config, self._show)
-        if self._moved or self._seat is None:  # the client sends it again, elsewhere
-            return
-        self._service.metrics.audio_seconds.inc(len(samples) / rate)
+        engine = self._service.engine
         try:
-            await self._service.engine.push(self._seat, samples, rate)
+            async with self._deciding:
+                if self._moved:  # the client sends it again, elsewhere
+                    return
+                if self._seat is None:
+                    self._seat = await engine.join(self._options.config, self._show)
+                taken = await engine.push(self._seat, samples, rate)
+            self._service.metrics.audio_seconds.inc(len(samples) / rate)
+            await taken
         except RuntimeError:  # the stream was lost; its last step has the reason
             await self._ended.wait()
 
     async def close(self, reason: str) -> None:
         """Ends the source; the remaining words and `session.closed` follow."""
-        if self._closing:
-            raise ProtocolError("session_closing", "the session is closing already.")
-        self._closing, self._reason = True, reason
-        if self._seat is None:
-            self._ended.set()
-        else:
-            await self._service.engine.finish(self._seat)
+        async with self._deciding:
+            if self._moved:  # the client closes it again, elsewhere
+                return
+            if self._closing:
+                raise ProtocolError("session_closing", "the session is closing already.")
+            self._closing, self._reason = True, reason
+            if self._seat is None:
+                self._ended.set()
+            else:
+                await self._service.engine.finish(self._seat)
 
     async def _drain(self) -> None:
         """Ends the source because the server stops."""
-        if not self._closing:
+        if not self._closing and not self._moved:
             self._outbox.put(
                 error_event("server_draining", "the server is about to stop.", kind="server_error")
             )

@@ -67,8 +67,8 @@ def run_server(service: Service, examples: tuple[Example, ...] = ()) -> int:
         port=settings.port,
         ws=WebSocketsSansIOProtocol,
         ws_max_size=settings.max_message_bytes,
-        ws_ping_interval=20,
-        ws_ping_timeout=20,
+        # No keep-alive pings: their answers wait behind audio that is taken at the machine's pace.
+        ws_ping_interval=None,
         timeout_graceful_shutdown=5,
         log_config=None,
     )

@@ -159,8 +159,11 @@ class Service:
                 logger.error("a session could not move", exc_info=found)
 
     async def drain(self, seconds: float) -> None:
-        """Moves the sessions that can move; the others may finish within `seconds`."""
-        await self.move_all()
+        """Moves the sessions that can move; the others may finish within `seconds`.
+
+        If this is cancelled, the sessions that are on their way still move.
+        """
+        await asyncio.shield(asyncio.ensure_future(self.move_all()))
         try:
             await asyncio.wait_for(self.empty(), seconds)
         except asyncio.TimeoutError:

@@ -23,6 +23,7 @@ from echostream.server.realtime import CLOSE_TRY_LATER
 from echostream.server.service import RefusedError, Service
 from echostream.streaming import SAMPLE_RATE
 
+CLOSE_GOING_AWAY = 1001
 CLOSE_WRONG = 1003  # of a message that cannot be carried out
 
 
@@ -38,6 +39,8 @@ class SimulstreamConnection:
         self._seat: Seat | None = None
         self._caption = Caption()
         self._ended = asyncio.Event()
+        self._ending = asyncio.Lock()  # held until the last words of a stream
+        self._draining = False  # whether the server stops: no more audio is taken
         self._error: Exception | None = None  # why the stream was lost
         # simulstream has no speech, and no way to ask for options.
         default = service.config
@@ -49,7 +52,7 @@ class SimulstreamConnection:
         """Serves the client until it leaves."""
         await self._websocket.accept(subprotocol=chosen_protocol(self._websocket))
         try:
-            room = self._service.admit(new_id("sess"), self._end)
+            room = self._service.admit(new_id("sess"), self._drain)
         except RefusedError as refused:
             await self._websocket.close(CLOSE_TRY_LATER, str(refused)[:120])
             return
@@ -61,6 +64,8 @@ class SimulstreamConnection:
             done, _ = await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            reason = "drained"  # else neither ends without an error
+            await self._close(CLOSE_GOING_AWAY, "the server stops")
         except WebSocketDisconnect:
             reason = "closed"
         except SlowClientError:
@@ -92,12 +97,16 @@ class SimulstreamConnection:
 
     async def _push(self, data: bytes) -> None:
         samples = pcm16(data)
+        if self._draining:
+            return
         if self._seat is None:
             self._seat = await self._service.engine.join(self._config, self._show)
         self._service.metrics.audio_seconds.inc(len(samples) / self._sample_rate)
         try:
-            await self._service.engine.push(self._seat, samples, self._sample_rate)
+            await (await self._service.engine.push(self._seat, samples, self._sample_rate))
         except RuntimeError as error:
+            if self._draining:  # it came while the stream was finished
+                return
             raise ProtocolError("server_error", f"the stream was lost: {error}") from error
 
     async def _describe(self, text: str) -> None:
@@ -135,14 +144,22 @@ class SimulstreamConnection:
             )
         return int(rate)
 
-    async def _end(self) -> None:
+    async def _drain(self) -> None:
+        """Ends the stream because the server stops; the connection follows its last words."""
+        self._draining = True
         if self._seat is not None:
-            await self._service.engine.finish(self._seat)
-            await self._ended.wait()
-            if self._error is not None:
-                raise ProtocolError("server_error", f"the stream was lost: {self._error}")
-        self._outbox.put(json.dumps({"end_of_processing": True}))
-        self._seat, self._caption, self._ended = None, Caption(), asyncio.Event()
+            await self._end()
+        self._outbox.close()
+
+    async def _end(self) -> None:
+        async with self._ending:
+            if self._seat is not None:
+                await self._service.engine.finish(self._seat)
+                await self._ended.wait()
+                if self._error is not None:
+                    raise ProtocolError("server_error", f"the stream was lost: {self._error}")
+            self._outbox.put(json.dumps({"end_of_processing": True}))
+            self._seat, self._caption, self._ended = None, Caption(), asyncio.Event()
 
     def _show(self, step: Step) -> None:
         """Sends the words of a step; called on the event loop."""

@@ -205,6 +205,26 @@ def test_sessions_that_nobody_came_for_are_deleted(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["sess_" + "b" * 22 + ".session"]
 
 
+def test_a_session_that_has_waited_too_long_is_gone(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    asyncio.run(store.put(NAME, b"data"))
+    os.utime(tmp_path / f"{NAME}.session", (time.time() - 301,) * 2)
+    assert asyncio.run(store.take(NAME)) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_servers_that_were_killed_are_deleted(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    for name in (f"{NAME}.17.taken", f".tmp-17-{NAME}.session", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (time.time() - 3600,) * 2)
+    asyncio.run(store.put("sess_" + "b" * 22, b"new"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "notes.txt",
+        "sess_" + "b" * 22 + ".session",
+    ]
+
+
 def test_a_folder_that_cannot_be_made_is_named(model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = subprocess.run(

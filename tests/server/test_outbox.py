@@ -41,6 +41,26 @@ def test_more_messages_than_the_limit_are_a_slow_client() -> None:
         asyncio.run(use())
 
 
+def test_more_bytes_than_the_limit_are_a_slow_client() -> None:
+    taken: list[str] = []
+
+    async def send(message: str) -> None:
+        taken.append(message)
+
+    async def use(outbox: Outbox, count: int) -> None:
+        for _ in range(count):
+            outbox.put("é" * 10)
+        outbox.close()
+        await outbox.run()
+
+    outbox = Outbox(send, limit=500, send_seconds=1, max_bytes=100)
+    for _ in range(3):  # what is sent no longer counts
+        asyncio.run(use(outbox, 5))
+    assert len(taken) == 15
+    with pytest.raises(SlowClientError, match="or 100 bytes were waiting"):
+        asyncio.run(use(outbox, 6))
+
+
 def test_a_message_that_is_not_taken_in_time_is_a_slow_client() -> None:
     async def send(message: str) -> None:
         await asyncio.Event().wait()

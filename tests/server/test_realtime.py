@@ -135,6 +135,9 @@ WRONG = [
     ),
     ('{"type": "session.update", "session": {"echostream": {"beam": 4}}}', "unknown_parameter"),
     ("[" * 100_000, "invalid_json"),
+    ('{"type": "echostream.ping", "id": "\\ud83d"}', "invalid_json"),  # half of a pair
+    ('{"type": "echostream.ping", "id": "' + 129 * "a" + '"}', "invalid_value"),
+    ('{"type": "echostream.ping", "id": {}}', "invalid_value"),
 ]
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import resource
 import socket
-import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +94,7 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats()
-    | st.text(string.printable, max_size=20),
+    | st.text(st.characters(exclude_categories=()), max_size=20),  # halves of pairs included
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
     ),
@@ -208,7 +207,7 @@ def test_a_session_without_messages_is_finished_and_closed(model: Path, tmp_path
 
 
 def test_a_half_open_connection_gives_its_place_back(model: Path, tmp_path: Path) -> None:
-    """A client whose machine vanishes sends no end: the server's pings find out."""
+    """A client whose machine vanishes sends no end, and nothing else."""
     request = "\r\n".join(
         (
             "GET /v1/realtime/translations HTTP/1.1",
@@ -231,11 +230,11 @@ def test_a_half_open_connection_gives_its_place_back(model: Path, tmp_path: Path
         return "full"
 
     with (
-        live_server(model, tmp_path, "--capacity", "1") as port,
+        live_server(model, tmp_path, "--capacity", "1", "--idle-seconds", "3") as port,
         socket.create_connection(("localhost", port)) as link,
     ):
         link.sendall(request.encode())
         assert b"101" in link.recv(64)  # and nothing is read or answered from here on
         assert asyncio.run(until_there_is_a_place(port)) == "session.created"
     log = (tmp_path / "serve.log").read_text()
-    assert '"vanished"' in log
+    assert '"reason": "idle"' in log or '"reason": "slow"' in log

@@ -9,7 +9,7 @@ const watched = new URLSearchParams(location.search).get("watch");
 const MOST_UNSENT = 1 << 19; // bytes; above, the connection is too slow for the audio
 const MOST_KEPT = 600; // messages, of 100 ms or more
 const METHODS = { ctc: "CTC", decoder: "text decoder" };
-const RETRIES_MS = [500, 1000, 2000, 4000, ...Array(7).fill(8000)]; // a minute
+const RETRIES_MS = [500, 1000, 2000, 4000, ...Array(36).fill(8000)]; // five minutes, as long as a session is kept
 
 let info, socket, input, speaker, pings, wakeLock;
 let running = false; // from Start to Stop
@@ -18,6 +18,7 @@ let kept = []; // messages of the last minute, each with its first sample, to se
 let position = 0; // samples so far
 let ready = false; // whether the session takes audio
 let tries = 0;
+let retry; // the timer of the next connection
 
 function show(kind, text) {
   $("status").dataset.kind = kind;
@@ -55,8 +56,9 @@ function chosen(name) {
 function connect() {
   const resume = moved ? `&resume=${encodeURIComponent(moved)}` : "";
   socket = open(`/v1/realtime/translations?model=${encodeURIComponent(info.model)}${resume}`);
-  socket.onmessage = (message) => receive(JSON.parse(message.data));
-  socket.onclose = (event) => lose(event);
+  const mine = socket; // events of a socket that was given up do not count
+  socket.onmessage = (message) => mine === socket && receive(JSON.parse(message.data));
+  socket.onclose = (event) => mine === socket && lose(event);
 }
 
 function receive(event) {
@@ -94,6 +96,7 @@ function receive(event) {
     speaker?.play(event.delta, event.sample_rate);
   } else if (event.type === "error") {
     show("error", event.error.message);
+    if (event.error.code === "session_not_found") giveUpMoved();
   } else if (event.type === "session.moved") {
     moved = event.id;
     ready = false;
@@ -105,8 +108,19 @@ function receive(event) {
   }
 }
 
+function gap() {
+  for (const captions of [source, target]) captions.gap("connection lost: words are missing here");
+}
+
+// The session that has moved cannot go on: another one begins.
+function giveUpMoved() {
+  if (moved) gap();
+  moved = null;
+}
+
 // The session has moved to this server: send what the one before has not received.
 function goOn(received) {
+  if (kept.length && received < kept[0][0]) gap();
   for (const [first, message] of kept) if (first >= received) send(message);
   moved = null;
   ready = Boolean(input);
@@ -130,9 +144,9 @@ function lose(event) {
   if (!running) return;
   if (event.code === 1011 || event.code === 1008) return finish(event.reason || "the server ended the session");
   if (tries >= RETRIES_MS.length) return finish("the server cannot be reached");
-  if (!moved) for (const captions of [source, target]) if (tries === 0) captions.gap("connection lost: words are missing here");
+  if (!moved && tries === 0) gap();
   show("wait", event.code === 1013 ? `${event.reason} Trying again …` : "reconnecting …");
-  setTimeout(() => running && connect(), RETRIES_MS[tries++]);
+  retry = setTimeout(() => running && connect(), RETRIES_MS[tries++]);
 }
 
 async function start() {
@@ -174,9 +188,12 @@ function finish(text, kind = "idle") {
   running = ready = false;
   moved = null;
   clearInterval(pings);
+  clearTimeout(retry);
   release();
   wakeLock?.release();
-  socket?.close();
+  const last = socket;
+  socket = null;
+  last?.close();
   $("start").textContent = "Start";
   for (const id of ["look-ahead", "method", "input"]) $(id).disabled = false;
   show(kind, text);
