@@ -125,15 +125,26 @@ class Engine:
         def on_loop(step: Step) -> None:
             loop.call_soon_threadsafe(deliver, step)
 
+        made: list[Seat] = []
+
         def join() -> Seat:
             if len(self._seats) >= self.capacity:
                 raise RuntimeError(f"the server is full: it has {self.capacity} streams.")
             batch = self._batch(config)
             seat = Seat(config, on_loop, batch, add(batch), time.monotonic())
             self._seats[id(batch), seat.stream] = seat
+            made.append(seat)
             return seat
 
-        return await self._call(join)
+        def remove() -> None:
+            for seat in made:
+                self._remove(seat)
+
+        try:
+            return await self._call(join)
+        except asyncio.CancelledError:  # nobody will have the seat that the thread makes
+            self._calls.put(remove)
+            raise
 
     async def take(self, seat: Seat) -> tuple[bytes, int]:
         """Removes a stream and returns it, with the number of samples that it has received.

@@ -194,6 +194,21 @@ def test_a_client_that_leaves_while_its_session_is_taken_up_holds_no_place(model
     assert asyncio.run(use()) == (0, {name: b"a session"})
 
 
+def test_a_client_that_leaves_while_its_stream_begins_holds_no_row(model: Path) -> None:
+    async def use() -> int:
+        async with serving(load_model(model)) as (service, _):
+            engine = service.engine
+            engine._calls.put(lambda: time.sleep(0.3))  # the thread is at work
+            joining = asyncio.create_task(engine.join(service.config, lambda step: None))
+            await asyncio.sleep(0.05)
+            joining.cancel()
+            await asyncio.gather(joining, return_exceptions=True)
+            await engine.prepare(service.config)  # after all calls before it
+            return len(engine._seats)
+
+    assert asyncio.run(use()) == 0
+
+
 def test_a_source_that_is_ended_by_the_server_gives_its_last_words_to_listen(model: Path) -> None:
     text, warnings = [], []
 
