@@ -37,7 +37,7 @@ class SnapshotError(ValueError):
 def fingerprint(model: Model) -> str:
     """Equal for models that continue each other's streams, in hexadecimal.
 
-    It is of configuration, tokenizers and statistics and, with the back end torch, of the weights.
+    It is of configuration, tokenizers, statistics, and the weights or the exported graphs.
     """
     sha = hashlib.sha256()
     sha.update(json.dumps(to_dict(model.config), sort_keys=True).encode())
@@ -45,7 +45,7 @@ def fingerprint(model: Model) -> str:
         sha.update(tokenizer.to_bytes())
     for statistics in (model.cmvn.mean, model.cmvn.std):
         sha.update(np.ascontiguousarray(statistics).tobytes())
-    parts: list[object] = [model.network]
+    parts: list[Any] = [model.network]
     if model.speech is not None:
         parts += [model.speech.unit_decoder, model.speech.refiner, model.speech.vocoder]
     for part in parts:
@@ -54,6 +54,8 @@ def fingerprint(model: Model) -> str:
             for name, tensor in sorted(part.state_dict().items()):
                 sha.update(name.encode())
                 sha.update(tensor.detach().cpu().numpy().tobytes())
+        elif part is not None:
+            sha.update(part.checksum.encode())
     return sha.hexdigest()
 
 

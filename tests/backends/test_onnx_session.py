@@ -13,6 +13,7 @@ from tiny_model import SAMPLE_RATE, babble, pieces, prefer_short_words, random_p
 from echostream.evaluation.point import method_options
 from echostream.frontend.audio import read_audio
 from echostream.model_folder import Model, load_model
+from echostream.session.snapshot import fingerprint
 from echostream.session.translator import StreamingTranslator
 
 METHODS = ("ctc", "decoder")
@@ -89,3 +90,10 @@ def test_a_recording_pushed_at_once_may_be_long(models: dict[str, Model]) -> Non
     samples = babble(15, seed=6)  # more groups than one step takes
     whole = words(outputs_of(models["onnx"], [samples]))
     assert words(outputs_of(models["onnx"], pieces(samples, 5120))) == whole
+
+
+def test_streams_go_on_with_the_same_graph_only(exported: Path) -> None:
+    models = [load_model(exported, backend=backend) for backend in ("torch", "onnx", "onnx-int8")]
+    found = [fingerprint(model) for model in models]
+    assert len(set(found)) == 3
+    assert fingerprint(load_model(exported, backend="onnx")) == found[1]

@@ -48,6 +48,12 @@ class OnnxStep:
     """Base of what computes its step with a graph: on the CPU, in the process that loaded it."""
 
     device = torch.device("cpu")
+    _graph: StepGraph
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the graph and its weights, in hexadecimal."""
+        return str(self._graph.about["graph_sha256"])
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
