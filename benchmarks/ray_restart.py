@@ -6,8 +6,9 @@
 Starts a cluster of its own with two replicas of the demo model, each with places for half of the
 clients. The clients send audio at real time, as microphones do. After a third of the time the
 application is deployed again: each replica is replaced by another, and the sessions go on there.
-The words of each client must be those of a session of its own, and the table has their lag, as in
-`serve_load`. Then a replica is killed. Its clients must get an error, and new sessions a place.
+The last piece of audio of each is sent when all replicas are new. The words of each client must be
+those of a session of its own, and the table has their lag, as in `serve_load`. Then a replica is
+killed. Its clients must get an error, and new sessions a place.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,10 +74,11 @@ class Restart:
 class Client(RealtimeClient):
     """A client that notes when each word came."""
 
-    def __init__(self, url: str, talk: Talk) -> None:
+    def __init__(self, url: str, talk: Talk, until: threading.Event | None = None) -> None:
         options = {"sample_rate": SAMPLE_RATE, "speech": False}
         super().__init__(url, None, options, self._add, lambda _: None)
         self.talk = talk
+        self._until = until  # when the last piece may be sent
         self.text = ""
         self.lags: list[float] = []
         self._begin = 0.0
@@ -97,6 +100,8 @@ class Client(RealtimeClient):
     def _pieces(self) -> Iterator[bytes]:
         self._begin = time.monotonic()
         for start in range(0, len(self.talk.data), 2 * PIECE):
+            if start + 2 * PIECE >= len(self.talk.data) and self._until is not None:
+                self._until.wait()  # in a thread of its own
             yield self.talk.data[start : start + 2 * PIECE]
 
     def _add(self, event: Mapping[str, Any]) -> None:
@@ -144,7 +149,7 @@ class Cluster:
 
         began = time.monotonic()
         version = next(self._versions)
-        settings = ServerSettings(capacity=CLIENTS // REPLICAS, drain_seconds=5)
+        settings = ServerSettings(capacity=CLIENTS // REPLICAS, drain_seconds=5, idle_seconds=600)
         served = ServedModel(model=str(self._model), about=f"{version}", server=settings)
         serve.run(application(served, REPLICAS), name="echostream")
         return time.monotonic() - began
@@ -178,12 +183,15 @@ def cluster(model: Path) -> Iterator[Cluster]:
 
 async def run(made: Cluster, talks: Sequence[Talk], short: Sequence[Talk]) -> Restart:
     """Sessions with talks through a restart, then short ones through the loss of a replica."""
-    clients = [Client(made.url, talk) for talk in talks]
+    deployed = threading.Event()
+    clients = [Client(made.url, talk, deployed) for talk in talks]
     running = [asyncio.create_task(client.translate()) for client in clients]
     await asyncio.sleep(len(talks[0].data) / 2 / SAMPLE_RATE / 3)
-    deploying = asyncio.create_task(asyncio.to_thread(made.deploy))
+    try:
+        seconds = await asyncio.to_thread(made.deploy)
+    finally:
+        deployed.set()
     await asyncio.gather(*running)
-    seconds = await deploying
     sessions = [client.seen() for client in clients]
 
     clients = [Client(made.url, talk) for talk in short]

@@ -11,6 +11,7 @@ from typing import Any
 
 from echostream.config import EMISSION_UNITS, ConfigError
 from echostream.ranges import make_plain, shown
+from echostream.streaming.clock import GROUP_MS
 
 DECODING_METHODS = ("ctc", "decoder")
 POLICIES = "ctc, wait-k:K or alignatt:F with K or F from 1 to 999"
@@ -73,6 +74,12 @@ class SessionConfig:
         "of the newest F frames of 40 ms",
         kind=str,
     )
+    utterance_pause_ms: int = _option(
+        640,
+        "silence of the source, in steps of 160 ms, that ends an utterance of the text decoder; "
+        "0 if each recording is one utterance",
+        least=0,
+    )
     speech: bool = _option(
         False, "also output the translation as speech, by a model that has a vocoder", (False, True)
     )
@@ -105,6 +112,11 @@ class SessionConfig:
             else:
                 continue
             raise ConfigError(f"`{field.name}` must be {allowed}, but is {value!r} instead.")
+        if self.utterance_pause_ms % GROUP_MS:
+            raise ConfigError(
+                f"`utterance_pause_ms` must be a multiple of {GROUP_MS}, "
+                f"but is {self.utterance_pause_ms} instead."
+            )
         name, _ = read_policy(self.policy)
         if name == "ctc":
             return

@@ -6,8 +6,8 @@ tokens of the ST head. With `decoder`, the text decoder predicts the tokens, fro
 the group in which its policy allows them (`decoder_policy`).
 
 Errors in the number of tokens would add up from one sentence to the next. Therefore a pause ends an
-utterance: when neither head has found a token for 640 ms, the decoder writes the remaining tokens
-and is reset.
+utterance: when neither head has found a token for `utterance_pause_ms`, the decoder writes the
+remaining tokens and is reset.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ from echostream.session.token_counts import (
 )
 from echostream.session_config import SessionConfig
 from echostream.streaming import GROUP_OUTPUTS, replace_rows, select_rows, take_rows
-
-PAUSE_GROUPS = 4  # the silence after an utterance in training, by default
+from echostream.streaming.clock import GROUP_MS
 
 
 class NewTokens(NamedTuple):
@@ -96,7 +95,8 @@ def make_decoding_method(
             "`decoding_method` must be ctc for this model, which has no text decoder, "
             f"but is {config.decoding_method!r} instead."
         )
-    return DecoderDecoding(network.decoder, make_decoder_policy(config, words))
+    policy = make_decoder_policy(config, words)
+    return DecoderDecoding(network.decoder, policy, config.utterance_pause_ms // GROUP_MS)
 
 
 class CtcDecoding:
@@ -122,7 +122,7 @@ class CtcDecoding:
                 source += new.source
                 target += new.target
                 num_emitted += allowed
-                ends |= counts.num_silent == PAUSE_GROUPS
+                ends |= counts.num_silent == (self.config.utterance_pause_ms // GROUP_MS or None)
             found.append(NewTokens(source, target, num_emitted, ends))
             after.append(counts)
         return found, DecodingState(as_tensor(after), ())
@@ -143,9 +143,10 @@ class DecoderDecoding:
     Its tokens are emitted at once, so no token is ever pending.
     """
 
-    def __init__(self, decoder: Decoder, policy: DecoderPolicy) -> None:
+    def __init__(self, decoder: Decoder, policy: DecoderPolicy, pause_groups: int) -> None:
         self.decoder = decoder
         self.policy = policy
+        self.pause_groups = pause_groups or None  # None: only the source ends an utterance
 
     def init_state(self, batch_size: int) -> DecodingState:
         """The state of `batch_size` new streams."""
@@ -164,9 +165,9 @@ class DecoderDecoding:
             for row, mine in enumerate(ids):
                 heads, after = count(mine, group, counts[row])
                 found[row].source.extend(heads.source)
-                pauses = after.num_silent == PAUSE_GROUPS
+                pauses = after.num_silent == self.pause_groups
                 counts[row] = self.policy.after_group(heads.source, after, pauses)
-            ends = [mine.num_silent == PAUSE_GROUPS for mine in counts]
+            ends = [mine.num_silent == self.pause_groups for mine in counts]
             if any(ends) or any(self.policy.may_decode(mine, False) for mine in counts):
                 # The frames are appended lazily: one call for several groups costs the same.
                 decoder = self._append(output, num_appended, group + 1, decoder)
@@ -247,8 +248,9 @@ class DecoderDecoding:
     ) -> tuple[DecoderState, list[TokenCounts]]:
         """Resets streams after a pause; only the frames of the pause are kept."""
         rows = [row for row, end in enumerate(ends) if end]
-        if rows:
-            fresh = self.decoder.reset(take_rows(state, rows), PAUSE_GROUPS * GROUP_OUTPUTS)
+        if rows and self.pause_groups is not None:
+            kept = self.pause_groups * GROUP_OUTPUTS
+            fresh = self.decoder.reset(take_rows(state, rows), kept)
             state = replace_rows(state, rows, fresh)
         pairs = zip(counts, ends, strict=True)
         return state, [new_utterance(mine) if end else mine for mine, end in pairs]

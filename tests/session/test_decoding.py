@@ -225,6 +225,29 @@ def test_a_shorter_pause_ends_nothing(model: Model) -> None:
     assert counts_of(state).num_decoded >= before.num_decoded > 0
 
 
+@pytest.mark.parametrize("groups", [0, 1, 2, 7])
+def test_an_utterance_ends_with_the_pause_of_the_options(model: Model, groups: int) -> None:
+    method = method_of(model, utterance_pause_ms=160 * groups)
+    quiet = silence(part(encode(model, 5.0, seed=22), 0, 20), 0, 20)
+    with torch.inference_mode():
+        _, state = method.step(encode(model, 4.0, seed=21), method.init_state(1))
+        state = with_counts(state, num_silent=0, num_before=0)
+        ended = []
+        for group in range(20):
+            (new,), state = method.step(part(quiet, group, group + 1), state)
+            ended.append(new.ends)
+    assert ended == [group + 1 == groups for group in range(20)]
+
+
+def test_a_recording_that_is_one_utterance_is_written_at_its_end(model: Model) -> None:
+    session = StreamingTranslator(
+        model, decoding_method="decoder", policy="wait-k:999", utterance_pause_ms=0
+    )
+    samples = np.concatenate([babble(3.0, seed=5), np.zeros(2 * SAMPLE_RATE, np.float32)] * 2)
+    assert not any(output.words for output in session.push(samples, SAMPLE_RATE))
+    assert any(output.words for output in session.finish())
+
+
 @pytest.mark.parametrize("kind", ["ctc", "decoder"])
 def test_nothing_is_written_when_there_was_nothing(model: Model, kind: str) -> None:
     method = method_of(model, kind)

@@ -23,6 +23,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"decoding_method": "decoder", "lagging_k1": 1, "transcript": True},
     {"decoding_method": "decoder", "policy": "wait-k:2"},
     {"decoding_method": "decoder", "policy": "alignatt:4", "max_future_frames": 1},
+    {"decoding_method": "decoder", "policy": "wait-k:2", "utterance_pause_ms": 0},
+    {"decoding_method": "decoder", "utterance_pause_ms": 320},
     {"emission_unit": "char"},
     {"task": "asr"},
 ]
