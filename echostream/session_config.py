@@ -11,11 +11,11 @@ from typing import Any
 
 from echostream.config import EMISSION_UNITS, ConfigError
 from echostream.ranges import make_plain, shown
-from echostream.streaming.clock import GROUP_MS
 
 DECODING_METHODS = ("ctc", "decoder")
 POLICIES = "ctc, wait-k:K or alignatt:F with K or F from 1 to 999"
 MAX_REFINE_STEPS = 8
+_GROUP_MS = 160  # of `streaming.clock`, which imports PyTorch: `--help` would wait for it
 
 
 def _option(
@@ -112,9 +112,9 @@ class SessionConfig:
             else:
                 continue
             raise ConfigError(f"`{field.name}` must be {allowed}, but is {value!r} instead.")
-        if self.utterance_pause_ms % GROUP_MS:
+        if self.utterance_pause_ms % _GROUP_MS:
             raise ConfigError(
-                f"`utterance_pause_ms` must be a multiple of {GROUP_MS}, "
+                f"`utterance_pause_ms` must be a multiple of {_GROUP_MS}, "
                 f"but is {self.utterance_pause_ms} instead."
             )
         name, _ = read_policy(self.policy)

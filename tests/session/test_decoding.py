@@ -24,6 +24,8 @@ from slow_decoder import (
 from slow_reference import greedy_ctc
 from tiny_model import SAMPLE_RATE, babble, make_model_folder
 
+from echostream import session_config
+from echostream.config import ConfigError
 from echostream.model_folder import Model, load_model
 from echostream.models import CtcOutput
 from echostream.session.decoder_policy import MAX_EXTRA_TOKENS
@@ -32,6 +34,7 @@ from echostream.session.token_counts import TokenCounts
 from echostream.session.translator import StreamingTranslator
 from echostream.session_config import SessionConfig
 from echostream.streaming import named_leaves, state_nbytes, take_rows
+from echostream.streaming.clock import GROUP_MS
 
 PAUSES = [(31, 12), (32, 16), (33, 40), (34, 13)]  # seed, first silent group
 RECORDINGS = [(4.0, 21), (3.0, 22), (5.0, 23)]  # seconds, seed
@@ -237,6 +240,12 @@ def test_an_utterance_ends_with_the_pause_of_the_options(model: Model, groups: i
             (new,), state = method.step(part(quiet, group, group + 1), state)
             ended.append(new.ends)
     assert ended == [group + 1 == groups for group in range(20)]
+
+
+def test_the_pause_of_an_utterance_is_in_groups() -> None:
+    assert session_config._GROUP_MS == GROUP_MS
+    with pytest.raises(ConfigError, match="`utterance_pause_ms` must be a multiple of 160"):
+        SessionConfig(utterance_pause_ms=100)
 
 
 def test_a_recording_that_is_one_utterance_is_written_at_its_end(model: Model) -> None:
