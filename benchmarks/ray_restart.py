@@ -155,7 +155,7 @@ class Cluster:
         return time.monotonic() - began
 
     def kill_replica(self) -> None:
-        """Ends the process of a replica without a word to anybody."""
+        """Ends the process of a replica with SIGKILL."""
         os.kill(min(_replicas(os.getpid())), signal.SIGKILL)
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@
 
 A server with a capacity of twice the sessions runs on one core, its clients on another. Every place
 has one session of two minutes after the other, with audio at real time; each fourth session
-vanishes in the middle, without a word to the server. All words must be those of a session of its
+vanishes in the middle, its connection being aborted. All words must be those of a session of its
 own, and the lag is that of `serve_load`.
 """
 

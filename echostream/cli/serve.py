@@ -10,7 +10,7 @@ from typing import Any
 
 from echostream.cli.shared_flags import add_backend
 from echostream.extras import extra
-from echostream.server.settings import KEY, SETTLED, ServerSettings
+from echostream.server.settings import FIXED_OPTIONS, KEY, ServerSettings
 from echostream.session_config import add_session_flags, add_voice_flag, session_config
 
 HELP = "serve live translation over websockets, with a page"
@@ -64,7 +64,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--about", metavar="TEXT", help="a sentence on the page: what the model can translate"
     )
     parser.add_argument("--no-speech", action="store_true", help="send text only")
-    add_session_flags(parser, but=SETTLED)
+    add_session_flags(parser, but=FIXED_OPTIONS)
     add_voice_flag(parser)
     add_backend(parser)
 

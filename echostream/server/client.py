@@ -109,8 +109,8 @@ class RealtimeClient:
             async with link:
                 first = json.loads(await link.recv())
                 if first["type"] == "error":
-                    is_known = first["error"]["code"] in _AGAIN
-                    if resume is not None and is_known and _now() < self._give_up:
+                    may_retry = first["error"]["code"] in _AGAIN
+                    if resume is not None and may_retry and _now() < self._give_up:
                         await asyncio.sleep(RETRY_SECONDS)
                         return resume
                     raise ServerError(f"{self._url}: {first['error']['message']}")

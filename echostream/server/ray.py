@@ -19,7 +19,7 @@ with extra("ray", "echostream.server.ray"):
     from starlette.applications import Starlette
 
     from echostream.server.app import make_app
-    from echostream.server.health_watch import FORGOTTEN_SECONDS, HEALTH_SECONDS, HealthWatch
+    from echostream.server.health_watch import HEALTH_SECONDS, OVERDUE_SECONDS, HealthWatch
     from echostream.server.ray_store import ActorStore
     from echostream.server.served import ServedModel
     from echostream.server.settings import KEY
@@ -39,7 +39,7 @@ class Replica:
 
     async def check_health(self) -> None:
         """Raises RuntimeError if the replica must be replaced."""
-        self._watch.asked()
+        self._watch.checked()
         if not self._service.engine.alive:
             raise RuntimeError("the engine has stopped.")
 
@@ -53,8 +53,8 @@ def application(served: ServedModel, num_replicas: int = 1) -> serve.Application
         ray_actor_options={"num_cpus": 1},
         health_check_period_s=HEALTH_SECONDS,
         graceful_shutdown_wait_loop_s=0.5,
-        # time to find out, to finish, and to send the last words
-        graceful_shutdown_timeout_s=FORGOTTEN_SECONDS + served.server.drain_seconds + 10,
+        # until the drain begins, for the drain, and for the last words
+        graceful_shutdown_timeout_s=OVERDUE_SECONDS + served.server.drain_seconds + 10,
     )(Replica)
     return deployment.bind(served)
 

@@ -59,7 +59,7 @@ class RealtimeSession:
         self._seat: Seat | None = None
         self._closing = False  # whether the client has sent everything
         self._moved = False  # whether the session goes on elsewhere
-        self._deciding = asyncio.Lock()  # held while it is not settled where it goes on
+        self._move_lock = asyncio.Lock()  # held while the session moves or is resumed
         self._received = 0  # samples that the server before this one has received
         self._ended = asyncio.Event()  # set with the last step
         self._deltas = Deltas()
@@ -106,7 +106,7 @@ class RealtimeSession:
         self._room = service.admit(name, self._drain)
         data = None
         try:
-            async with self._deciding:
+            async with self._move_lock:
                 if (data := await service.store.take(name)) is None:
                     raise unknown
                 moved = restored(data)
@@ -131,10 +131,10 @@ class RealtimeSession:
     async def _move(self) -> None:
         """Leaves the session for another server, if its client comes back.
 
-        What the client sends meanwhile waits for the outcome, see `_deciding`.
+        The client's messages wait meanwhile.
         """
         service = self._service
-        async with self._deciding:
+        async with self._move_lock:
             if service.store is None or not self._options.resume or self._closing or self._moved:
                 return
             data, received = b"", self._received
@@ -267,7 +267,7 @@ class RealtimeSession:
         rate = self._options.sample_rate
         engine = self._service.engine
         try:
-            async with self._deciding:
+            async with self._move_lock:
                 if self._moved:  # the client sends it again, elsewhere
                     return
                 if self._seat is None:
@@ -280,7 +280,7 @@ class RealtimeSession:
 
     async def close(self, reason: str) -> None:
         """Ends the source; the remaining words and `session.closed` follow."""
-        async with self._deciding:
+        async with self._move_lock:
             if self._moved:  # the client closes it again, elsewhere
                 return
             if self._closing:

@@ -60,8 +60,16 @@ class DrainingServer(uvicorn.Server):
 
 def run_server(service: Service, examples: tuple[Example, ...] = ()) -> int:
     """Serves until a signal; 0 if it stopped as it should, 1 if it could not start."""
+    log_as_json()
+    server = DrainingServer(uvicorn_config(service, examples), service)
+    server.run()
+    return 0 if server.started else 1
+
+
+def uvicorn_config(service: Service, examples: tuple[Example, ...] = ()) -> uvicorn.Config:
+    """How uvicorn serves a service."""
     settings = service.settings
-    config = uvicorn.Config(
+    return uvicorn.Config(
         make_app(service, examples),
         host=settings.host,
         port=settings.port,
@@ -72,7 +80,3 @@ def run_server(service: Service, examples: tuple[Example, ...] = ()) -> int:
         timeout_graceful_shutdown=5,
         log_config=None,
     )
-    log_as_json()
-    server = DrainingServer(config, service)
-    server.run()
-    return 0 if server.started else 1

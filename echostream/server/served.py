@@ -11,7 +11,7 @@ from echostream.model_folder import load_model
 from echostream.server.examples import Example, find_examples
 from echostream.server.handover import Store
 from echostream.server.service import Service
-from echostream.server.settings import SETTLED, ServerSettings
+from echostream.server.settings import FIXED_OPTIONS, ServerSettings
 from echostream.session_config import SessionConfig
 
 
@@ -38,9 +38,9 @@ class ServedModel:
     def __post_init__(self) -> None:
         if not self.model:
             raise ConfigError("`model` must be a model folder, but is empty.")
-        for name in SETTLED:
+        for name in FIXED_OPTIONS:
             if getattr(self.session, name) != getattr(SessionConfig, name):
-                raise ConfigError(f"`session.{name}` must not be set: a server settles it.")
+                raise ConfigError(f"`session.{name}` must not be set: the server sets it.")
 
     def open(self, store: Store | None) -> tuple[Service, tuple[Example, ...]]:
         """Loads the model; its service, and the recordings for the page.

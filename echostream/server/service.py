@@ -163,7 +163,7 @@ class Service:
 
         If this is cancelled, the sessions that are on their way still move.
         """
-        await asyncio.shield(asyncio.ensure_future(self.move_all()))
+        await asyncio.shield(self.move_all())
         try:
             await asyncio.wait_for(self.empty(), seconds)
         except asyncio.TimeoutError:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from echostream.config import ConfigError
 
 KEY = "ECHOSTREAM_API_KEY"  # variable of the environment: the key where no option gives one
-SETTLED = ("task", "transcript", "speech", "emission_unit")  # options of a session, by the server
+# Options of a session that a server sets itself.
+FIXED_OPTIONS = ("task", "transcript", "speech", "emission_unit")
 
 
 @dataclass(frozen=True, kw_only=True)

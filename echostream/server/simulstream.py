@@ -147,9 +147,11 @@ class SimulstreamConnection:
     async def _drain(self) -> None:
         """Ends the stream because the server stops; the connection follows its last words."""
         self._draining = True
-        if self._seat is not None:
-            await self._end()
-        self._outbox.close()
+        try:
+            if self._seat is not None:
+                await self._end()
+        finally:
+            self._outbox.close()
 
     async def _end(self) -> None:
         async with self._ending:

@@ -13,11 +13,10 @@ from typing import Any
 import uvicorn
 import websockets
 from live_server import append
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from echostream.model_folder import Model
-from echostream.server.app import make_app
 from echostream.server.client import PATH
+from echostream.server.run import uvicorn_config
 from echostream.server.service import Service
 from echostream.server.settings import ServerSettings
 from echostream.session_config import SessionConfig
@@ -46,7 +45,7 @@ async def serving(
     model: Model, store: MemoryStore | None = None, step_seconds: float = 0.0, **settings: Any
 ) -> AsyncIterator[tuple[Service, str]]:
     """A service and its address; each step of the network takes `step_seconds` longer."""
-    given = ServerSettings(**{"capacity": 4, "drain_seconds": 2, **settings})
+    given = ServerSettings(**{"port": 0, "capacity": 4, "drain_seconds": 2, **settings})
     service = Service(model, "fr-en-tiny", SessionConfig(), given, ("fr", "en"), "", store)
     if step_seconds:
         step = service.engine._step
@@ -56,16 +55,7 @@ async def serving(
             step(batch)
 
         service.engine._step = slow  # type: ignore[method-assign]
-    config = uvicorn.Config(
-        make_app(service),
-        host="127.0.0.1",
-        port=0,
-        ws=WebSocketsSansIOProtocol,
-        ws_ping_interval=None,
-        log_config=None,
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn_config(service))
     running = asyncio.create_task(server._serve())
     while not server.started:
         await asyncio.sleep(0.02)

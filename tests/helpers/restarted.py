@@ -15,7 +15,8 @@ class Servers:
 
     def __init__(self, model: Path, folder: Path, *flags: str) -> None:
         self.port, self._log = free_port(), folder / "serve.log"
-        flags = ("--handover", str(folder / "handover"), "--drain-seconds", "5", *flags)
+        self._handover = folder / "handover"
+        flags = ("--handover", str(self._handover), "--drain-seconds", "5", *flags)
         self._command = serve_command(model, self.port, *flags)
         self._running: list[subprocess.Popen[bytes]] = []
 
@@ -26,10 +27,15 @@ class Servers:
             )
         wait_until_listening(self.port, self._running[-1], self._log)
 
-    def restart(self) -> None:
-        """As an operator does it: the next one starts when the one before has stopped."""
+    def restart(self, keep: bool = True) -> None:
+        """As an operator does it: the next one starts when the one before has stopped.
+
+        Without `keep` the sessions that wait for it are lost.
+        """
         self._running[-1].send_signal(signal.SIGTERM)
         assert self._running[-1].wait(timeout=30) == 0
+        for path in [] if keep else self._handover.iterdir():
+            path.unlink()
         self.start()
 
     def stop(self) -> None:

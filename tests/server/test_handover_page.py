@@ -40,3 +40,20 @@ def test_captions_of_the_page_have_no_gap_at_a_restart(tmp_path: Path) -> None:
         texts, updates = asyncio.run(use(servers))
     assert tuple(texts) == expected(MODEL, samples.tobytes(), rate)
     assert updates == 1 and '"reason": "moved"' in (tmp_path / "serve.log").read_text()
+
+
+@needs_chromium
+def test_a_session_that_is_lost_is_a_gap_and_another_one_begins(tmp_path: Path) -> None:
+    async def use(servers: Servers) -> int:
+        async with browser(f"http://localhost:{servers.port}/") as page:
+            await page.until("document.getElementById('start')?.disabled === false")
+            await page.run("document.getElementById('start').click()")
+            await page.until("document.querySelector('#source p') !== null")
+            await asyncio.to_thread(servers.restart, keep=False)
+            await page.until("document.getElementById('status').textContent === 'finished'", 60)
+            assert page.problems == []
+            return int(await page.run("document.querySelectorAll('#target .gap').length"))
+
+    flags = ("--no-speech", "--examples", str(EXAMPLES))
+    with Servers(MODEL, tmp_path, *flags) as servers:
+        assert asyncio.run(use(servers)) == 1

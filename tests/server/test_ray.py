@@ -77,11 +77,11 @@ def test_arguments_that_are_wrong_are_named(args: dict[str, object], message: st
         build(args)
 
 
-def test_a_replica_that_is_not_asked_for_its_health_moves_its_sessions_until_it_is_again(
+def test_a_replica_without_health_checks_moves_its_sessions_and_serves_again_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health_watch, "HEALTH_SECONDS", 0.02)
-    monkeypatch.setattr(health_watch, "FORGOTTEN_SECONDS", 0.3)
+    monkeypatch.setattr(health_watch, "OVERDUE_SECONDS", 0.3)
     model = load_model(make_model_folder(tmp_path / "fr-en-tiny"))
     moved: list[bool] = []
     finished: list[bool] = []
@@ -97,13 +97,13 @@ def test_a_replica_that_is_not_asked_for_its_health_moves_its_sessions_until_it_
         service.rooms = {"a": Room("a", finish, move=move)}
         watch = HealthWatch(service)
         for _ in range(20):
-            watch.asked()
+            watch.checked()
             await asyncio.sleep(0.03)
         assert not service.draining and not moved
         await asyncio.sleep(0.5)
         assert service.draining and moved == [True]
         for _ in range(30):  # longer than the session had to finish
-            watch.asked()
+            watch.checked()
             await asyncio.sleep(0.03)
         assert not service.draining and moved == [True] and not finished
 
