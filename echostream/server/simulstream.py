@@ -97,15 +97,13 @@ class SimulstreamConnection:
 
     async def _push(self, data: bytes) -> None:
         samples = pcm16(data)
-        if self._draining:
-            return
         if self._seat is None:
             self._seat = await self._service.engine.join(self._config, self._show)
         self._service.metrics.audio_seconds.inc(len(samples) / self._sample_rate)
         try:
             await (await self._service.engine.push(self._seat, samples, self._sample_rate))
         except RuntimeError as error:
-            if self._draining:  # it came while the stream was finished
+            if self._draining:  # it came after the end of the stream
                 return
             raise ProtocolError("server_error", f"the stream was lost: {error}") from error
 
