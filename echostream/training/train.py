@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from echostream.training.follower import follow
 from echostream.training.initial import Initial, read_initial
 from echostream.training.loader import explained
 from echostream.training.prepare import prepare
-from echostream.training.ranks import Ranks, joined
+from echostream.training.ranks import Ranks, joined, leave
 from echostream.training.run import Run
 from echostream.training.selection import Selection
 from echostream.training.sources import Speech, open_sources, recorded_text
@@ -129,4 +128,4 @@ def _check_network(config: TrainConfig, initial: Initial | None) -> None:
 if __name__ == "__main__":  # torchrun -m echostream.training.train CONFIG
     from echostream.training.command import main
 
-    sys.exit(main())
+    leave(main())
