@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-CLOSE_SLOW = 1008  # the websocket's code for a client that breaks the rules
-
 
 class SlowClientError(RuntimeError):
     """A client that does not take its messages."""

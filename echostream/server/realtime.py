@@ -15,6 +15,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from echostream.server.access import chosen_protocol
+from echostream.server.closing import FAILED, NORMAL, RESTART, SLOW, TRY_LATER, hang_up
 from echostream.server.deltas import Deltas
 from echostream.server.engine import Seat, Step
 from echostream.server.events import (
@@ -30,12 +31,8 @@ from echostream.server.events import (
 from echostream.server.log import log
 from echostream.server.moved import Moved, restored
 from echostream.server.options import Options, default_options, updated
-from echostream.server.outbox import CLOSE_SLOW, Outbox, SlowClientError
+from echostream.server.outbox import Outbox, SlowClientError
 from echostream.server.service import RefusedError, Room, Service
-
-CLOSE_TRY_LATER = 1013
-CLOSE_FAILED = 1011
-CLOSE_RESTART = 1012
 
 
 class RealtimeSession:
@@ -58,7 +55,6 @@ class RealtimeSession:
         self._room = Room(self._id, self._drain)
         self._seat: Seat | None = None
         self._closing = False  # whether the client has sent everything
-        self._moved = False  # whether the session goes on elsewhere
         self._move_lock = asyncio.Lock()  # held while the session moves or is resumed
         self._received = 0  # samples that the server before this one has received
         self._ended = asyncio.Event()  # set with the last step
@@ -87,7 +83,7 @@ class RealtimeSession:
             await self._serve()
         except (SlowClientError, WebSocketDisconnect) as error:
             self._reason = "slow" if isinstance(error, SlowClientError) else "vanished"
-            await self._hang_up(CLOSE_SLOW)
+            await self._hang_up(SLOW)
         finally:
             if self._seat is not None:
                 self._service.engine.leave(self._seat)
@@ -135,7 +131,9 @@ class RealtimeSession:
         """
         service = self._service
         async with self._move_lock:
-            if service.store is None or not self._options.resume or self._closing or self._moved:
+            if service.store is None or not self._options.resume:
+                return
+            if self._closing or self._room.moved:
                 return
             data, received = b"", self._received
             if self._seat is not None:
@@ -153,7 +151,7 @@ class RealtimeSession:
                     raise
                 log("session cannot move", session=self._id, reason=str(error))
                 return
-            self._moved, self._reason = True, "moved"
+            self._room.moved, self._reason = True, "moved"
             self._outbox.put(event("session.moved", id=self._id, received_samples=received))
             self._ended.set()
 
@@ -169,7 +167,7 @@ class RealtimeSession:
             if reading.done():
                 reading.result()
                 await sending
-                await self._hang_up(CLOSE_RESTART if self._moved else 1000)
+                await self._hang_up(RESTART if self._room.moved else NORMAL)
             else:
                 sending.result()
         finally:
@@ -189,7 +187,7 @@ class RealtimeSession:
                 of = message.get("event_id")
                 of = of[:MAX_ECHOED] if isinstance(of, str) else None
                 self._outbox.put(error_event(error.code, str(error), error.param, of))
-        if not self._moved:
+        if not self._room.moved:
             self._outbox.put(event("session.closed"))
         self._outbox.close()
 
@@ -268,7 +266,7 @@ class RealtimeSession:
         engine = self._service.engine
         try:
             async with self._move_lock:
-                if self._moved:  # the client sends it again, elsewhere
+                if self._room.moved:  # the client sends it again, elsewhere
                     return
                 if self._seat is None:
                     self._seat = await engine.join(self._options.config, self._show)
@@ -281,7 +279,7 @@ class RealtimeSession:
     async def close(self, reason: str) -> None:
         """Ends the source; the remaining words and `session.closed` follow."""
         async with self._move_lock:
-            if self._moved:  # the client closes it again, elsewhere
+            if self._room.moved:  # the client closes it again, elsewhere
                 return
             if self._closing:
                 raise ProtocolError("session_closing", "the session is closing already.")
@@ -293,7 +291,7 @@ class RealtimeSession:
 
     async def _drain(self) -> None:
         """Ends the source because the server stops."""
-        if not self._closing and not self._moved:
+        if not self._closing and not self._room.moved:
             self._outbox.put(
                 error_event("server_draining", "the server is about to stop.", kind="server_error")
             )
@@ -336,17 +334,14 @@ class RealtimeSession:
 
     async def _refuse(self, refused: RefusedError) -> None:
         log("session refused", reason=refused.code)
-        code = CLOSE_FAILED if refused.code == "model_not_found" else CLOSE_TRY_LATER
+        code = FAILED if refused.code == "model_not_found" else TRY_LATER
+        kind = "invalid_request_error" if code == FAILED else "server_error"
         try:
-            kind = "invalid_request_error" if code == CLOSE_FAILED else "server_error"
             await self._websocket.send_text(error_event(refused.code, str(refused), kind=kind))
-            await self._websocket.close(code, str(refused)[:120])
         except (WebSocketDisconnect, RuntimeError):
             log("client left before its refusal")
+            return
+        await self._hang_up(code, str(refused))
 
-    async def _hang_up(self, code: int) -> None:
-        """Closes the connection, unless the client has gone."""
-        try:
-            await asyncio.wait_for(self._websocket.close(code), self._service.settings.send_seconds)
-        except (WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
-            log("connection was closed by the client", session=self._id)
+    async def _hang_up(self, code: int, reason: str = "") -> None:
+        await hang_up(self._websocket, code, self._service.settings.send_seconds, reason)

@@ -24,6 +24,7 @@ from echostream.streaming.clock import algorithmic_latency_ms
 logger = logging.getLogger(__name__)
 
 MAX_HISTORY = 4096  # events of a session that a viewer who comes later still gets
+KEEP_ENDED_SECONDS = 30  # for viewers that come after the end
 
 
 class RefusedError(RuntimeError):
@@ -43,6 +44,7 @@ class Room:
     move: Callable[[], Awaitable[None]] | None = None  # to another server, if it can
     history: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_HISTORY))
     viewers: set[Outbox] = field(default_factory=set)
+    moved: bool = False  # whether the session goes on elsewhere
 
     def show(self, message: str) -> None:
         """Sends an event to all viewers, and keeps it for those that come later."""
@@ -93,6 +95,7 @@ class Service:
         self.config = replace(config, transcript=True, max_future_frames=checked.max_future_frames)
         self.draining = False
         self.rooms: dict[str, Room] = {}
+        self._ended: dict[str, Room] = {}  # not long ago
         self._changed = asyncio.Event()  # set when a session has ended
         self.engine = Engine(
             model, settings.capacity, settings.max_backlog_groups, self._count_step
@@ -137,11 +140,20 @@ class Service:
         self.metrics.sessions.set(len(self.rooms))
         return room
 
+    def watched(self, name: str) -> Room | None:
+        """The session with this name that is running, or has ended not long ago."""
+        return self.rooms.get(name) or self._ended.get(name)
+
     def end(self, room: Room, reason: str) -> None:
         """Gives the place of a session back."""
         del self.rooms[room.name]
         self._changed.set()
         room.close()
+        if room.history and not room.moved:
+            self._ended[room.name] = room
+            asyncio.get_running_loop().call_later(
+                KEEP_ENDED_SECONDS, self._ended.pop, room.name, None
+            )
         self.metrics.ended.labels(reason).inc()
         self.metrics.sessions.set(len(self.rooms))
 

@@ -15,16 +15,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from echostream.frontend.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from echostream.server.access import chosen_protocol
 from echostream.server.caption import Caption
+from echostream.server.closing import GOING_AWAY, SLOW, TRY_LATER, WRONG, hang_up
 from echostream.server.engine import Seat, Step
 from echostream.server.events import ProtocolError, new_id, pcm16
 from echostream.server.log import log
-from echostream.server.outbox import CLOSE_SLOW, Outbox, SlowClientError
-from echostream.server.realtime import CLOSE_TRY_LATER
+from echostream.server.outbox import Outbox, SlowClientError
 from echostream.server.service import RefusedError, Service
 from echostream.streaming import SAMPLE_RATE
-
-CLOSE_GOING_AWAY = 1001
-CLOSE_WRONG = 1003  # of a message that cannot be carried out
 
 
 class SimulstreamConnection:
@@ -54,7 +51,7 @@ class SimulstreamConnection:
         try:
             room = self._service.admit(new_id("sess"), self._drain)
         except RefusedError as refused:
-            await self._websocket.close(CLOSE_TRY_LATER, str(refused)[:120])
+            await self._close(TRY_LATER, str(refused))
             return
         log("session opened", session=room.name, protocol="simulstream")
         reason = "vanished"
@@ -65,15 +62,15 @@ class SimulstreamConnection:
             for task in done:
                 task.result()
             reason = "drained"  # else neither ends without an error
-            await self._close(CLOSE_GOING_AWAY, "the server stops")
+            await self._close(GOING_AWAY, "the server stops")
         except WebSocketDisconnect:
             reason = "closed"
         except SlowClientError:
             reason = "slow"
-            await self._close(CLOSE_SLOW, "slow client")
+            await self._close(SLOW, "slow client")
         except (ProtocolError, asyncio.TimeoutError) as error:
             reason = "idle" if isinstance(error, asyncio.TimeoutError) else "invalid"
-            await self._close(CLOSE_WRONG, str(error) or "no message for too long")
+            await self._close(WRONG, str(error) or "no message for too long")
         finally:
             for task in (sending, reading):
                 task.cancel()
@@ -172,7 +169,4 @@ class SimulstreamConnection:
             self._ended.set()
 
     async def _close(self, code: int, reason: str) -> None:
-        try:
-            await self._websocket.close(code, reason[:120])
-        except (WebSocketDisconnect, RuntimeError):
-            log("connection was closed by the client")
+        await hang_up(self._websocket, code, self._service.settings.send_seconds, reason)

@@ -189,26 +189,6 @@ def test_another_model_is_refused(port: int) -> None:
     assert asyncio.run(ask()) == "model_not_found"
 
 
-def test_a_viewer_gets_all_words_from_the_beginning_and_the_end(port: int, model: Path) -> None:
-    async def watch() -> tuple[str, str]:
-        async with connection(port, model) as link:
-            name = (await link.recv()).session.id
-            await link.session.input_audio_buffer.append(audio=append(DATA))
-            while (await link.recv()).type != "session.output_transcript.delta":
-                continue
-            url = f"ws://localhost:{port}/v1/realtime/watch?id={name}"
-            async with websockets.connect(url) as viewer:
-                await link.session.close()
-                async for _ in link:
-                    continue
-                events = [json.loads(message) async for message in viewer]
-        words = [e["delta"] for e in events if e["type"] == "session.output_transcript.delta"]
-        return "".join(words), events[-1]["type"]
-
-    target = expected(model, DATA, CLIENT_RATE)[1]
-    assert asyncio.run(watch()) == (target, "session.closed")
-
-
 def test_a_page_of_another_host_may_not_connect(port: int) -> None:
     async def connect(origin: str) -> int:
         url = f"ws://localhost:{port}/v1/realtime/translations"

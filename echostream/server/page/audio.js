@@ -103,7 +103,13 @@ export class Speaker {
     this.next += buffer.duration;
   }
 
+  // Closes after what has come so far.
+  finish() {
+    this.timer = setTimeout(() => this.stop(), 1000 * Math.max(0, this.next - this.context.currentTime));
+  }
+
   stop() {
-    this.context.close();
+    clearTimeout(this.timer);
+    if (this.context.state !== "closed") this.context.close();
   }
 }

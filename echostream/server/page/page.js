@@ -10,6 +10,8 @@ const MOST_UNSENT = 1 << 19; // bytes; above, the connection is too slow for the
 const MOST_KEPT = 600; // messages, of 100 ms or more
 const METHODS = { ctc: "CTC", decoder: "text decoder" };
 const RETRIES_MS = [500, 1000, 2000, 4000, ...Array(36).fill(8000)]; // five minutes, as long as a session is kept
+const FIND_TRIES = 5; // one a second: another replica may have the session that is watched
+const FOLLOW_TRIES = 300; // until its client is back at the next server
 
 let info, socket, input, speaker, pings, wakeLock;
 let running = false; // from Start to Stop
@@ -19,6 +21,7 @@ let position = 0; // samples so far
 let ready = false; // whether the session takes audio
 let tries = 0;
 let retry; // the timer of the next connection
+let following = false; // whether the session that is watched has moved
 
 function show(kind, text) {
   $("status").dataset.kind = kind;
@@ -157,6 +160,7 @@ async function start() {
   $("input").disabled = true;
   show("wait", "connecting …");
   try {
+    speaker?.stop();
     speaker = $("speech").checked ? new Speaker() : null;
     const [kind, name] = $("input").value.split(/:(.*)/);
     const example = info.examples.find((one) => one.name === name);
@@ -190,6 +194,7 @@ function finish(text, kind = "idle") {
   clearInterval(pings);
   clearTimeout(retry);
   release();
+  speaker?.finish();
   wakeLock?.release();
   const last = socket;
   socket = null;
@@ -203,19 +208,28 @@ function watch() {
   if (info.needs_key && !$("key").value) return askKey();
   socket = open(`/v1/realtime/watch?id=${encodeURIComponent(watched)}`);
   $("controls").hidden = true;
+  let opened = false, again = false;
   socket.onmessage = (message) => {
     const event = JSON.parse(message.data);
-    if (event.type === "error") show("error", event.error.message);
-    else if (event.type === "session.closed") show("idle", "the session has ended");
+    if (event.type === "session.moved") {
+      [following, again, tries] = [true, true, 0];
+      show("wait", "the server restarts …");
+    } else if (event.type === "error") {
+      again = event.error.code === "session_not_found" && tries < (following ? FOLLOW_TRIES : FIND_TRIES);
+      if (again) show("wait", following ? "the server restarts …" : "looking for the session …");
+      else show("error", event.error.message);
+    } else if (event.type === "session.closed") show("idle", "the session has ended");
     else caption(event);
   };
-  let opened = false;
   socket.onopen = () => {
     opened = true;
     show("live", "watching");
   };
   socket.onclose = () => {
-    if (!opened) show("error", "the server refuses the connection");
+    if (again || (following && !opened && tries < FOLLOW_TRIES)) {
+      tries++;
+      setTimeout(watch, 1000);
+    } else if (!opened) show("error", "the server refuses the connection");
     else if ($("status").dataset.kind === "live") show("idle", "the connection has ended");
   };
 }
