@@ -52,7 +52,7 @@ class PackedRows(Sequence[Row]):
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """How many times each row is used in a pass of training, on average."""
+        """How many times each row is used in an epoch of training, on average."""
         return np.array(self._weights)
 
     @property

@@ -38,7 +38,7 @@ class Table(Sequence[Utterance]):
     def __init__(self, rows: Sequence[Row], path: Path) -> None:
         self._rows = rows
         self.path = path
-        self._faulty = FaultyFiles()  # so that each file is warned of once, not in each pass
+        self._faulty = FaultyFiles()  # so that each file is warned of once, not in each epoch
         self._segments = SegmentReader(self._faulty)
         self._shard_reader = ShardReader()
         self._shards_found: set[str] = set()
@@ -71,7 +71,7 @@ class Table(Sequence[Utterance]):
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """How many times each row is used in a pass of training, on average."""
+        """How many times each row is used in an epoch of training, on average."""
         if isinstance(self._rows, PackedRows):
             return self._rows.weights
         return np.array([row.weight for row in self._rows])
@@ -153,7 +153,7 @@ def read_tsv(path: str | Path, faults: list[TableError] | None = None) -> Table:
     lack one of the texts. A part of a recording is named by `offset` and `duration` in seconds, or
     as `path:offset:length` in samples; with an empty `offset` the whole file is meant, and
     `duration` is only its length. `path.tar:offset:length`, in bytes, is a member of a tar file.
-    Also read are `speaker`, `language` (or `src_lang`), `weight`, how many times a pass uses the
+    Also read are `speaker`, `language` (or `src_lang`), `weight`, how many times an epoch uses the
     row on average, and `word_ends`, the seconds from the start of the utterance at which the words
     of `src_text` end, separated by spaces. Other columns are passed over; frames are counted from
     the audio.

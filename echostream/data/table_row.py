@@ -40,8 +40,8 @@ class Row(NamedTuple):
     """A line of a table: its number in the file, and the columns that are used.
 
     `segment` is None for a whole file. `duration`: seconds by the table, None if unknown. `weight`:
-    how many times the row is used in a pass of training, on average. `place`: that of the recording
-    in a tar file; None for a file of its own.
+    how many times the row is used in an epoch of training, on average. `place`: that of the
+    recording in a tar file; None for a file of its own.
     """
 
     line: int

@@ -26,7 +26,7 @@ class DataConfig:
     grammar: str | None = None  # grammar file; None is the French-English demo grammar
     # a table of utterances, or several that are shuffled together, instead of the grammar
     train_tsv: str | tuple[str, ...] | None = None
-    train_weights: tuple[float, ...] = ()  # how many times a pass uses each table; () is once
+    train_weights: tuple[float, ...] = ()  # how many times an epoch uses each table; () is once
     dev_tsv: str | None = None
     block_size: int = 1024  # new utterances in a round
     reuse: int = 4  # rounds in which an utterance is used

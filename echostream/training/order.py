@@ -1,4 +1,4 @@
-"""The order of the utterances of a table in each pass, by the weights of its rows."""
+"""The order of the utterances of a table in each epoch, by the weights of its rows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 WINDOW = 4  # shards whose rows are shuffled with each other
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_KEPT = 2  # passes whose orders are kept: lanes of the data are not at the same place
+_KEPT = 2  # epochs whose orders are kept: lanes of the data are not at the same place
 
 
-class PassOrder:
-    """The rows of each pass in its order, a function of the seed and the number of the pass alone.
+class EpochOrder:
+    """The rows of each epoch in its order, a function of the seed and the epoch's number alone.
 
-    `weights` (N,): how many times each row is used in a pass, on average. The number of entries of
-    a pass, `size`, is the sum of the weights, rounded up. A row of weight w is used floor(w) or
-    ceil(w) times. Which rows have the one use more is drawn by systematic sampling: the fractions
-    of the weights lie one after the other on a line, and points at a distance of 1 choose the rows
-    in whose part they lie. Where the points begin is spread evenly over successive passes, so that
-    a row of weight 0.25 comes about every fourth pass.
+    `weights` (N,): how many times each row is used in an epoch, on average. The number of entries
+    of an epoch, `size`, is the sum of the weights, rounded up. A row of weight w is used floor(w)
+    or ceil(w) times. Which rows have the one use more is drawn by systematic sampling: the
+    fractions of the weights lie one after the other on a line, and points at a distance of 1 choose
+    the rows in whose part they lie. Where the points begin is spread evenly over successive epochs,
+    so that a row of weight 0.25 comes about every fourth epoch.
 
     `shards` (N,): the number of the file in which the recording of each row is, -1 for a file of
     its own. Then the files are shuffled, and only the rows of `WINDOW` successive ones with each
@@ -44,7 +44,7 @@ class PassOrder:
         self._orders: dict[int, array[int]] = {}
 
     def row(self, index: int) -> int:
-        """The row of entry `index`, counted over all passes."""
+        """The row of entry `index`, counted over all epochs."""
         number, position = divmod(index, self.size)
         if number not in self._orders:
             while len(self._orders) >= _KEPT:
@@ -65,14 +65,14 @@ class PassOrder:
     def _by_windows(
         self, uses: NDArray[np.int64], shards: NDArray[np.int64], number: int
     ) -> NDArray[np.int64]:
-        """The rows that a pass uses, in the order of shuffled windows of shuffled shards."""
+        """The rows that an epoch uses, in the order of shuffled windows of shuffled shards."""
         rng = np.random.default_rng([self._seed, number, 5])
         windows = rng.permutation(int(shards.max()) + 1) // WINDOW
         window = np.where(shards >= 0, windows[shards], rng.choice(windows, len(uses)))
         return uses[np.lexsort((rng.random(len(uses)), window))]
 
     def _uses(self, number: int) -> NDArray[np.int64]:
-        """The rows of a pass in the order of the table, each as many times as it is used."""
+        """The rows of an epoch in the order of the table, each as many times as it is used."""
         rows = np.arange(self._num_rows)
         if self._weights is None:
             return rows

@@ -23,7 +23,7 @@ from echostream.files import describe
 from echostream.frontend.audio import AudioError
 from echostream.text.normalization import TextNormalization, load_normalization
 from echostream.training.config import DataConfig
-from echostream.training.order import PassOrder
+from echostream.training.order import EpochOrder
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ _MIN_TRIED = 20  # recordings before "most cannot be read" is an error
 
 
 class TableSpeech:
-    """Utterances of tables, shuffled together in each pass; indices go on from pass to pass.
+    """Utterances of tables, shuffled together in each epoch; indices go on from epoch to epoch.
 
-    A row is used in a pass as many times as its weight, times that of its table in
+    A row is used in an epoch as many times as its weight, times that of its table in
     `table_weights`, on average; `weighted=False` uses each once. Rows that cannot be used, lines
     that cannot be read and recordings that are missing, are left out and counted in one warning for
     each table.
@@ -64,12 +64,12 @@ class TableSpeech:
         )
         weights = weights if weighted else np.ones_like(weights)
         try:
-            self._order = PassOrder(weights, seed, _all_shards(self._tables))
+            self._order = EpochOrder(weights, seed, _all_shards(self._tables))
         except ValueError as error:
             raise ConfigError(f"{self._names}: no row can be used: {error}.") from error
 
     def __len__(self) -> int:
-        """The number of utterances in a pass."""
+        """The number of utterances in an epoch."""
         return self._order.size
 
     @property
@@ -83,7 +83,7 @@ class TableSpeech:
         return table.rows[index]
 
     def utterance(self, index: int) -> Utterance:
-        """The utterance at `index`, in pass `index // len`.
+        """The utterance at `index`, in epoch `index // len`.
 
         Raises:
             AudioError: if its recording cannot be read.
@@ -212,7 +212,7 @@ def _naming(key: str) -> Iterator[None]:
 
 
 def limit(speech: Speech, count: int) -> int:
-    """`count`, or the number of utterances in a pass if there are fewer."""
+    """`count`, or the number of utterances in an epoch if there are fewer."""
     return min(count, len(speech)) if isinstance(speech, TableSpeech) else count
 
 
@@ -220,7 +220,7 @@ Pair = tuple[str | None, str | None]
 
 
 def draw_pairs(speech: Speech, count: int) -> list[Pair]:
-    """The texts of the first `count` utterances of the first pass; None for one it lacks."""
+    """The texts of the first `count` utterances of the first epoch; None for one it lacks."""
     pairs = (speech.pair(index) for index in range(limit(speech, count)))
     return [(source, target) for source, target in pairs]
 

@@ -19,7 +19,7 @@ from echostream.data.shard_file import _MOST_OPEN, Place, ShardReader
 from echostream.data.table import Table, read_tsv
 from echostream.files import LOCK
 from echostream.frontend.audio import AudioError
-from echostream.training.order import WINDOW, PassOrder
+from echostream.training.order import WINDOW, EpochOrder
 from echostream.training.sources import TableSpeech
 from echostream.training.train import train
 
@@ -199,7 +199,7 @@ def test_a_training_reads_shards_in_another_process(tmp_path: Path) -> None:
 
 def test_a_pass_reads_few_shards_at_a_time_and_each_row_once() -> None:
     held = np.repeat(np.arange(20), 50)
-    order = PassOrder(np.ones(1000), 1, held)
+    order = EpochOrder(np.ones(1000), 1, held)
     for number in range(2):
         rows = np.array([order.row(1000 * number + i) for i in range(1000)])
         assert sorted(rows) == list(range(1000))
@@ -233,7 +233,7 @@ def test_a_pass_opens_each_shard_once_though_few_stay_open(
 
 def test_rows_in_shards_and_in_files_are_shuffled_together() -> None:
     held = np.concatenate([np.repeat(np.arange(8), 50), np.full(400, -1)])
-    order = PassOrder(np.where(held < 0, 1.0, 2.0), 1, held)
+    order = EpochOrder(np.where(held < 0, 1.0, 2.0), 1, held)
     rows = np.array([order.row(i) for i in range(order.size)])
     counts = np.bincount(rows)
     assert (counts[:400] == 2).all() and (counts[400:] == 1).all()

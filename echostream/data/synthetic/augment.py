@@ -58,7 +58,7 @@ TRAIN_VARIATION = Variation(
     silence_before_ms=(50, 250),
     silence_after_ms=(100, 400),
 )
-# Of sentences that are kept on disk: noise is added in training, where it differs in each pass.
+# Of sentences that are kept on disk: noise is added in training, where it differs in each epoch.
 SENTENCE_VARIATION = dataclasses.replace(
     TRAIN_VARIATION, rate_wpm=(140, 210), noises=("none",), silence_before_ms=(50, 300)
 )

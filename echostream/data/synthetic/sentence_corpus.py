@@ -46,8 +46,8 @@ _REPORTED = 20_000  # training sentences against which the report counts unseen 
 class SentenceSpeech:
     """Utterances of sentence pairs; item i depends on (`seed`, `split`, i) and nothing else.
 
-    The pairs come in random order, each once in a pass over all; passes differ in their order, and
-    each utterance in its voice and rendering. What is spoken has the case and punctuation of the
+    The pairs come in random order, each once in an epoch; epochs differ in their order, and each
+    utterance in its voice and rendering. What is spoken has the case and punctuation of the
     pair; the texts of the utterance are normalised by `text`.
     """
 
