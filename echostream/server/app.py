@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.resources import files
@@ -14,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from echostream.server.access import refusal
 from echostream.server.examples import Example
+from echostream.server.heap import keep_trimmed
 from echostream.server.log import log
 from echostream.server.realtime import RealtimeSession
 from echostream.server.service import Service
@@ -48,11 +50,13 @@ def make_app(service: Service, examples: tuple[Example, ...] = ()) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         service.engine.start()
+        trimming = asyncio.create_task(keep_trimmed())
         try:
             for config in service.variants():
                 await service.engine.prepare(config)
             yield
         finally:
+            trimming.cancel()
             service.engine.stop()
 
     async def page(request: Request) -> Response:
