@@ -181,6 +181,19 @@ def test_options_cannot_change_once_audio_has_come(port: int, model: Path) -> No
     assert asyncio.run(change()) == "session_started"
 
 
+def test_the_reason_of_a_refusal_fits_into_the_last_message(port: int) -> None:
+    async def ask() -> tuple[str, int | None, str | None]:
+        url = f"ws://localhost:{port}/v1/realtime/translations?model={'é' * 80}"
+        async with websockets.connect(url) as link:
+            first = json.loads(await link.recv())
+            await link.wait_closed()
+            return first["error"]["message"], link.close_code, link.close_reason
+
+    message, code, reason = asyncio.run(ask())
+    assert code == 1011 and reason and message.startswith(reason)
+    assert 120 <= len(reason.encode()) <= 123
+
+
 def test_another_model_is_refused(port: int) -> None:
     async def ask() -> str:
         async with connection(port, Path("whisper")) as link:
