@@ -97,7 +97,11 @@ class RealtimeSession:
         """
         service = self._service
         unknown = RefusedError("session_not_found", "there is no session to resume with this `id`.")
-        if service.store is None or name in service.rooms:
+        if service.store is None:
+            raise unknown
+        if (room := service.rooms.get(name)) is not None:
+            if room.moved:  # away from here; its connection has not ended yet
+                raise RefusedError("try_again", "the session is moving to the next server.")
             raise unknown
         self._room = service.admit(name, self._drain)
         data = None

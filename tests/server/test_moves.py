@@ -168,6 +168,26 @@ def test_a_client_that_asks_to_come_back_after_the_signal_can(model: Path) -> No
     assert asyncio.run(use())[-1] == "session.moved"
 
 
+def test_a_client_that_is_back_before_its_session_has_left_is_told_to_try_again(
+    model: Path,
+) -> None:
+    async def use() -> tuple[str, str]:
+        async with (
+            serving(load_model(model), MemoryStore()) as (service, url),
+            connected(url, resume=True) as connection,
+        ):
+            name = connection.first["session"]["id"]
+            codes = []
+            for moved in (False, True):
+                service.rooms[name].moved = moved
+                async with connected(url, f"?resume={name}") as again:
+                    codes.append(again.first["error"]["code"])
+            service.rooms[name].moved = False
+            return codes[0], codes[1]
+
+    assert asyncio.run(use()) == ("session_not_found", "try_again")
+
+
 def test_a_client_that_leaves_while_its_session_is_taken_up_holds_no_place(model: Path) -> None:
     name = "sess_" + "a" * 22
 
