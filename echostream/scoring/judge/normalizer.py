@@ -53,9 +53,9 @@ def plain(text: str) -> str:
 
 
 def english(text: str) -> str:
-    """As `plain`, after digits are said in words and short forms in full.
+    """As `plain`, with words for digits and short forms in full.
 
-    Times of day are said as "quarter past ten", 1990 as a year, $5 and 40 % in words; "and" within
+    Times of day become "quarter past ten", 1990 a year, $5 and 40 % words; "and" within
     a number is left out.
     """
     text = composed(text).translate(_APOSTROPHES).lower()

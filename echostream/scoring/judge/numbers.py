@@ -1,4 +1,4 @@
-"""Numbers that are written in digits as English words, as a speaker says them."""
+"""Numbers that are written in digits as English words, as they are spoken."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _ONES = (
 )
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"))
-_MOST_DIGITS = 15  # longer ones are said digit by digit
+_MOST_DIGITS = 15  # longer ones are spoken digit by digit
 _ORDINALS = {
     **{"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth"},
     **{"nine": "ninth", "twelve": "twelfth"},
 }
-_YEARS = (range(1100, 2000), range(2010, 2100))  # said as two numbers of two digits
+_YEARS = (range(1100, 2000), range(2010, 2100))  # spoken as two numbers of two digits
 _UNITS = {"$": "dollar", "€": "euro", "£": "pound"}
 _SCALE_WORD = r"(?: (?:thousand|million|billion|trillion)\b)?"
 _DIGITS = r"\d{1,3}(?:,\d{3})+|\d+"
 _NUMBER = rf"(?<!\d)(?:{_DIGITS})(?:\.\d+)?"  # whole, or the search would be quadratic
 
-# Each pattern with what its match is said as; tried in this order.
+# Each pattern with the spoken form of its match; tried in this order.
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
         re.compile(r"\b(\d{1,2})[:h]([0-5]\d)\b"),
@@ -41,16 +41,16 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\b(\d{1,15})(?:st|nd|rd|th)\b"), lambda found: ordinal(int(found[1]))),
     (
         re.compile(r"\b(\d{2,4})'?s\b"),
-        lambda found: _plural(_said(found[1])),
+        lambda found: _plural(_spoken(found[1])),
     ),
-    (re.compile(_NUMBER), lambda found: f" {_said(found[0])} "),
+    (re.compile(_NUMBER), lambda found: f" {_spoken(found[0])} "),
 )
 
 
 def spell_out(text: str) -> str:
     """The text in lower case with words for digits: 3rd, 1990, 10:15, 1,200.5, 40 %, $5."""
-    for pattern, say in _RULES:
-        text = pattern.sub(say, text)
+    for pattern, spoken in _RULES:
+        text = pattern.sub(spoken, text)
     return text
 
 
@@ -80,11 +80,11 @@ def _joined(head: str, rest: int) -> str:
     return f"{head} {cardinal(rest)}" if rest else head
 
 
-def _said(number: str) -> str:
+def _spoken(number: str) -> str:
     whole, _, decimals = number.partition(".")
     is_year = len(whole) == 4 and any(int(whole) in years for years in _YEARS)
-    said = _year(int(whole)) if is_year else _whole(whole)
-    return f"{said} point {_digits(decimals)}" if decimals else said
+    spoken = _year(int(whole)) if is_year else _whole(whole)
+    return f"{spoken} point {_digits(decimals)}" if decimals else spoken
 
 
 def _whole(number: str) -> str:
@@ -121,10 +121,10 @@ def _clock(hours: int, minutes: int) -> str:
 
 def _money(amount: str, unit: str) -> str:
     number, _, scale = amount.partition(" ")
-    said = _said(number) if "." in number else _whole(number)  # no year
-    plural = "" if said == "one" and not scale else "s"
-    return f" {' '.join(filter(None, [said, scale, unit + plural]))} "
+    spoken = _spoken(number) if "." in number else _whole(number)  # no year
+    plural = "" if spoken == "one" and not scale else "s"
+    return f" {' '.join(filter(None, [spoken, scale, unit + plural]))} "
 
 
-def _plural(said: str) -> str:
-    return f"{said[:-1]}ies" if said.endswith("y") else f"{said}s"
+def _plural(spoken: str) -> str:
+    return f"{spoken[:-1]}ies" if spoken.endswith("y") else f"{spoken}s"
