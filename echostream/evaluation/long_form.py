@@ -71,6 +71,7 @@ def measure(
     pause_ms: int,
     tokenizer: str = DEFAULT_TOKENIZER,
     output: Path | None = None,
+    utterance_pause_ms: int = SessionConfig.utterance_pause_ms,
 ) -> LongForm:
     """Translates streams of `joined` recordings (S,) at 16 kHz; the last stream may have fewer.
 
@@ -78,7 +79,7 @@ def measure(
     the streams and the logs.
     """
     streams = join(recordings, references, joined, pause_ms)
-    session = open_session(model, method, max_future_frames)
+    session = open_session(model, method, max_future_frames, utterance_pause_ms)
     translated = [push_all(session, stream.samples) for stream in streams]
     if output is not None:
         folder = output / f"joined-{joined}"
@@ -123,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args.pause_ms,
                 args.sacrebleu_tokenizer,
                 args.output,
+                args.utterance_pause_ms,
             )
             for joined in args.joined
             for method in inputs.methods
@@ -186,13 +188,28 @@ def _parser() -> argparse.ArgumentParser:
     add("--joined", type=whole_from(1), nargs="+", default=[1, 4, 16], help="sentences in a stream")
     add("--max-future-frames", type=whole_from(0), default=0, help="look-ahead L")
     add("--pause-ms", type=whole_from(0), default=PAUSE_MS, help="silence between two sentences")
+    add(
+        "--utterance-pause-ms",
+        type=whole_from(0),
+        default=SessionConfig.utterance_pause_ms,
+        help="of a session: the silence that ends an utterance of the text decoder",
+    )
     add("--output", type=Path, help="folder for the streams and the logs (default: none)")
     return parser
 
 
-def open_session(model: Model, method: str, max_future_frames: int) -> StreamingTranslator:
+def open_session(
+    model: Model,
+    method: str,
+    max_future_frames: int,
+    utterance_pause_ms: int = SessionConfig.utterance_pause_ms,
+) -> StreamingTranslator:
     """A session; `method` is as in `method_options`."""
-    config = SessionConfig(max_future_frames=max_future_frames, **method_options(method))
+    config = SessionConfig(
+        max_future_frames=max_future_frames,
+        utterance_pause_ms=utterance_pause_ms,
+        **method_options(method),
+    )
     return StreamingTranslator(model, config)
 
 

@@ -11,9 +11,10 @@ import soundfile
 from tiny_model import SAMPLE_RATE, TARGET_TEXT, babble, make_model_folder
 
 from echostream.cli import main as command
-from echostream.evaluation.long_form import main, measure
+from echostream.evaluation.long_form import load, main, measure, translate
 from echostream.model_folder import load_model
 from echostream.session.translator import StreamingTranslator
+from echostream.session_config import SessionConfig
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,27 @@ def test_the_table_has_a_row_for_each_method_and_length(
     ]
 
 
+def test_the_pause_that_ends_an_utterance_is_that_of_the_session(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = ["--source", str(folder / "wav_list.txt"), "--target", str(folder / "target.txt")]
+    words = ["--model-path", str(folder), *lists, "--joined", "5", "--decoding-methods", "decoder"]
+    recordings = [load(folder / f"{index}.wav") for index in range(5)]
+    samples = np.concatenate([np.concatenate([np.zeros(6400, np.float32), r]) for r in recordings])
+    ratios = set()
+    for pause in (0, 160):
+        assert main([*words, "--utterance-pause-ms", str(pause)]) == 0
+        ratio = float(capsys.readouterr().out.splitlines()[-1].split("|")[5])
+        config = SessionConfig(
+            max_future_frames=0, decoding_method="decoder", utterance_pause_ms=pause
+        )
+        written = translate(StreamingTranslator(load_model(folder), config), samples[6400:])
+        wanted = len(written.split()) / sum(len(text.split()) for text in TARGET_TEXT)
+        assert ratio == pytest.approx(wanted, abs=5e-4)
+        ratios.add(ratio)
+    assert len(ratios) == 2
+
+
 def test_a_language_without_spaces_is_measured_by_character(folder: Path) -> None:
     model = load_model(folder)
     recordings = [babble(1.5, seed=index) for index in range(2)]
@@ -76,6 +98,7 @@ def test_a_language_without_spaces_is_measured_by_character(folder: Path) -> Non
         (("--joined", "0"), "must be at least 1, but is 0"),
         (("--joined", "1.5"), "must be a whole number, but is 1.5"),
         (("--pause-ms", "-1"), "must be at least 0, but is -1"),
+        (("--utterance-pause-ms", "100"), "must be a multiple of 160, but is 100"),
         (("--sacrebleu-tokenizer", "moses"), "must be one of none, zh, 13a"),
     ],
 )
