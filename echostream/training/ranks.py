@@ -101,8 +101,8 @@ def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
 def leave(status: int) -> NoReturn:
     """Ends the process of a rank at once, without the finalization of Python.
 
-    DDP keeps the threads of a process group that is destroyed. One that asks for the interpreter's
-    lock during the finalization aborts the process, after all its work is done.
+    DDP keeps the threads of a process group that is destroyed (PyTorch 2.13). A thread that needs
+    the interpreter during the finalization can abort the process, after all its work is done.
     """
     sys.stdout.flush()
     sys.stderr.flush()

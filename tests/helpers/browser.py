@@ -118,3 +118,10 @@ async def _port(profile: Path) -> str:
             return lines[0]
         await asyncio.sleep(0.1)
     raise AssertionError("Chromium did not start within 30 s")
+
+
+async def shown(page: Page) -> tuple[str, str]:
+    """The source and the target text of the server's page."""
+    lines = "[...document.querySelectorAll('#{} p')].map(p => p.textContent.trim()).join(' ')"
+    source, target = [await page.run(lines.replace("{}", side)) for side in ("source", "target")]
+    return source, target

@@ -6,20 +6,13 @@ import asyncio
 from pathlib import Path
 
 import soundfile
-from browser import Page, browser, needs_chromium
+from browser import browser, needs_chromium, shown
 from documents import ROOT
 from live_server import expected
 from restarted import Servers
 
 MODEL = ROOT / "models" / "fr-en-demo"
 EXAMPLES = ROOT / "examples" / "fr-en"
-
-
-async def captions(page: Page) -> tuple[str, str]:
-    """The source and the target text of a page."""
-    lines = "[...document.querySelectorAll('#{} p')].map(p => p.textContent.trim()).join(' ')"
-    source, target = [await page.run(lines.replace("{}", side)) for side in ("source", "target")]
-    return source, target
 
 
 def status(text: str) -> str:
@@ -43,7 +36,7 @@ def test_captions_of_the_page_and_of_a_viewer_have_no_gap_at_a_restart(tmp_path:
                 await page.until(status("finished"), 60)
                 await viewer.until(status("the session has ended"))
                 assert page.problems == viewer.problems == []
-                texts = [await captions(page), await captions(viewer)]
+                texts = [await shown(page), await shown(viewer)]
             return texts, len([m for m in page.sent if m["type"] == "session.update"])
 
     flags = ("--no-speech", "--examples", str(EXAMPLES))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from browser import Page, browser, needs_chromium
+from browser import Page, browser, needs_chromium, shown
 from documents import ROOT
 from live_server import CLIENT_RATE, append, connection, expected, live_server, pcm
 from tiny_model import babble, make_model_folder
+from tiny_speech import make_speaking_folder
 
 MODEL = ROOT / "models" / "fr-en-demo"
 EXAMPLES = ROOT / "examples" / "fr-en"
@@ -44,13 +45,6 @@ def words_of(page: Page, **options: object) -> tuple[str, str]:
     data = b"".join(base64.b64decode(piece) for piece in audio)
     assert len(data) > 2 * update["echostream"]["sample_rate"]  # a second
     return expected(MODEL, data, update["echostream"]["sample_rate"], **options)
-
-
-async def shown(page: Page) -> tuple[str, str]:
-    lines = "[...document.querySelectorAll('#{} p')].map(p => p.textContent.trim()).join(' ')"
-    return await page.run(lines.replace("{}", "source")), await page.run(
-        lines.replace("{}", "target")
-    )
 
 
 async def begin(page: Page, source: str) -> None:
@@ -129,6 +123,42 @@ def test_a_viewer_gives_the_key_of_the_server(tmp_path: Path) -> None:
 
     with live_server(model, tmp_path, "--api-key", "a-secret") as port:
         assert asyncio.run(use(port)) == expected(model, data, CLIENT_RATE)
+
+
+@needs_chromium
+def test_what_plays_the_speech_is_closed_after_its_end(tmp_path: Path) -> None:
+    model = make_speaking_folder(tmp_path / "fr-en-tiny")
+    watched = """window.contexts = []; window.AudioContext = class extends AudioContext {
+        constructor() { super(); contexts.push(this); } createBufferSource() {
+        this.played = true; return super.createBufferSource(); } }; 1"""
+
+    async def use(port: int) -> list[bool]:
+        async with browser(f"http://localhost:{port}/") as page:
+            await page.until("document.getElementById('start')?.disabled === false")
+            await page.run(watched)
+            await page.run("document.getElementById('speech').checked = true; 1")
+            await begin(page, "recording:test-seen-2026-0000000")
+            await page.until("document.getElementById('status').textContent === 'finished'")
+            await page.until("contexts.every((one) => one.state === 'closed')")
+            assert page.problems == []
+            played: list[bool] = await page.run("contexts.map((one) => one.played ?? false)")
+            return played
+
+    with live_server(model, tmp_path, "--examples", str(EXAMPLES)) as port:
+        assert asyncio.run(use(port)) == [True]
+
+
+@needs_chromium
+def test_a_viewer_of_a_session_that_is_nowhere_is_told_so_after_some_tries(port: int) -> None:
+    async def use() -> tuple[str, str]:
+        async with browser(f"http://localhost:{port}/?watch=sess_none") as page:
+            status = "document.getElementById('status')?.textContent"
+            await page.until(f"{status} === 'looking for the session …'")
+            await page.until(f"{status}?.includes('no session')")
+            assert page.problems == []
+            return await shown(page)
+
+    assert asyncio.run(use()) == ("", "")
 
 
 def test_the_page_loads_nothing_from_elsewhere(port: int) -> None:

@@ -291,6 +291,14 @@ def test_torchrun_starts_the_ranks_of_a_training(
     assert set(curve(config)) == {2}
 
 
+def test_the_process_of_a_rank_has_the_status_and_the_message_of_the_command(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-m", "echostream.training.train", str(tmp_path / "none.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "none.yaml" in done.stderr
+
+
 def test_the_command_of_a_rank_ends_with_2_and_its_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
