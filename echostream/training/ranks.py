@@ -105,5 +105,4 @@ def leave(status: int) -> NoReturn:
     the interpreter during the finalization can abort the process, after all its work is done.
     """
     sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(status)

@@ -278,14 +278,16 @@ def test_padding_a_batch_changes_no_loss_and_no_draw(
             torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
-def test_torchrun_starts_the_ranks_of_a_training(
-    tmp_path: Path,
+@pytest.mark.parametrize("start", [[], ["-m", "torch.distributed.run", "--nproc_per_node", "2"]])
+def test_a_training_is_one_process_or_the_ranks_of_torchrun(
+    tmp_path: Path, start: list[str]
 ) -> None:
     config = dataclasses.replace(shared_run(tmp_path), steps=2)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(to_dict(config)))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node"]
-    command = ["-m", "echostream.training.train", str(tmp_path / "run.yaml")]
-    done = subprocess.run([*torchrun, "2", *command], capture_output=True, text=True)
+    command = [sys.executable, *start, "-m", "echostream.training.train"]
+    command.append(str(tmp_path / "run.yaml"))
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, capture_output=True, text=True, env=buffered)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'run' / 'model'}\n"
     assert set(curve(config)) == {2}
